@@ -1,0 +1,61 @@
+# The two commands of a fresh checkout are `make run` and `make test`; both install the system packages they need.
+
+SHELL := /bin/bash
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export LANYARD_BIN_DIR ?= $(CARGO_TARGET_DIR)/debug
+
+CARGO := cargo
+BUILD := $(CARGO) build --workspace --locked
+
+.PHONY: help run test quick setup build lint doc unit sim netns matrix bench fuzz deny clean
+
+help: ## print this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: setup build ## a coordinator and two devices behind two NATs, joined; Ctrl-C ends it (LANYARD_RUN_ONCE=1: check and leave)
+	@tests/as-root $(LANYARD_BIN_DIR)/demo
+
+test: setup lint doc unit sim netns ## everything that must be green
+	@echo "make test: everything passed"
+
+quick: lint ## lint and the tests that need no root
+	$(CARGO) test --workspace --locked --exclude lanyard-netns --exclude lanyard-sim
+
+setup: ## install the system packages that builds, namespaces and tests need
+	@tests/setup
+
+build:
+	$(BUILD)
+
+lint: ## rustfmt and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## rustdoc, warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items
+
+unit: ## unit, vector, property and house tests
+	$(CARGO) test --workspace --locked --exclude lanyard-netns --exclude lanyard-sim
+
+sim: ## the whole protocol in virtual time (LANYARD_SIM_SEEDS=1000)
+	$(CARGO) test -p lanyard-sim --locked
+
+netns: build ## real programs, real NATs in network namespaces
+	$(CARGO) test -p lanyard-netns --locked --no-run
+	@tests/as-root --tests $(CARGO) test -p lanyard-netns --locked -- --test-threads=1
+
+matrix: setup build ## every pair of NATs: path, time to first reply, time to direct
+	@tests/as-root $(LANYARD_BIN_DIR)/matrix
+
+bench: ## benches of the pieces, and the simulator's speed
+	$(CARGO) bench -p lanyard-wire --locked
+	$(CARGO) run --release -p lanyard-sim --bin pace --locked
+
+fuzz: ## every fuzz target for SECONDS=60 each (needs a nightly toolchain and cargo-fuzz)
+	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+deny: ## licences, advisories, sources (needs cargo-deny)
+	$(CARGO) deny check
+
+clean: ## remove what was built
+	$(CARGO) clean

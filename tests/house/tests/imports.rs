@@ -1,0 +1,107 @@
+//! Who may import whom: the graph of ARCHITECTURE.md, read from cargo and from the sources.
+
+use lanyard_house::{files_below, metadata, text};
+
+/// What each crate of ours may depend on, among our own.
+const OURS: &[(&str, &[&str])] = &[
+    ("lanyard-wire", &[]),
+    ("lanyard-proto", &["lanyard-wire"]),
+    ("lanyard-agent", &["lanyard-proto", "lanyard-wire"]),
+    ("lanyard-coordinator", &["lanyard-proto", "lanyard-wire"]),
+    ("lanyard-sim", &["lanyard-proto", "lanyard-wire"]),
+    ("lanyard-netns", &[]),
+    ("lanyard-house", &[]),
+];
+
+/// What must never reach the sans-IO crates, not even in their tests.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "mio",
+    "socket2",
+    "sqlx",
+    "axum",
+    "boringtun",
+    "tun-rs",
+    "getrandom",
+    "rand",
+    "chrono",
+    "time",
+];
+
+/// A word that may be spoken in one place only: `(word, places)`.
+const SPOKEN_IN: &[(&str, &[&str])] = &[
+    ("boringtun::", &["agent/src/dataplane/tunnel.rs", "agent/src/dataplane/tunnel/"]),
+    ("tun_rs::", &["agent/src/tun/"]),
+    ("sqlx::", &["coordinator/src/index/"]),
+    ("axum::", &["coordinator/src/api/", "coordinator/src/panel.rs", "coordinator/src/bus/remote.rs"]),
+    ("rtnetlink::", &["agent/src/netmon/", "agent/src/tun/"]),
+];
+
+fn dependencies() -> Vec<(String, Vec<String>)> {
+    let name = |value: &serde_json::Value| value["name"].as_str().unwrap_or_default().to_owned();
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let crates: Vec<(String, Vec<String>)> = list(&metadata()["packages"])
+        .iter()
+        .map(|package| (name(package), list(&package["dependencies"]).iter().map(name).collect()))
+        .collect();
+    assert!(crates.len() >= OURS.len(), "cargo lists only {} packages", crates.len());
+    crates
+}
+
+#[test]
+fn crates_of_ours_import_only_what_the_plan_allows() {
+    for (name, needs) in dependencies() {
+        let allowed = OURS.iter().find(|(ours, _)| *ours == name).map(|(_, allowed)| *allowed);
+        let allowed = allowed.unwrap_or_else(|| panic!("{name} is not in the plan: add it here and there"));
+        for need in needs.iter().filter(|need| need.starts_with("lanyard-")) {
+            assert!(allowed.contains(&need.as_str()), "{name} must not import {need}");
+        }
+    }
+}
+
+#[test]
+fn wire_and_proto_know_no_clock_no_socket_and_no_randomness() {
+    for (name, needs) in dependencies() {
+        if name == "lanyard-wire" || name == "lanyard-proto" {
+            for need in &needs {
+                assert!(!IMPURE.contains(&need.as_str()), "{name} must not depend on {need}");
+            }
+        }
+    }
+    for library in ["wire/src/lib.rs", "proto/src/lib.rs"] {
+        let text = text(library);
+        assert!(text.contains("#![no_std]"), "{library}: the compiler guards the border by no_std");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{library}: forbids unsafe code");
+    }
+}
+
+#[test]
+fn each_foreign_library_is_spoken_in_its_place_only() {
+    for (word, places) in SPOKEN_IN {
+        for name in files_below(&["agent/src/", "coordinator/src/"], ".rs") {
+            let at_home = places.iter().any(|place| name.starts_with(place));
+            assert!(
+                at_home || !text(&name).contains(word),
+                "{name} speaks of {word}; its place is {places:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_two_programs_start_in_under_a_hundred_lines() {
+    for main in ["agent/src/main.rs", "coordinator/src/main.rs"] {
+        let lines = text(main).lines().count();
+        assert!(lines < 100, "{main}: {lines} lines; the rest belongs to the library beside it");
+    }
+}
+
+#[test]
+fn unsafe_code_is_expected_with_a_reason_wherever_it_stands() {
+    for name in files_below(&["agent/src/", "coordinator/src/", "tests/"], ".rs") {
+        let text = text(&name);
+        if text.lines().any(|line| line.trim_start().starts_with("unsafe ") || line.contains("= unsafe {")) {
+            assert!(text.contains("unsafe_code, reason"), "{name}: unsafe without a written reason");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A miniature internet in network namespaces, as `tests/natlab/natlab` makes it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+static LABS: AtomicU32 = AtomicU32::new(0);
+
+/// A lab that is up. Dropping it kills everything inside and removes it.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+}
+
+/// The script that makes labs.
+fn natlab() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../natlab/natlab")
+}
+
+impl Lab {
+    /// Brings up a lab: `KIND:KIND…` (one site each: `ra`, `rb`… with hosts `a`, `b`…) or a TOML topology.
+    ///
+    /// # Errors
+    ///
+    /// When natlab refuses the topology, or this machine cannot make labs (not root, no nftables).
+    pub fn up(topology: &str) -> Result<Self> {
+        let name = format!("l{}x{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let pid = std::process::id().to_string();
+        let is_text = topology.contains('[');
+        let shown = if is_text { "-" } else { topology };
+        let mut natlab = Command::new(natlab())
+            .args(["up", "-n", &name, "--tie", &pid, shown])
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("start natlab")?;
+        if let Some(mut stdin) = natlab.stdin.take().filter(|_| is_text) {
+            stdin.write_all(topology.as_bytes()).context("hand natlab the topology")?;
+        }
+        ensure!(natlab.wait()?.success(), "natlab up {topology} failed");
+        Ok(Self { name })
+    }
+
+    /// The network namespace of a node.
+    #[must_use]
+    pub fn namespace(&self, node: &str) -> String {
+        format!("nl-{}-{node}", self.name)
+    }
+
+    /// Something happens: `reboot ra`, `rebind ra`, `newip ra`, `roam a lte`, `down a`, `set ra KEY=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// When natlab does not know the event or the node.
+    pub fn event(&self, words: &[&str]) -> Result<()> {
+        let status = Command::new(natlab()).args(["event", "-n", &self.name]).args(words).status()?;
+        ensure!(status.success(), "natlab event {} failed", words.join(" "));
+        Ok(())
+    }
+
+    /// Every node with its addresses and NAT, as natlab tells it.
+    ///
+    /// # Errors
+    ///
+    /// When the lab is gone.
+    pub fn info(&self) -> Result<Value> {
+        let done = Command::new(natlab()).args(["info", "-n", &self.name]).output()?;
+        ensure!(done.status.success(), "natlab info: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(serde_json::from_slice(&done.stdout)?)
+    }
+
+    /// A command that will run inside a node.
+    #[must_use]
+    pub fn command(&self, node: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(node)]).arg(program);
+        command
+    }
+
+    /// The pairs of NAT kinds natlab knows, each with whether plain punching joins it.
+    ///
+    /// # Errors
+    ///
+    /// When natlab cannot be run.
+    pub fn pairs() -> Result<Vec<(String, bool)>> {
+        let done = Command::new(natlab()).arg("pairs").output().context("run natlab pairs")?;
+        let listing = String::from_utf8(done.stdout)?;
+        Ok(listing
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(pair, path)| (pair.to_owned(), path == "direct"))
+            .collect())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let gone = Command::new(natlab()).args(["down", "-n", &self.name]).status();
+        if !gone.is_ok_and(|status| status.success()) {
+            #[expect(clippy::print_stderr, reason = "a test's clean-up has nobody else to tell")]
+            {
+                eprintln!("natlab could not take down lab {}", self.name);
+            }
+        }
+    }
+}
