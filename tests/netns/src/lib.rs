@@ -7,15 +7,11 @@
 //! Everything here needs root and Linux, sends traffic only inside the namespaces it made, and cleans up after
 //! itself, also when a test panics: the lab is tied to the process that made it.
 
-pub mod fleet;
 pub mod inside;
 pub mod lab;
-pub mod pair;
 pub mod transfer;
 
-pub use fleet::{Agent, Fleet};
 pub use lab::Lab;
-pub use pair::{Outcome, connect_pair};
 pub use transfer::Transfer;
 
 use std::time::{Duration, Instant};
@@ -25,7 +21,11 @@ use std::time::{Duration, Instant};
 /// # Errors
 ///
 /// When `limit` has passed without an answer.
-pub fn wait_for<T>(what: &str, limit: Duration, mut question: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+pub fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut question: impl FnMut() -> Option<T>,
+) -> anyhow::Result<T> {
     let begun = Instant::now();
     loop {
         if let Some(answer) = question() {

@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -69,9 +69,13 @@ impl Transfer {
     /// When the connection broke, a byte was wrong, or some are missing.
     pub fn finish(self) -> Result<Received> {
         self.stop.store(true, Ordering::Relaxed);
-        let sent = self.sender.join().map_err(|_panic| anyhow!("the sender panicked"))?.context("the sender")?;
-        let received =
-            self.receiver.join().map_err(|_panic| anyhow!("the receiver panicked"))?.context("the receiver")?;
+        let sent =
+            self.sender.join().map_err(|_panic| anyhow!("the sender panicked"))?.context("the sender")?;
+        let received = self
+            .receiver
+            .join()
+            .map_err(|_panic| anyhow!("the receiver panicked"))?
+            .context("the receiver")?;
         ensure!(sent == received.bytes, "{sent} bytes were sent and {} arrived", received.bytes);
         Ok(received)
     }
