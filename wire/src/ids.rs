@@ -1,0 +1,313 @@
+//! Numbers and byte strings that name things, each a type of its own.
+//!
+//! Devices and networks print as 26 characters of Crockford's base 32, a device's public number as nine digits in
+//! three groups, everything else in hexadecimal or as a plain number.
+
+use core::fmt;
+use core::str::FromStr;
+
+use crate::codec::{Malformed, Reader, Wire, Writer};
+use crate::crockford;
+use crate::keys::{PublicKey, hash};
+
+/// Characters of a 128-bit id in base 32.
+const ID_CHARS: u32 = 26;
+
+/// Why a text is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    /// Not 26 characters of Crockford's base 32.
+    #[error("an id has 26 characters, digits and letters without i, l, o and u")]
+    Id,
+    /// Not nine digits.
+    #[error("a device number has nine digits, as in 291-044-871")]
+    Number,
+}
+
+macro_rules! byte_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// Takes the bytes as they are.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes as sent.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+
+            /// Reads the text form, in either case.
+            ///
+            /// # Errors
+            ///
+            /// When the text is not 26 characters of base 32.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                crockford::decode(text, 26).map(|value| Self(value.to_be_bytes())).ok_or(InvalidId::Id)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&crockford::encode(u128::from_be_bytes(self.0), ID_CHARS))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::parse(text)
+            }
+        }
+
+        impl Wire for $name {
+            fn encode(&self, writer: &mut Writer) {
+                writer.array(&self.0);
+            }
+
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+                reader.array().map(Self)
+            }
+        }
+    };
+}
+
+byte_id! {
+    /// A device, derived from its identity key: who holds the key is the device.
+    DeviceId
+}
+
+byte_id! {
+    /// A network, drawn at random when it was made.
+    NetworkId
+}
+
+impl DeviceId {
+    /// The first 16 bytes of BLAKE2s over `lanyard device id` and the identity key.
+    #[must_use]
+    pub fn of(identity: &PublicKey) -> Self {
+        let digest = hash(&[b"lanyard device id", identity.as_bytes()]);
+        let (head, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+        Self(*head)
+    }
+}
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident($number:ident), $format:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($number);
+
+        impl $name {
+            /// Takes the number as it is.
+            #[must_use]
+            pub const fn new(value: $number) -> Self {
+                Self(value)
+            }
+
+            /// The number as sent.
+            #[must_use]
+            pub const fn value(self) -> $number {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, $format, self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "(", $format, ")"), self.0)
+            }
+        }
+
+        impl Wire for $name {
+            fn encode(&self, writer: &mut Writer) {
+                writer.$number(self.0);
+            }
+
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+                reader.$number().map(Self)
+            }
+        }
+    };
+}
+
+number_id! {
+    /// One try of two devices to find a direct path, drawn at random by the checkpoint.
+    AttemptId(u64), "{:016x}"
+}
+
+number_id! {
+    /// Version of a network's roster: grows by one with each change.
+    Revision(u64), "{}"
+}
+
+number_id! {
+    /// Finds a session in the table of its receiver; each end draws its own.
+    SessionIndex(u32), "{:08x}"
+}
+
+number_id! {
+    /// Pairs an answer with its request; repeated requests keep it.
+    RequestId(u32), "{}"
+}
+
+number_id! {
+    /// Names a push until it is acknowledged; repeated pushes keep it.
+    PushId(u32), "{}"
+}
+
+impl Revision {
+    /// The revision before the first change.
+    pub const ZERO: Self = Self(0);
+
+    /// The revision after one more change.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// A pair's channel at a relay: 40 bits, the same at both ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Channel(u64);
+
+impl Channel {
+    /// The largest channel number.
+    pub const MAX: Self = Self(0xFF_FFFF_FFFF);
+
+    /// Takes a number of at most 40 bits.
+    #[must_use]
+    pub const fn new(value: u64) -> Option<Self> {
+        if value <= Self::MAX.0 { Some(Self(value)) } else { None }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn value(self) -> u64 {
+        self.0
+    }
+
+    /// The five bytes of a relay frame.
+    #[must_use]
+    pub const fn to_array(self) -> [u8; 5] {
+        let [_, _, _, a, b, c, d, e] = self.0.to_be_bytes();
+        [a, b, c, d, e]
+    }
+
+    /// Reads the five bytes of a relay frame.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 5]) -> Self {
+        let [a, b, c, d, e] = bytes;
+        Self(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]))
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010x}", self.0)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({self})")
+    }
+}
+
+impl Wire for Channel {
+    fn encode(&self, writer: &mut Writer) {
+        writer.array(&self.to_array());
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.array().map(Self::from_bytes)
+    }
+}
+
+/// A device's public number, what people read out: `291-044-871`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceNumber(u32);
+
+impl DeviceNumber {
+    /// The largest number of nine digits.
+    pub const MAX: Self = Self(999_999_999);
+
+    /// Takes a number of at most nine digits.
+    #[must_use]
+    pub const fn new(value: u32) -> Option<Self> {
+        if value <= Self::MAX.0 { Some(Self(value)) } else { None }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+
+    /// Reads nine digits; dashes and spaces between them are skipped.
+    ///
+    /// # Errors
+    ///
+    /// When there are other characters, or not nine digits.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let mut value = 0u32;
+        let mut digits = 0usize;
+        for character in text.chars().filter(|character| !matches!(character, '-' | ' ')) {
+            let digit = character.to_digit(10).ok_or(InvalidId::Number)?;
+            value =
+                value.checked_mul(10).and_then(|tens| tens.checked_add(digit)).ok_or(InvalidId::Number)?;
+            digits = digits.saturating_add(1);
+        }
+        if digits == 9 { Self::new(value).ok_or(InvalidId::Number) } else { Err(InvalidId::Number) }
+    }
+}
+
+impl fmt::Display for DeviceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (high, low) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        write!(f, "{:03}-{:03}-{:03}", high, low / 1_000, low % 1_000)
+    }
+}
+
+impl fmt::Debug for DeviceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceNumber({self})")
+    }
+}
+
+impl FromStr for DeviceNumber {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::parse(text)
+    }
+}
+
+impl Wire for DeviceNumber {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.0);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let value = reader.u32()?;
+        Self::new(value).ok_or_else(|| reader.malformed("device number"))
+    }
+}

@@ -1,0 +1,154 @@
+//! The one string that joins: `lanyard://HOST[:PORT]/NETWORK?invite=CODE#p=KEY`.
+//!
+//! The key pins the coordinator, so neither a domain nor a certificate authority is needed. It stands behind the
+//! `#`, which browsers and proxies do not send.
+
+use alloc::string::{String, ToString as _};
+use core::fmt;
+use core::net::Ipv6Addr;
+use core::str::FromStr;
+
+use crate::keys::{InvalidKey, PublicKey};
+use crate::limits::HOST_MAX;
+use crate::names::{InvalidInviteCode, InvalidName, InviteCode, NetworkName};
+
+/// What the string begins with.
+const SCHEME: &str = "lanyard://";
+
+/// Where a coordinator is, who it is, which network to join and by what right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinString {
+    /// Host name in small letters, IPv4 or IPv6 address (without brackets) of the coordinator.
+    pub host: String,
+    /// UDP port when it is not [`crate::limits::CONTROL_PORT`].
+    pub port: Option<u16>,
+    /// The network to join.
+    pub network: NetworkName,
+    /// Lets the device in at once; without it the coordinator asks an administrator.
+    pub invite: Option<InviteCode>,
+    /// The coordinator's identity.
+    pub key: PublicKey,
+}
+
+/// Which part of a join string is wrong, and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJoinString {
+    /// Another scheme, or none.
+    #[error(
+        "a join string begins with lanyard:// (copy it from the panel or from \"lanyard-server invite add\")"
+    )]
+    Scheme,
+    /// Not a host name or address.
+    #[error(
+        "the part after lanyard:// must be a host name or an IP address; IPv6 addresses stand in [brackets]"
+    )]
+    Host,
+    /// Not a port.
+    #[error("the port after the host must be a number from 1 to 65535")]
+    Port,
+    /// No network, or not a network's name.
+    #[error("the network after the host is wrong: {0}")]
+    Network(InvalidName),
+    /// Not an invite code.
+    #[error("the code after invite= is wrong: {0}; ask for a new invite if it was copied by hand")]
+    Invite(InvalidInviteCode),
+    /// A part this version does not know.
+    #[error("only invite= may stand between ? and #; a newer lanyard may know the rest")]
+    Query,
+    /// Nothing behind `#p=`.
+    #[error("the key at the end (#p=...) is missing: copy the whole string and put it in quotes")]
+    KeyMissing,
+    /// Not a public key.
+    #[error("the key after #p= is wrong: {0}; copy the whole string")]
+    Key(InvalidKey),
+}
+
+impl JoinString {
+    /// Reads a join string; white space around it is ignored.
+    ///
+    /// # Errors
+    ///
+    /// Names the first part that is wrong.
+    pub fn parse(text: &str) -> Result<Self, InvalidJoinString> {
+        let rest = text.trim();
+        let scheme = rest.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+        let rest = scheme.and_then(|scheme| rest.get(scheme.len()..)).ok_or(InvalidJoinString::Scheme)?;
+        let (rest, fragment) = rest.split_once('#').ok_or(InvalidJoinString::KeyMissing)?;
+        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+        let (authority, network) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, port) = parse_authority(authority)?;
+        let network = NetworkName::parse(network).map_err(InvalidJoinString::Network)?;
+        let invite = match query {
+            None | Some("") => None,
+            Some(query) => {
+                let code = query.strip_prefix("invite=").ok_or(InvalidJoinString::Query)?;
+                Some(InviteCode::parse(code).map_err(InvalidJoinString::Invite)?)
+            }
+        };
+        let key = match fragment.strip_prefix("p=") {
+            None | Some("") => return Err(InvalidJoinString::KeyMissing),
+            Some(key) => PublicKey::parse(key).map_err(InvalidJoinString::Key)?,
+        };
+        Ok(Self { host, port, network, invite, key })
+    }
+}
+
+/// Splits `HOST[:PORT]` or `[IPV6][:PORT]`.
+fn parse_authority(text: &str) -> Result<(String, Option<u16>), InvalidJoinString> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, tail) = rest.split_once(']').ok_or(InvalidJoinString::Host)?;
+        let host: Ipv6Addr = host.parse().map_err(|_| InvalidJoinString::Host)?;
+        let port = match tail.strip_prefix(':') {
+            Some(port) => Some(parse_port(port)?),
+            None if tail.is_empty() => None,
+            None => return Err(InvalidJoinString::Port),
+        };
+        return Ok((host.to_string(), port));
+    }
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(parse_port(port)?)),
+        None => (text, None),
+    };
+    if is_host(host) { Ok((host.to_ascii_lowercase(), port)) } else { Err(InvalidJoinString::Host) }
+}
+
+fn parse_port(text: &str) -> Result<u16, InvalidJoinString> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0).ok_or(InvalidJoinString::Port)
+}
+
+fn is_host(text: &str) -> bool {
+    text.len() <= HOST_MAX
+        && text.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+impl fmt::Display for JoinString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(SCHEME)?;
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "/{}", self.network)?;
+        if let Some(invite) = self.invite {
+            write!(f, "?invite={invite}")?;
+        }
+        write!(f, "#p={}", self.key)
+    }
+}
+
+impl FromStr for JoinString {
+    type Err = InvalidJoinString;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJoinString> {
+        Self::parse(text)
+    }
+}

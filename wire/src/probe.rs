@@ -1,0 +1,156 @@
+//! PING and PONG between two devices: is this path open, for datagrams of this size?
+//!
+//! Authenticated with a key only the two devices can compute, so neither a stranger nor the coordinator can make
+//! a path look alive. Each direction has a key of its own: a probe turned back by someone in between is not taken
+//! for the peer's.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::codec::{
+    Malformed, PADDED_ADDR, Reader, Writer, decode_padded_addr, encode_padded_addr, unscoped,
+};
+use crate::envelope::{PING, PONG, VERSION};
+use crate::ids::AttemptId;
+use crate::keys::{PublicKey, SecretKey, SymmetricKey, ct_eq, mac16};
+use crate::limits::{PROBE_LEN, PROBE_MAX};
+
+/// Bytes before the MAC.
+const HEAD: usize = 48;
+
+/// Bytes between the observed address and the MAC.
+const RESERVED: usize = 9;
+
+/// Flag: the sender is about to use this path.
+const NOMINATE: u8 = 0x01;
+
+/// Which of the two a probe is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeKind {
+    /// The question.
+    Ping,
+    /// The answer.
+    Pong,
+}
+
+/// The keys of one pair of devices for one attempt, as one of them sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairKey {
+    outbound: SymmetricKey,
+    inbound: SymmetricKey,
+}
+
+impl PairKey {
+    /// Derives the keys: from the two identities' shared secret, the attempt, and who sends.
+    ///
+    /// `None` when the peer's key is of low order.
+    #[must_use]
+    pub fn new(me: &SecretKey, peer: &PublicKey, attempt: AttemptId) -> Option<Self> {
+        let shared = me.agree(peer)?;
+        let attempt = attempt.value().to_be_bytes();
+        let from = |sender: &PublicKey| shared.derive(b"lanyard probe", &[&attempt, sender.as_bytes()]);
+        Some(Self { outbound: from(&me.public()), inbound: from(peer) })
+    }
+}
+
+/// A PING or PONG without MAC and padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// Question or answer.
+    pub kind: ProbeKind,
+    /// Whether the sender is about to use this path.
+    pub nominate: bool,
+    /// The attempt both ends know; finds the pair key.
+    pub attempt: AttemptId,
+    /// Drawn at random for each PING; the PONG returns it.
+    pub txid: u64,
+    /// In PONG, where the PING came from; `None` in PING.
+    pub observed: Option<SocketAddr>,
+}
+
+impl Probe {
+    /// A question.
+    #[must_use]
+    pub const fn ping(attempt: AttemptId, txid: u64, nominate: bool) -> Self {
+        Self { kind: ProbeKind::Ping, nominate, attempt, txid, observed: None }
+    }
+
+    /// The answer to this question, which came from `remote`.
+    #[must_use]
+    pub fn pong(&self, remote: SocketAddr) -> Self {
+        Self { kind: ProbeKind::Pong, observed: Some(unscoped(remote)), ..*self }
+    }
+
+    /// The datagram with its MAC, padded with zeros to `size` bytes (64 to 1,500).
+    ///
+    /// A PONG has the size of its PING.
+    #[must_use]
+    pub fn seal(&self, key: &PairKey, size: usize) -> Vec<u8> {
+        let size = size.clamp(PROBE_LEN, PROBE_MAX);
+        let mut writer = Writer::with_capacity(size);
+        writer.u8(match self.kind {
+            ProbeKind::Ping => PING,
+            ProbeKind::Pong => PONG,
+        });
+        writer.u8(VERSION);
+        writer.u8(if self.nominate { NOMINATE } else { 0 });
+        writer.u8(0);
+        writer.u64(self.attempt.value());
+        writer.u64(self.txid);
+        encode_padded_addr(self.observed, &mut writer);
+        writer.zeros(RESERVED);
+        let padding = alloc::vec![0; size.saturating_sub(PROBE_LEN)];
+        let mac = mac16(key.outbound.as_bytes(), &[writer.as_bytes(), &padding]);
+        writer.array(&mac);
+        writer.bytes(&padding);
+        writer.into_bytes()
+    }
+
+    /// Reads a whole datagram; the MAC is not checked, so nothing may follow from it but finding the pair key.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither PING nor PONG of 64 to 1,500 bytes, or the padding is not zero.
+    pub fn parse(datagram: &[u8]) -> Result<Self, Malformed> {
+        if datagram.len() > PROBE_MAX {
+            return Err(Malformed { what: "length of probe", at: PROBE_MAX });
+        }
+        let mut reader = Reader::new(datagram);
+        let kind = match reader.u8()? {
+            PING => ProbeKind::Ping,
+            PONG => ProbeKind::Pong,
+            _ => return Err(reader.malformed("datagram kind")),
+        };
+        if reader.u8()? != VERSION {
+            return Err(reader.malformed("probe version"));
+        }
+        let nominate = match reader.u8()? {
+            0 => false,
+            NOMINATE => true,
+            _ => return Err(reader.malformed("flags")),
+        };
+        reader.zeros(1)?;
+        let attempt = AttemptId::new(reader.u64()?);
+        let txid = reader.u64()?;
+        let at = reader.at();
+        let observed = decode_padded_addr(&mut reader)?;
+        if observed.is_some() != (kind == ProbeKind::Pong) {
+            return Err(Malformed { what: "observed address", at });
+        }
+        reader.zeros(RESERVED)?;
+        reader.bytes(16)?;
+        reader.zeros(reader.remaining())?;
+        Ok(Self { kind, nominate, attempt, txid, observed })
+    }
+
+    /// Reads a whole datagram and checks that the peer made it; `None` when not.
+    #[must_use]
+    pub fn open(datagram: &[u8], key: &PairKey) -> Option<Self> {
+        let probe = Self::parse(datagram).ok()?;
+        let (head, rest) = datagram.split_at_checked(HEAD)?;
+        let (mac, padding) = rest.split_at_checked(16)?;
+        ct_eq(&mac16(key.inbound.as_bytes(), &[head, padding]), mac).then_some(probe)
+    }
+}
+
+const _: () = assert!(20 + PADDED_ADDR + RESERVED == HEAD && HEAD + 16 == PROBE_LEN, "layout of the probe");
