@@ -33,6 +33,8 @@
 //! | --- | --- |
 //! | [`time`], [`timers`], [`backoff`] | moments, timers by name, waiting between tries |
 //! | [`transmit`], [`rejected`], [`rng`] | datagrams in and out, why one was ignored, seeded randomness |
+//! | [`device`] | the agent's end: what it is told, what it tells, and its machines |
+//! | [`overlay`] | packets of the virtual LAN and the table that a data plane obeys |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -40,6 +42,8 @@
 extern crate alloc;
 
 pub mod backoff;
+pub mod device;
+pub mod overlay;
 pub mod rejected;
 pub mod rng;
 pub mod time;

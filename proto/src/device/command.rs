@@ -1,0 +1,89 @@
+//! What the program may wish from a device.
+
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddr};
+
+use lanyard_wire::ids::{DeviceId, NetworkId};
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::names::{InviteCode, NetworkName};
+
+use super::cache::CoordinatorCache;
+
+/// A wish of the program.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Speak to a coordinator from now on. A second one with the same key replaces its addresses.
+    AddCoordinator {
+        /// Its identity key, from the join string.
+        key: PublicKey,
+        /// Where it was found.
+        addrs: Vec<SocketAddr>,
+        /// What was known when the device last ran.
+        cache: Option<CoordinatorCache>,
+    },
+    /// The name of a coordinator was resolved again.
+    CoordinatorAddrs {
+        /// Its identity key.
+        key: PublicKey,
+        /// Where it is now.
+        addrs: Vec<SocketAddr>,
+    },
+    /// Forget a coordinator and every network of it.
+    RemoveCoordinator {
+        /// Its identity key.
+        key: PublicKey,
+    },
+    /// Join a network; answered by [`Event::Joined`](super::Event::Joined).
+    Join {
+        /// Returned with the answer.
+        tag: u64,
+        /// The coordinator to ask, added before.
+        key: PublicKey,
+        /// The network.
+        network: NetworkName,
+        /// The invite, where one is at hand.
+        invite: Option<InviteCode>,
+    },
+    /// Leave a network; answered by [`Event::Left`](super::Event::Left).
+    Leave {
+        /// Returned with the answer.
+        tag: u64,
+        /// The network.
+        network: NetworkId,
+    },
+    /// Switch one network on or off on this device; membership stays.
+    Enable {
+        /// The network.
+        network: NetworkId,
+        /// On?
+        enabled: bool,
+    },
+    /// Somebody wants a tunnel to this peer: traffic, or a person.
+    Connect {
+        /// The peer.
+        peer: DeviceId,
+    },
+    /// Refuse a peer, or stop refusing it.
+    Refuse {
+        /// The peer.
+        peer: DeviceId,
+        /// Refuse it from now on?
+        refused: bool,
+    },
+    /// Own addresses, given at start and on every change.
+    LocalAddresses {
+        /// Host candidates: each local address with the main socket's port.
+        addrs: Vec<SocketAddr>,
+        /// IPv4 prefixes that this machine routes itself, so that networks avoid them.
+        prefixes: Vec<(Ipv4Addr, u8)>,
+    },
+    /// The operating system saw a link, an address or a route change: nothing learnt about paths holds.
+    NetworkChanged,
+    /// Find out now what this network's NAT does; answered by [`Event::Netcheck`](super::Event::Netcheck).
+    Netcheck {
+        /// Returned with the answer.
+        tag: u64,
+    },
+    /// Say good-bye to every coordinator.
+    Shutdown,
+}

@@ -1,0 +1,167 @@
+//! A device at one moment, for `lanyard status`, `why` and `netcheck`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+
+use lanyard_wire::candidate::Candidate;
+use lanyard_wire::checkpoint::MemberState;
+use lanyard_wire::handshake::Method;
+use lanyard_wire::ids::{DeviceId, DeviceNumber, NetworkId, Revision};
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::names::{DeviceName, NetworkName};
+use lanyard_wire::nat::NatCard;
+
+use super::event::CoordinatorState;
+use crate::overlay::Path;
+use crate::time::Instant;
+
+/// Everything a person may want to see.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// This device.
+    pub device: DeviceId,
+    /// What this network's NAT does.
+    pub card: NatCard,
+    /// Coordinators, in the order they were added.
+    pub coordinators: Vec<CoordinatorStatus>,
+    /// Networks, coordinator by coordinator.
+    pub networks: Vec<NetworkStatus>,
+}
+
+/// One coordinator.
+#[derive(Clone, Debug)]
+pub struct CoordinatorStatus {
+    /// Its identity key.
+    pub key: PublicKey,
+    /// How this device stands with it.
+    pub state: CoordinatorState,
+    /// The number it gave this device.
+    pub number: Option<DeviceNumber>,
+    /// Where it is looked for.
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// One network.
+#[derive(Clone, Debug)]
+pub struct NetworkStatus {
+    /// Identity key of its coordinator.
+    pub coordinator: PublicKey,
+    /// The network.
+    pub id: NetworkId,
+    /// Its name.
+    pub name: NetworkName,
+    /// This device's membership.
+    pub state: MemberState,
+    /// Switched on here?
+    pub enabled: bool,
+    /// The revision its members are at.
+    pub revision: Revision,
+    /// Its IPv4 prefix.
+    pub prefix4: (Ipv4Addr, u8),
+    /// Own IPv4 address there.
+    pub ip4: Ipv4Addr,
+    /// Own IPv6 address there.
+    pub ip6: Ipv6Addr,
+    /// What its IPv4 prefix clashes with: IPv4 stays off.
+    pub clash: Option<String>,
+    /// The other members.
+    pub members: Vec<MemberStatus>,
+}
+
+/// One other member.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: DeviceName,
+    /// Its number.
+    pub number: DeviceNumber,
+    /// Its IPv4 address in this network.
+    pub ip4: Ipv4Addr,
+    /// Its IPv6 address in this network.
+    pub ip6: Ipv6Addr,
+    /// It has a session with the coordinator.
+    pub online: bool,
+    /// This device refuses it.
+    pub refused: bool,
+    /// Where datagrams to it go.
+    pub path: Path,
+    /// Round trip over that path, once measured.
+    pub rtt: Option<Duration>,
+    /// The newest try to reach it directly.
+    pub attempt: AttemptStatus,
+    /// Bytes sent to it since start.
+    pub tx_bytes: u64,
+    /// Authenticated bytes heard from it since start.
+    pub rx_bytes: u64,
+}
+
+/// One try to get a direct path.
+#[derive(Clone, Debug)]
+pub struct AttemptStatus {
+    /// State of the attempt machine, in one word.
+    pub state: &'static str,
+    /// What HANDSHAKE chose, once it did.
+    pub method: Option<Method>,
+    /// What the other end's NAT does, once told.
+    pub their_card: Option<NatCard>,
+    /// Every address tried.
+    pub candidates_tried: Vec<CandidateStatus>,
+    /// When the newest try began.
+    pub last_at: Option<Instant>,
+    /// When the next one will.
+    pub next_at: Option<Instant>,
+    /// What stands in the way, and so what would help.
+    pub advice: Advice,
+}
+
+/// What came of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CandidateStatus {
+    /// The address and where it is from.
+    pub candidate: Candidate,
+    /// Probes sent to it.
+    pub probes_sent: u32,
+    /// An authentic answer came.
+    pub answered: bool,
+}
+
+/// Why a pair is as it is; the program has the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Direct: nothing to improve.
+    Direct,
+    /// No traffic wants a tunnel.
+    Idle,
+    /// A try is running.
+    Trying,
+    /// This device refuses the peer.
+    RefusedHere,
+    /// The peer refuses this device.
+    RefusedThere,
+    /// The coordinator says that the peer is not online.
+    PeerOffline,
+    /// The coordinator knows no network that both are active members of.
+    NoSharedNetwork,
+    /// No coordinator that knows both answers.
+    CoordinatorUnreachable,
+    /// Neither a direct path nor a relay.
+    NoRelay,
+    /// No UDP leaves this device's network.
+    UdpBlockedHere,
+    /// No UDP leaves the peer's network.
+    UdpBlockedThere,
+    /// Both NATs give every destination another port.
+    BothMappingsVary,
+    /// This end's NAT gives every destination another port, and the other end's filters by port.
+    MappingVariesHere,
+    /// The other end's NAT gives every destination another port, and this end's filters by port.
+    MappingVariesThere,
+    /// Small probes pass, full-size ones do not.
+    FullSizeLost,
+    /// By both NATs it should work and no probe arrives: a firewall in between.
+    ProbesLost,
+}
