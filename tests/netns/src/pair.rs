@@ -1,0 +1,119 @@
+//! Two devices behind two NATs: how soon they reach each other, and by which path.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::fleet::{Agent, Fleet};
+use crate::lab::Lab;
+use crate::wait_for;
+
+/// What became of one pair.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// From the first packet to its reply.
+    pub first_reply: Duration,
+    /// The path the pair settled on: `direct` or `relay`.
+    pub path: String,
+    /// From the first packet to the direct path, when there is one.
+    pub direct_after: Option<Duration>,
+}
+
+/// How long a pair that could be direct is given before its path is what it is.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Brings up a lab of `kinds` (`full-cone:symmetric`), joins `a` and `b`, and lets `a` speak to `b`.
+///
+/// # Errors
+///
+/// When the lab, the coordinator or an agent does not come up, or no reply arrives within 5 s.
+pub fn connect_pair(kinds: &str) -> Result<Outcome> {
+    let fleet = Fleet::start(Lab::up(kinds)?)?;
+    let (a, b) = (fleet.join("a")?, fleet.join("b")?);
+    connect(&a, &b).with_context(|| format!("{}\n{}", fleet.log("a"), fleet.log("b")))
+}
+
+/// Lets `a` speak to `b` and watches the path settle.
+///
+/// # Errors
+///
+/// When they do not see each other online within 5 s, or no reply arrives within 5 s.
+pub fn connect(a: &Agent, b: &Agent) -> Result<Outcome> {
+    see_each_other(a, b)?;
+    let begun = Instant::now();
+    let first_reply = first_ping(a, b)?;
+    let mut traffic = Traffic::start(a, b)?;
+    let limit = PATIENCE.saturating_sub(begun.elapsed());
+    let direct = wait_for("a direct path", limit, || {
+        (a.path_to(&b.host)? == "direct" && b.path_to(&a.host)? == "direct").then(|| begun.elapsed())
+    });
+    traffic.stop();
+    let path = a.path_to(&b.host).unwrap_or_default();
+    Ok(Outcome { first_reply, path, direct_after: direct.ok() })
+}
+
+/// Waits until each agent sees the other online.
+///
+/// # Errors
+///
+/// When that takes more than 5 s.
+pub fn see_each_other(a: &Agent, b: &Agent) -> Result<()> {
+    for (one, other) in [(a, b), (b, a)] {
+        wait_for(&format!("{} sees {} online", one.host, other.host), Duration::from_secs(5), || {
+            one.peer(&other.host).ok()?["online"].as_bool().filter(|online| *online)
+        })?;
+    }
+    Ok(())
+}
+
+/// Sends one echo request through the tunnel and returns the time to its reply.
+///
+/// # Errors
+///
+/// When no reply arrives within 5 s.
+pub fn first_ping(a: &Agent, b: &Agent) -> Result<Duration> {
+    let address = b.address()?;
+    let done = std::process::Command::new("ip")
+        .args(["netns", "exec", a.namespace(), "ping", "-n", "-c", "1", "-W", "5", &address.to_string()])
+        .output()?;
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let time = said.split("time=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let millis: f64 =
+        time.with_context(|| format!("{} had no reply from {}: {said}", a.host, b.host))?.parse()?;
+    Ok(Duration::from_secs_f64(millis / 1_000.0))
+}
+
+/// Echo requests ten times a second, so that the pair is not idle.
+#[derive(Debug)]
+pub struct Traffic(Child);
+
+impl Traffic {
+    /// Starts pinging `b` from `a`, for a minute at most.
+    ///
+    /// # Errors
+    ///
+    /// When `ping` cannot be run.
+    pub fn start(a: &Agent, b: &Agent) -> Result<Self> {
+        let address = b.address()?.to_string();
+        let child = std::process::Command::new("ip")
+            .args(["netns", "exec", a.namespace(), "ping", "-n", "-q", "-i", "0.1", "-c", "600", &address])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) {
+        // Fails only when it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
