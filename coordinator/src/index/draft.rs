@@ -1,0 +1,152 @@
+//! One change: rows, revision, audit and outbox in one transaction.
+//!
+//! A draft takes the write lock at once (`BEGIN IMMEDIATE`), so what it reads cannot change under it. It is
+//! committed with [`Draft::commit`], which refuses a draft without an audit row; dropped, it leaves no trace.
+//! What devices see of a network (its prefixes, its members) counts in the network's revision and is published as a
+//! roster change; invites and settings are audited and published without a new revision, since a device that met a
+//! new revision would have to ask for a difference that does not concern it.
+
+use lanyard_wire::ids::{NetworkId, Revision};
+use serde::Serialize;
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::Index;
+use super::audit::Actor;
+use super::error::{IndexError, Result};
+use super::outbox::Change;
+use super::ulid;
+
+/// An open change.
+pub(super) struct Draft<'a> {
+    transaction: Transaction<'static, Sqlite>,
+    index: &'a Index,
+    actor: &'a Actor,
+    now: i64,
+    is_recorded: bool,
+}
+
+/// What an audit row says about one change.
+pub(super) struct Entry<'a, T: Serialize> {
+    /// What was done: `member.approve`.
+    pub(super) code: &'static str,
+    /// Kind of thing: `member`.
+    pub(super) entity: &'static str,
+    /// Its id.
+    pub(super) id: &'a str,
+    /// The network concerned, if one is.
+    pub(super) network: Option<NetworkId>,
+    /// State before; `None` for something new.
+    pub(super) before: Option<&'a T>,
+    /// State after; `None` for something gone.
+    pub(super) after: Option<&'a T>,
+}
+
+impl Index {
+    /// Takes the write lock and opens a change.
+    pub(super) async fn draft<'a>(&'a self, actor: &'a Actor) -> Result<Draft<'a>> {
+        let transaction = self.backend.writer.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Draft { transaction, index: self, actor, now: self.clock.now_ms(), is_recorded: false })
+    }
+}
+
+impl Draft<'_> {
+    /// The connection, for statements of this change.
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// The instant of this change, epoch milliseconds.
+    pub(super) const fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// The index this draft will change.
+    pub(super) const fn index(&self) -> &Index {
+        self.index
+    }
+
+    /// Raises the revision of a network and returns the new one.
+    pub(super) async fn bump(&mut self, network: NetworkId) -> Result<Revision> {
+        let now = self.now;
+        let revision: i64 = sqlx::query_scalar(
+            "UPDATE networks SET revision = revision + 1, updated_at = $2 WHERE id = $1 RETURNING revision",
+        )
+        .bind(network.to_string())
+        .bind(now)
+        .fetch_one(self.connection())
+        .await?;
+        revision_from(revision)
+    }
+
+    /// Writes the audit row.
+    pub(super) async fn record<T: Serialize>(&mut self, entry: Entry<'_, T>) -> Result<()> {
+        let now = self.now;
+        let actor = self.actor;
+        let to_json = |state: Option<&T>| state.map(serde_json::to_string).transpose();
+        let unreadable =
+            |error: serde_json::Error| IndexError::Unreadable { column: "audit", why: error.to_string() };
+        sqlx::query(
+            "INSERT INTO audit_events (id, at, actor_kind, actor_id, via, code, entity_type, entity_id, network_id, \
+             before, after, ip) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        )
+        .bind(ulid::new_text(now)?)
+        .bind(now)
+        .bind(actor.kind().as_str())
+        .bind(actor.id().to_owned())
+        .bind(actor.via().as_str())
+        .bind(entry.code)
+        .bind(entry.entity)
+        .bind(entry.id.to_owned())
+        .bind(entry.network.map(|network| network.to_string()))
+        .bind(to_json(entry.before).map_err(unreadable)?)
+        .bind(to_json(entry.after).map_err(unreadable)?)
+        .bind(actor.ip())
+        .execute(self.connection())
+        .await?;
+        self.is_recorded = true;
+        Ok(())
+    }
+
+    /// Puts a change into the outbox; readers see it in this order after the commit.
+    pub(super) async fn publish(&mut self, change: &Change) -> Result<()> {
+        let now = self.now;
+        let payload = serde_json::to_string(change)
+            .map_err(|error| IndexError::Unreadable { column: "outbox.payload", why: error.to_string() })?;
+        sqlx::query("INSERT INTO outbox (topic, payload, created_at) VALUES ($1, $2, $3)")
+            .bind(change.topic())
+            .bind(payload)
+            .bind(now)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Makes the change permanent and wakes whoever waits for the outbox.
+    pub(super) async fn commit(self) -> Result<()> {
+        if !self.is_recorded {
+            return Err(IndexError::State(
+                "a change without an audit row is not committed; report this".to_owned(),
+            ));
+        }
+        self.transaction.commit().await?;
+        self.index.changed.notify_one();
+        Ok(())
+    }
+
+    /// Like [`Self::commit`], for a draft that may have found nothing to change.
+    pub(super) async fn commit_if_recorded(self) -> Result<()> {
+        if self.is_recorded { self.commit().await } else { Ok(()) }
+    }
+}
+
+/// A revision from its column.
+pub(super) fn revision_from(value: i64) -> Result<Revision> {
+    u64::try_from(value)
+        .map(Revision::new)
+        .map_err(|_| IndexError::Unreadable { column: "revision", why: format!("{value} is negative") })
+}
+
+/// A revision for its column.
+pub(super) fn revision_to(revision: Revision) -> i64 {
+    i64::try_from(revision.value()).unwrap_or(i64::MAX)
+}

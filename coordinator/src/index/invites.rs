@@ -1,0 +1,282 @@
+//! Invites: codes that let a number of devices join one network for a while.
+//!
+//! A code has 40 bits, short enough to be read out, so a plain hash of it could be reversed by trying all of them
+//! in minutes, and a slow hash would let strangers spend the server's time with every wrong code. It is therefore
+//! hashed with BLAKE2s under a key that is not in the database (derived from `fleet.key`): a copy of the database
+//! alone reveals no code, and a look-up is one index access. Guessing over the network is bounded by CHECKPOINT's
+//! per-source limits: 2^40 codes, a few tries a second, a life of hours.
+
+use lanyard_wire::codec::Wire;
+use lanyard_wire::ids::{DeviceId, NetworkId};
+use lanyard_wire::keys::keyed_hash;
+use lanyard_wire::names::{InviteCode, NetworkName};
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
+
+use super::audit::Actor;
+use super::draft::{Draft, Entry};
+use super::error::{IndexError, Result};
+use super::networks::{Network, unknown};
+use super::outbox::Change;
+use super::settings::draw_code;
+use super::text;
+use super::{Index, ulid};
+
+/// An invite as listed; its code is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Invite {
+    /// Row id.
+    pub id: String,
+    /// Its network.
+    #[serde(with = "text")]
+    pub network_id: NetworkId,
+    /// Name of its network.
+    #[serde(with = "text")]
+    pub network: NetworkName,
+    /// First two characters of the code.
+    pub code_prefix: String,
+    /// Devices it may let in.
+    pub max_uses: i64,
+    /// Devices it has let in.
+    pub uses: i64,
+    /// Whether its holder is a member at once.
+    pub auto_approve: bool,
+    /// Epoch milliseconds.
+    pub expires_at: i64,
+    /// Epoch milliseconds, when it was revoked.
+    pub revoked_at: Option<i64>,
+    /// Who made it.
+    pub created_by: String,
+    /// Epoch milliseconds.
+    pub created_at: i64,
+}
+
+/// What a new invite shall be.
+#[derive(Debug, Clone)]
+pub struct NewInvite {
+    /// Its network.
+    pub network: NetworkName,
+    /// Devices it may let in.
+    pub max_uses: u32,
+    /// How long it lasts, in milliseconds.
+    pub lifetime_ms: i64,
+    /// Whether its holder is a member at once.
+    pub auto_approve: bool,
+}
+
+/// Why a code opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unredeemable {
+    Invalid,
+    Expired,
+    UsedUp,
+}
+
+impl FromRow<'_, SqliteRow> for Invite {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
+
+impl Invite {
+    /// Whether it can let somebody in at that instant.
+    #[must_use]
+    pub const fn is_open(&self, now_ms: i64) -> bool {
+        self.revoked_at.is_none() && self.expires_at > now_ms && self.uses < self.max_uses
+    }
+
+    fn read(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            network_id: text::column(row, "network_id")?,
+            network: text::column(row, "slug")?,
+            code_prefix: row.try_get("code_prefix")?,
+            max_uses: row.try_get("max_uses")?,
+            uses: row.try_get("uses")?,
+            auto_approve: row.try_get("auto_approve")?,
+            expires_at: row.try_get("expires_at")?,
+            revoked_at: row.try_get("revoked_at")?,
+            created_by: row.try_get("created_by")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+}
+
+impl Index {
+    /// Makes an invite and returns it with its code, which is shown this once.
+    ///
+    /// # Errors
+    /// [`IndexError::NotFound`] when there is no such network.
+    pub async fn add_invite(&self, new: &NewInvite, actor: &Actor) -> Result<(Invite, InviteCode)> {
+        let mut draft = self.draft(actor).await?;
+        let network = draft.network(&new.network).await?.ok_or_else(|| unknown(&new.network))?;
+        let code = draw_code()?;
+        let invite = Invite {
+            id: ulid::new_text(draft.now())?,
+            network_id: network.id,
+            network: network.slug,
+            code_prefix: code.to_string().chars().take(2).collect(),
+            max_uses: i64::from(new.max_uses.max(1)),
+            uses: 0,
+            auto_approve: new.auto_approve,
+            expires_at: draft.now().saturating_add(new.lifetime_ms),
+            revoked_at: None,
+            created_by: actor.id().to_owned(),
+            created_at: draft.now(),
+        };
+        draft.insert_invite(&invite, &self.hash_code(code)).await?;
+        draft.record_invite("invite.add", None, &invite).await?;
+        draft.commit().await?;
+        Ok((invite, code))
+    }
+
+    /// Invites, newest first; of one network or of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invites(&self, network: Option<&NetworkName>) -> Result<Vec<Invite>> {
+        if let Some(slug) = network {
+            self.network(slug).await?;
+        }
+        Ok(sqlx::query_as(
+            "SELECT i.*, n.slug FROM invites i JOIN networks n ON n.id = i.network_id \
+             WHERE n.deleted_at IS NULL AND ($1 IS NULL OR n.slug = $1) ORDER BY i.created_at DESC, i.id DESC",
+        )
+        .bind(network.map(|slug| slug.to_string()))
+        .fetch_all(&self.backend.reader)
+        .await?)
+    }
+
+    /// Ends an invite, named by its id, the beginning of its id, or its whole code.
+    ///
+    /// Ending it twice is no error: the wish is fulfilled.
+    ///
+    /// # Errors
+    /// [`IndexError::NotFound`] or [`IndexError::Ambiguous`].
+    pub async fn revoke_invite(&self, name: &str, actor: &Actor) -> Result<Invite> {
+        let hash = InviteCode::parse(name).ok().map(|code| self.hash_code(code));
+        let mut draft = self.draft(actor).await?;
+        let mut found: Vec<Invite> = sqlx::query_as(
+            "SELECT i.*, n.slug FROM invites i JOIN networks n ON n.id = i.network_id \
+             WHERE i.code_hash = $1 OR (length($2) >= 6 AND substr(i.id, 1, length($2)) = $2)",
+        )
+        .bind(hash)
+        .bind(name.to_ascii_lowercase())
+        .fetch_all(draft.connection())
+        .await?;
+        if found.len() > 1 {
+            return Err(IndexError::Ambiguous { what: "invite", name: name.to_owned() });
+        }
+        let Some(before) = found.pop() else {
+            let hint = ": \"lanyard-server invite list\" shows the ids";
+            return Err(IndexError::NotFound { what: "invite", name: name.to_owned(), hint });
+        };
+        if before.revoked_at.is_some() {
+            return Ok(before);
+        }
+        let mut after = before.clone();
+        after.revoked_at = Some(draft.now());
+        sqlx::query("UPDATE invites SET revoked_at = $2 WHERE id = $1")
+            .bind(after.id.clone())
+            .bind(after.revoked_at)
+            .execute(draft.connection())
+            .await?;
+        draft.record_invite("invite.revoke", Some(&before), &after).await?;
+        draft.commit().await?;
+        Ok(after)
+    }
+
+    /// The hash under which a one-time code is stored.
+    pub(super) fn hash_code(&self, code: InviteCode) -> String {
+        let hash = keyed_hash(self.code_key.as_bytes(), &[b"code", &code.to_bytes()]);
+        data_encoding::HEXLOWER.encode(&hash)
+    }
+}
+
+impl Draft<'_> {
+    /// Finds the open invite of that code for that network. It is not used yet.
+    pub(super) async fn open_invite(
+        &mut self,
+        network: &Network,
+        code: InviteCode,
+    ) -> Result<core::result::Result<Invite, Unredeemable>> {
+        let hash = self.index().hash_code(code);
+        let invite: Option<Invite> = sqlx::query_as(
+            "SELECT i.*, n.slug FROM invites i JOIN networks n ON n.id = i.network_id \
+             WHERE i.code_hash = $1 AND i.network_id = $2",
+        )
+        .bind(hash)
+        .bind(network.id.to_string())
+        .fetch_optional(self.connection())
+        .await?;
+        Ok(match invite {
+            Some(invite) if invite.is_open(self.now()) => Ok(invite),
+            Some(invite) if invite.revoked_at.is_some() => Err(Unredeemable::Invalid),
+            Some(invite) if invite.expires_at <= self.now() => Err(Unredeemable::Expired),
+            Some(_) => Err(Unredeemable::UsedUp),
+            None => Err(Unredeemable::Invalid),
+        })
+    }
+
+    /// Whether that device has used that invite before.
+    pub(super) async fn has_used(&mut self, invite: &Invite, device: DeviceId) -> Result<bool> {
+        let uses: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM invite_uses WHERE invite_id = $1 AND device_id = $2")
+                .bind(invite.id.clone())
+                .bind(device.to_string())
+                .fetch_one(self.connection())
+                .await?;
+        Ok(uses > 0)
+    }
+
+    /// Counts one use; the CHECK constraint would stop one too many.
+    pub(super) async fn use_invite(&mut self, invite: &Invite, device: DeviceId) -> Result<()> {
+        let now = self.now();
+        sqlx::query("UPDATE invites SET uses = uses + 1 WHERE id = $1")
+            .bind(invite.id.clone())
+            .execute(self.connection())
+            .await?;
+        sqlx::query("INSERT INTO invite_uses (id, invite_id, device_id, at) VALUES ($1, $2, $3, $4)")
+            .bind(ulid::new_text(now)?)
+            .bind(invite.id.clone())
+            .bind(device.to_string())
+            .bind(now)
+            .execute(self.connection())
+            .await?;
+        let mut after = invite.clone();
+        after.uses += 1;
+        self.record_invite("invite.use", Some(invite), &after).await
+    }
+
+    async fn insert_invite(&mut self, invite: &Invite, hash: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO invites (id, network_id, code_prefix, code_hash, max_uses, auto_approve, expires_at, \
+             created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(invite.id.clone())
+        .bind(invite.network_id.to_string())
+        .bind(invite.code_prefix.clone())
+        .bind(hash.to_owned())
+        .bind(invite.max_uses)
+        .bind(invite.auto_approve)
+        .bind(invite.expires_at)
+        .bind(invite.created_by.clone())
+        .bind(invite.created_at)
+        .execute(self.connection())
+        .await?;
+        Ok(())
+    }
+
+    async fn record_invite(
+        &mut self,
+        code: &'static str,
+        before: Option<&Invite>,
+        after: &Invite,
+    ) -> Result<()> {
+        let network = Some(after.network_id);
+        self.record(Entry { code, entity: "invite", id: &after.id, network, before, after: Some(after) })
+            .await?;
+        self.publish(&Change::Invite { network: after.network_id, id: after.id.clone() }).await
+    }
+}

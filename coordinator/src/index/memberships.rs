@@ -1,0 +1,453 @@
+//! Memberships: which device is in which network, in which state, under which name and addresses.
+//!
+//! A removed member keeps its row. Its addresses stay with it for 30 days, so that a neighbour's stale cache never
+//! leads to a different machine, and then return to the pool.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use lanyard_wire::ids::{DeviceId, DeviceNumber, NetworkId, Revision};
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::names::{DeviceName, NetworkName};
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
+
+use super::addresses::free_address;
+use super::audit::Actor;
+use super::devices::number_from;
+use super::draft::{Draft, Entry, revision_from, revision_to};
+use super::error::{IndexError, Result};
+use super::networks::{Network, unknown};
+use super::outbox::{Change, MemberChange};
+use super::text::{self, text_enum};
+use super::{Index, ulid};
+
+/// How long the addresses of a removed member stay out of the pool.
+pub const ADDRESS_REST_MS: i64 = 30 * 24 * 3_600_000;
+
+/// Names tried with a number behind them before a name counts as taken.
+const NAME_SUFFIXES: u32 = 99;
+
+text_enum! {
+    /// Where a membership stands.
+    MemberState {
+        /// Waits for an administrator.
+        Pending = "pending",
+        /// In.
+        Active = "active",
+        /// In, but switched off for now.
+        Suspended = "suspended",
+        /// Out, by its own or an administrator's wish.
+        Left = "left",
+        /// Turned down.
+        Denied = "denied",
+    }
+}
+
+impl MemberState {
+    /// Whether devices hear of it at all.
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Pending | Self::Active | Self::Suspended)
+    }
+}
+
+text_enum! {
+    /// By which door a device came in.
+    JoinedVia {
+        /// With an invite.
+        Invite = "invite",
+        /// With the network's password.
+        Password = "password",
+        /// By asking.
+        Request = "request",
+        /// An administrator put it in.
+        Admin = "admin",
+    }
+}
+
+text_enum! {
+    /// Who ended a membership.
+    LeftBy {
+        /// The device itself.
+        Device = "device",
+        /// An administrator.
+        Admin = "admin",
+    }
+}
+
+/// A device in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// Row id.
+    pub id: String,
+    /// Its network.
+    #[serde(with = "text")]
+    pub network_id: NetworkId,
+    /// Name of its network.
+    #[serde(with = "text")]
+    pub network: NetworkName,
+    /// The device.
+    #[serde(with = "text")]
+    pub device: DeviceId,
+    /// The digits people read out.
+    #[serde(with = "text")]
+    pub number: DeviceNumber,
+    /// Identity key.
+    #[serde(with = "text")]
+    pub identity: PublicKey,
+    /// Tunnel key.
+    #[serde(with = "text")]
+    pub wireguard: PublicKey,
+    /// Its name in this network.
+    #[serde(with = "text")]
+    pub name: DeviceName,
+    /// Where it stands.
+    pub state: MemberState,
+    /// Overlay address.
+    pub ip4: Option<Ipv4Addr>,
+    /// Overlay address.
+    pub ip6: Option<Ipv6Addr>,
+    /// By which door it came.
+    pub joined_via: JoinedVia,
+    /// Row id of the invite it came with.
+    pub invite_id: Option<String>,
+    /// Who ended it.
+    pub left_by: Option<LeftBy>,
+    /// The network's revision at its last change.
+    #[serde(with = "text::revision")]
+    pub revision: Revision,
+    /// Whether the device was last reported online.
+    pub online: bool,
+    /// Epoch milliseconds of the device's last transition.
+    pub last_seen_at: Option<i64>,
+    /// Epoch milliseconds.
+    pub created_at: i64,
+}
+
+impl FromRow<'_, SqliteRow> for Member {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
+
+macro_rules! select_member {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.*, n.slug, d.number, d.identity_key, d.wg_key, d.online, d.last_seen_at FROM memberships m \
+             JOIN networks n ON n.id = m.network_id JOIN devices d ON d.id = m.device_id \
+             WHERE n.deleted_at IS NULL AND ",
+            $rest
+        )
+    };
+}
+
+impl Member {
+    /// Members that devices hear of, by revision.
+    pub(super) const SELECT_LIVE: &str =
+        select_member!("m.state IN ('pending', 'active', 'suspended') ORDER BY m.network_id, m.revision");
+
+    fn read(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            network_id: text::column(row, "network_id")?,
+            network: text::column(row, "slug")?,
+            device: text::column(row, "device_id")?,
+            number: number_from(row.try_get("number")?)?,
+            identity: text::column(row, "identity_key")?,
+            wireguard: text::column(row, "wg_key")?,
+            name: text::column(row, "nickname")?,
+            state: text::column(row, "state")?,
+            ip4: text::optional_column(row, "ip4")?,
+            ip6: text::optional_column(row, "ip6")?,
+            joined_via: text::column(row, "joined_via")?,
+            invite_id: row.try_get("invite_id")?,
+            left_by: text::optional_column(row, "left_by")?,
+            revision: revision_from(row.try_get("revision")?)?,
+            online: row.try_get("online")?,
+            last_seen_at: row.try_get("last_seen_at")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+
+    /// This row as a roster change; `None` for a live member without addresses, which cannot be.
+    pub(super) fn change(&self) -> Option<Change> {
+        if !self.state.is_live() {
+            return Some(Change::MemberGone {
+                network: self.network_id,
+                revision: self.revision,
+                device: self.device,
+            });
+        }
+        Some(Change::Member(MemberChange {
+            network: self.network_id,
+            revision: self.revision,
+            identity: self.identity,
+            number: self.number,
+            wireguard: self.wireguard,
+            name: self.name.clone(),
+            ip4: self.ip4?,
+            ip6: self.ip6?,
+            state: self.state,
+        }))
+    }
+}
+
+/// An administrator's verdict on a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it in.
+    Approve,
+    /// Turn it down; it may not ask again until approved.
+    Deny,
+    /// Put it out; it may come back with an invite it has not used yet.
+    Remove,
+}
+
+impl Index {
+    /// Members of a network by name; those that left or were denied only on request.
+    ///
+    /// # Errors
+    /// [`IndexError::NotFound`] when there is no such network.
+    pub async fn members_of(&self, slug: &NetworkName, with_gone: bool) -> Result<Vec<Member>> {
+        self.network(slug).await?;
+        Ok(sqlx::query_as(select_member!(
+            "n.slug = $1 AND ($2 OR m.state IN ('pending', 'active', 'suspended')) ORDER BY m.nickname, d.number"
+        ))
+        .bind(slug.to_string())
+        .bind(with_gone)
+        .fetch_all(&self.backend.reader)
+        .await?)
+    }
+
+    /// Memberships of a device, by network.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn memberships_of(&self, device: DeviceId) -> Result<Vec<Member>> {
+        Ok(sqlx::query_as(select_member!("m.device_id = $1 ORDER BY n.slug"))
+            .bind(device.to_string())
+            .fetch_all(&self.backend.reader)
+            .await?)
+    }
+
+    /// Carries out an administrator's verdict on the member of that name, number or id.
+    ///
+    /// A verdict that is already in force changes nothing and is no error.
+    ///
+    /// # Errors
+    /// [`IndexError::NotFound`], [`IndexError::Ambiguous`], or [`IndexError::Full`] when an approved member finds no
+    /// address.
+    pub async fn judge_member(
+        &self,
+        slug: &NetworkName,
+        name: &str,
+        verdict: Verdict,
+        actor: &Actor,
+    ) -> Result<Member> {
+        let mut draft = self.draft(actor).await?;
+        let network = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
+        let before = draft.find_member(&network, name).await?;
+        let (state, code) = match verdict {
+            Verdict::Approve => (MemberState::Active, "member.approve"),
+            Verdict::Deny => (MemberState::Denied, "member.deny"),
+            Verdict::Remove => (MemberState::Left, "member.remove"),
+        };
+        let is_done =
+            before.state == state || (verdict == Verdict::Remove && before.state == MemberState::Denied);
+        if is_done {
+            return Ok(before);
+        }
+        let mut after = before.clone();
+        after.state = state;
+        after.left_by = (!state.is_live()).then_some(LeftBy::Admin);
+        if state.is_live() {
+            draft.settle_addresses(&network, &mut after).await?;
+            after.name = draft.free_name(&network, &before.name, after.device).await?;
+        }
+        let after = draft.write_member(code, Some(&before), after).await?;
+        draft.commit().await?;
+        Ok(after)
+    }
+
+    /// A device leaves a network by its own wish; leaving twice is no error.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave(&self, network: NetworkId, device: DeviceId, actor: &Actor) -> Result<()> {
+        let mut draft = self.draft(actor).await?;
+        let Some(before) = draft.member(network, device).await?.filter(|member| member.state.is_live())
+        else {
+            return Ok(());
+        };
+        let mut after = before.clone();
+        after.state = MemberState::Left;
+        after.left_by = Some(LeftBy::Device);
+        draft.write_member("member.leave", Some(&before), after).await?;
+        draft.commit().await
+    }
+}
+
+impl Draft<'_> {
+    /// The membership of a device in a network, in whatever state.
+    pub(super) async fn member(&mut self, network: NetworkId, device: DeviceId) -> Result<Option<Member>> {
+        Ok(sqlx::query_as(select_member!("m.network_id = $1 AND m.device_id = $2"))
+            .bind(network.to_string())
+            .bind(device.to_string())
+            .fetch_optional(self.connection())
+            .await?)
+    }
+
+    /// Live memberships of a device in other networks than this one.
+    pub(super) async fn other_memberships(
+        &mut self,
+        device: DeviceId,
+        except: NetworkId,
+    ) -> Result<Vec<Member>> {
+        Ok(sqlx::query_as(select_member!(
+            "m.device_id = $1 AND m.network_id <> $2 AND m.state IN ('pending', 'active', 'suspended')"
+        ))
+        .bind(device.to_string())
+        .bind(except.to_string())
+        .fetch_all(self.connection())
+        .await?)
+    }
+
+    /// How many devices wait for approval.
+    pub(super) async fn pending_members(&mut self, network: NetworkId) -> Result<i64> {
+        Ok(sqlx::query_scalar("SELECT COUNT(*) FROM memberships WHERE network_id = $1 AND state = 'pending'")
+            .bind(network.to_string())
+            .fetch_one(self.connection())
+            .await?)
+    }
+
+    /// The member of that name, number or id; of several with one name, the one that is still in.
+    async fn find_member(&mut self, network: &Network, name: &str) -> Result<Member> {
+        let mut found: Vec<Member> = sqlx::query_as(select_member!(
+            "m.network_id = $1 AND (d.number = $2 OR m.device_id = $3 OR m.nickname = $3)"
+        ))
+        .bind(network.id.to_string())
+        .bind(DeviceNumber::parse(name).ok().map(|number| i64::from(number.value())))
+        .bind(name.to_ascii_lowercase())
+        .fetch_all(self.connection())
+        .await?;
+        if found.len() > 1 {
+            found.retain(|member| member.state.is_live());
+        }
+        if found.len() > 1 {
+            return Err(IndexError::Ambiguous { what: "member", name: name.to_owned() });
+        }
+        found.pop().ok_or_else(|| IndexError::NotFound {
+            what: "member",
+            name: name.to_owned(),
+            hint: ": \"lanyard-server member list NETWORK\" shows names and numbers",
+        })
+    }
+
+    /// Gives a member addresses of its network, its former ones if they still fit.
+    ///
+    /// # Errors
+    /// [`IndexError::Full`].
+    pub(super) async fn settle_addresses(&mut self, network: &Network, member: &mut Member) -> Result<()> {
+        if member.ip4.is_some_and(|ip| network.prefix4.contains(ip)) && member.ip6.is_some() {
+            return Ok(());
+        }
+        let rested = self.now() - ADDRESS_REST_MS;
+        sqlx::query(
+            "UPDATE memberships SET ip4 = NULL, ip6 = NULL WHERE network_id = $1 AND state IN ('left', 'denied') \
+             AND updated_at < $2",
+        )
+        .bind(network.id.to_string())
+        .bind(rested)
+        .execute(self.connection())
+        .await?;
+        let used: Vec<String> =
+            sqlx::query_scalar("SELECT ip4 FROM memberships WHERE network_id = $1 AND ip4 IS NOT NULL")
+                .bind(network.id.to_string())
+                .fetch_all(self.connection())
+                .await?;
+        let used: Vec<Ipv4Addr> = used.iter().filter_map(|ip| ip.parse().ok()).collect();
+        let (place, ip4) = free_address(network.prefix4, &used)
+            .ok_or_else(|| IndexError::Full(format!("network \"{}\" ({})", network.slug, network.prefix4)))?;
+        member.ip4 = Some(ip4);
+        member.ip6 = Some(network.ip6_at(place));
+        Ok(())
+    }
+
+    /// The wanted name, or with a number behind it when another member has it.
+    ///
+    /// # Errors
+    /// [`IndexError::Taken`] when a hundred members share the name.
+    pub(super) async fn free_name(
+        &mut self,
+        network: &Network,
+        wanted: &DeviceName,
+        device: DeviceId,
+    ) -> Result<DeviceName> {
+        let taken: Vec<String> = sqlx::query_scalar(
+            "SELECT nickname FROM memberships WHERE network_id = $1 AND device_id <> $2 \
+             AND state IN ('pending', 'active', 'suspended')",
+        )
+        .bind(network.id.to_string())
+        .bind(device.to_string())
+        .fetch_all(self.connection())
+        .await?;
+        let is_free = |name: &DeviceName| !taken.iter().any(|other| other == name.as_str());
+        if is_free(wanted) {
+            return Ok(wanted.clone());
+        }
+        (2..=NAME_SUFFIXES)
+            .filter_map(|number| {
+                let stem: String = wanted.as_str().chars().take(60).collect();
+                DeviceName::parse(&format!("{}-{number}", stem.trim_end_matches('-'))).ok()
+            })
+            .find(is_free)
+            .ok_or_else(|| IndexError::Taken { what: "member", name: wanted.to_string() })
+    }
+
+    /// Writes a membership, new or changed: revision, row, audit, outbox. Returns it as written.
+    pub(super) async fn write_member(
+        &mut self,
+        code: &'static str,
+        before: Option<&Member>,
+        mut after: Member,
+    ) -> Result<Member> {
+        after.revision = self.bump(after.network_id).await?;
+        let now = self.now();
+        sqlx::query(
+            "INSERT INTO memberships (id, network_id, device_id, state, nickname, ip4, ip6, joined_via, invite_id, \
+             left_by, revision, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (network_id, device_id) \
+             DO UPDATE SET state = excluded.state, nickname = excluded.nickname, ip4 = excluded.ip4, \
+             ip6 = excluded.ip6, joined_via = excluded.joined_via, invite_id = excluded.invite_id, \
+             left_by = excluded.left_by, revision = excluded.revision, updated_at = excluded.updated_at",
+        )
+        .bind(after.id.clone())
+        .bind(after.network_id.to_string())
+        .bind(after.device.to_string())
+        .bind(after.state.as_str())
+        .bind(after.name.to_string())
+        .bind(after.ip4.map(|ip| ip.to_string()))
+        .bind(after.ip6.map(|ip| ip.to_string()))
+        .bind(after.joined_via.as_str())
+        .bind(after.invite_id.clone())
+        .bind(after.left_by.map(LeftBy::as_str))
+        .bind(revision_to(after.revision))
+        .bind(after.created_at)
+        .bind(now)
+        .execute(self.connection())
+        .await?;
+        let network = Some(after.network_id);
+        self.record(Entry { code, entity: "member", id: &after.id, network, before, after: Some(&after) })
+            .await?;
+        if let Some(change) = after.change() {
+            self.publish(&change).await?;
+        }
+        Ok(after)
+    }
+
+    /// A row id for a new membership.
+    pub(super) fn new_id(&self) -> Result<String> {
+        ulid::new_text(self.now())
+    }
+}

@@ -1,0 +1,212 @@
+//! Changes on their way from the database to whoever keeps a copy in memory.
+//!
+//! 1. A draft writes its change into `outbox` in the same transaction.
+//! 2. The commit wakes the reader; a poll finds the commits of other processes (the command line).
+//! 3. A reader that starts, or lost its place, takes a snapshot and goes on after the snapshot's cursor.
+//!
+//! A row holds the whole new state, not a pointer to it, so rows are applied in order and applying one twice changes
+//! nothing (it carries its revision).
+
+use std::net::Ipv6Addr;
+
+use ipnetwork::Ipv4Network;
+use lanyard_wire::ids::{DeviceId, DeviceNumber, NetworkId, Revision};
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::names::{DeviceName, NetworkName};
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+
+use super::Index;
+use super::error::{IndexError, Result};
+use super::memberships::{Member, MemberState};
+use super::networks::Network;
+use super::text;
+
+/// How long published rows stay, for a look at what happened.
+const KEPT_MS: i64 = 24 * 3_600_000;
+
+/// Most rows one poll reads.
+const BATCH: i64 = 512;
+
+/// One change, complete enough to be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Change {
+    /// A network appeared or looks different.
+    Network(NetworkChange),
+    /// A network is gone, with all its members.
+    NetworkGone {
+        /// Which one.
+        #[serde(with = "text")]
+        id: NetworkId,
+    },
+    /// A member appeared or looks different.
+    Member(MemberChange),
+    /// A device is no member any more.
+    MemberGone {
+        /// Of which network.
+        #[serde(with = "text")]
+        network: NetworkId,
+        /// The revision that removed it.
+        #[serde(with = "text::revision")]
+        revision: Revision,
+        /// Which device.
+        #[serde(with = "text")]
+        device: DeviceId,
+    },
+    /// An invite was made, used or revoked: of interest to people who look at the list, not to devices.
+    Invite {
+        /// Of which network.
+        #[serde(with = "text")]
+        network: NetworkId,
+        /// Row id of the invite.
+        id: String,
+    },
+    /// A setting of the coordinator changed.
+    Setting {
+        /// Its key.
+        key: String,
+    },
+}
+
+/// A network as CHECKPOINT needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkChange {
+    /// Its id.
+    #[serde(with = "text")]
+    pub id: NetworkId,
+    /// Its name.
+    #[serde(with = "text")]
+    pub name: NetworkName,
+    /// Its IPv4 prefix.
+    #[serde(with = "text")]
+    pub prefix4: Ipv4Network,
+    /// Its IPv6 /64.
+    pub prefix6: Ipv6Addr,
+    /// Its revision after the change.
+    #[serde(with = "text::revision")]
+    pub revision: Revision,
+}
+
+/// A member as CHECKPOINT needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChange {
+    /// Of which network.
+    #[serde(with = "text")]
+    pub network: NetworkId,
+    /// The network's revision at this change.
+    #[serde(with = "text::revision")]
+    pub revision: Revision,
+    /// Identity key; the device's id follows from it.
+    #[serde(with = "text")]
+    pub identity: PublicKey,
+    /// The digits people read out.
+    #[serde(with = "text")]
+    pub number: DeviceNumber,
+    /// Its tunnel key.
+    #[serde(with = "text")]
+    pub wireguard: PublicKey,
+    /// Its name in this network.
+    #[serde(with = "text")]
+    pub name: DeviceName,
+    /// Overlay address.
+    pub ip4: std::net::Ipv4Addr,
+    /// Overlay address.
+    pub ip6: Ipv6Addr,
+    /// Pending, active or suspended.
+    pub state: MemberState,
+}
+
+impl Change {
+    /// The column `topic`: what a reader may select by.
+    pub(super) const fn topic(&self) -> &'static str {
+        match self {
+            Self::Network(_) | Self::NetworkGone { .. } | Self::Member(_) | Self::MemberGone { .. } => {
+                "roster"
+            }
+            Self::Invite { .. } => "invite",
+            Self::Setting { .. } => "setting",
+        }
+    }
+}
+
+impl From<&Network> for Change {
+    fn from(network: &Network) -> Self {
+        Self::Network(NetworkChange {
+            id: network.id,
+            name: network.slug.clone(),
+            prefix4: network.prefix4,
+            prefix6: network.prefix6,
+            revision: network.revision,
+        })
+    }
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Networks, then members by revision: applied in order they end in the state of the database.
+    pub changes: Vec<Change>,
+    /// Number of the newest outbox row that the snapshot includes.
+    pub cursor: i64,
+}
+
+impl Index {
+    /// Every network and every member at one moment.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        // One read transaction: WAL shows it one moment however long it lasts.
+        let mut transaction = self.backend.reader.begin().await?;
+        let cursor: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM outbox")
+            .fetch_one(&mut *transaction)
+            .await?;
+        let networks: Vec<Network> = sqlx::query_as(Network::SELECT_ALL).fetch_all(&mut *transaction).await?;
+        let members: Vec<Member> = sqlx::query_as(Member::SELECT_LIVE).fetch_all(&mut *transaction).await?;
+        let mut changes: Vec<Change> = networks.iter().map(Change::from).collect();
+        for member in &members {
+            changes.extend(member.change());
+        }
+        Ok(Snapshot { changes, cursor })
+    }
+
+    /// Rows after `cursor`, oldest first, each with its number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn changes_after(&self, cursor: i64) -> Result<Vec<(i64, Change)>> {
+        let rows = sqlx::query("SELECT id, payload FROM outbox WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(cursor)
+            .bind(BATCH)
+            .fetch_all(&self.backend.reader)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let payload: String = row.try_get("payload")?;
+                let change = serde_json::from_str(&payload).map_err(|error| IndexError::Unreadable {
+                    column: "outbox.payload",
+                    why: error.to_string(),
+                })?;
+                Ok((row.try_get("id")?, change))
+            })
+            .collect()
+    }
+
+    /// Returns when this process committed a change; commits of other processes are found by polling.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Removes published rows that are older than a day.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn prune_outbox(&self) -> Result<u64> {
+        let done = sqlx::query("DELETE FROM outbox WHERE created_at < $1")
+            .bind(self.clock.now_ms() - KEPT_MS)
+            .execute(&self.backend.writer)
+            .await?;
+        Ok(done.rows_affected())
+    }
+}

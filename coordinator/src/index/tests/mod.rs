@@ -1,0 +1,108 @@
+//! INDEX on a real SQLite file: what a network, an invite and a member live through.
+
+mod changes;
+mod joining;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use ipnetwork::Ipv4Network;
+use lanyard_wire::checkpoint::{JoinOutcome, JoinRefusal};
+use lanyard_wire::codec::Wire;
+use lanyard_wire::ids::DeviceId;
+use lanyard_wire::keys::{PublicKey, SymmetricKey};
+use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
+
+use super::addresses::overlap;
+use super::devices::{Introduction, Presence};
+use super::invites::NewInvite;
+use super::join::JoinRequest;
+use super::memberships::{ADDRESS_REST_MS, MemberState, Verdict};
+use super::networks::{JoinMode, NewNetwork};
+use super::outbox::Change;
+use super::settings::{LINK_LIFETIME_MS, LinkOutcome};
+use super::*;
+
+const HOUR_MS: i64 = 3_600_000;
+
+struct Desk {
+    index: Arc<Index>,
+    time: Arc<AtomicI64>,
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    /// A coordinator with the network "home".
+    async fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let time = Arc::new(AtomicI64::new(1_750_000_000_000));
+        let index = open_at(dir.path(), Schema::Create, &time).await;
+        let home = NewNetwork::by_invite(NetworkName::parse("home").unwrap(), Vec::new());
+        index.add_network(&home, &admin()).await.unwrap();
+        Self { index: Arc::new(index), time, dir }
+    }
+
+    async fn invite(&self, uses: u32) -> InviteCode {
+        self.invite_with(uses, true).await
+    }
+
+    async fn invite_with(&self, uses: u32, auto_approve: bool) -> InviteCode {
+        let new = NewInvite { network: home(), max_uses: uses, lifetime_ms: HOUR_MS, auto_approve };
+        self.index.add_invite(&new, &admin()).await.unwrap().1
+    }
+
+    async fn join(&self, seed: u32, invite: Option<InviteCode>) -> JoinOutcome {
+        self.index.join(&request(seed, invite)).await.unwrap()
+    }
+
+    async fn states(&self) -> Vec<(String, MemberState)> {
+        let members = self.index.members_of(&home(), true).await.unwrap();
+        members.into_iter().map(|member| (member.name.to_string(), member.state)).collect()
+    }
+
+    fn pass(&self, milliseconds: i64) {
+        self.time.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+}
+
+async fn open_at(dir: &Path, schema: Schema, time: &Arc<AtomicI64>) -> Index {
+    let fleet = SymmetricKey::from_bytes([7; 32]);
+    Index::open(&dir.join("lanyard.db"), schema, &fleet, Clock::fixed(Arc::clone(time))).await.unwrap()
+}
+
+fn admin() -> Actor {
+    Actor::operator("milena")
+}
+
+fn home() -> NetworkName {
+    NetworkName::parse("home").unwrap()
+}
+
+fn identity(seed: u32) -> PublicKey {
+    let mut bytes = [1; 32];
+    bytes[..4].copy_from_slice(&seed.to_be_bytes());
+    PublicKey::from_bytes(bytes)
+}
+
+fn request(seed: u32, invite: Option<InviteCode>) -> JoinRequest {
+    let mut wireguard = [2; 32];
+    wireguard[..4].copy_from_slice(&seed.to_be_bytes());
+    JoinRequest {
+        network: home(),
+        invite,
+        device: Introduction {
+            identity: identity(seed),
+            wireguard: PublicKey::from_bytes(wireguard),
+            name: DeviceName::parse(&format!("device-{seed}")).unwrap(),
+            os: "linux".to_owned(),
+            agent_version: "0.1.0".to_owned(),
+            local_prefixes: Vec::new(),
+        },
+        ip: Some("203.0.113.9".parse().unwrap()),
+    }
+}
+
+fn is_joined(outcome: JoinOutcome) -> bool {
+    matches!(outcome, JoinOutcome::Joined { .. })
+}
