@@ -99,3 +99,39 @@ impl ServiceBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Wire;
+
+    fn codes<'a>(families: impl IntoIterator<Item = &'a [(u8, &'a str)]>) -> Vec<u8> {
+        families.into_iter().flatten().map(|(code, _)| *code).collect()
+    }
+
+    #[test]
+    fn every_message_type_is_dispatched_and_no_other() {
+        let device = codes([ToCheckpoint::KINDS, ToHandshake::KINDS, ToRelay::KINDS, FromDevice::KINDS]);
+        let service =
+            codes([FromCheckpoint::KINDS, FromHandshake::KINDS, FromRelay::KINDS, FromService::KINDS]);
+        for code in 0..=u8::MAX {
+            let unknown = |error: Malformed| error.at == 0;
+            let device_error = DeviceBody::parse(&[code, 0xFF]).unwrap_err();
+            assert_eq!(unknown(device_error), !device.contains(&code), "device {code:#x}: {device_error}");
+            let service_error = ServiceBody::parse(&[code, 0xFF]).unwrap_err();
+            assert_eq!(
+                unknown(service_error),
+                !service.contains(&code),
+                "service {code:#x}: {service_error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_a_keep_alive() {
+        assert_eq!(DeviceBody::parse(&[]), Ok(DeviceBody::KeepAlive));
+        assert_eq!(ServiceBody::parse(&[]), Ok(ServiceBody::KeepAlive));
+        assert!(ServiceBody::KeepAlive.to_bytes().is_empty());
+        assert_eq!(FromDevice::Bye.to_bytes(), [0x41]);
+    }
+}

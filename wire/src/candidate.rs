@@ -65,3 +65,27 @@ impl Candidate {
         (kind << 8) | scope
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lan_is_tried_before_ipv6_and_ipv6_before_ipv4() {
+        let candidate = |kind, addr: &str| Candidate { kind, addr: addr.parse().unwrap() };
+        let ordered = [
+            candidate(CandidateKind::Host, "192.168.1.2:1"),
+            candidate(CandidateKind::Host, "[2001:db8::1]:1"),
+            candidate(CandidateKind::Host, "203.0.113.1:1"),
+            candidate(CandidateKind::Mapped, "203.0.113.1:1"),
+            candidate(CandidateKind::PeerReflexive, "203.0.113.1:1"),
+            candidate(CandidateKind::ServerReflexive, "[2001:db8::1]:1"),
+            candidate(CandidateKind::ServerReflexive, "203.0.113.1:1"),
+            candidate(CandidateKind::Predicted, "203.0.113.1:1"),
+            candidate(CandidateKind::Relayed, "203.0.113.1:1"),
+        ];
+        assert!(ordered.windows(2).all(|pair| pair[0].priority() > pair[1].priority()));
+        let local = candidate(CandidateKind::Host, "[fd00::1]:1");
+        assert_eq!(local.priority(), ordered[0].priority());
+    }
+}

@@ -42,3 +42,52 @@ pub fn classify(datagram: &[u8]) -> Class {
         _ => Class::Noise,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wireguard_is_a_type_and_three_zero_bytes() {
+        for kind in 1..=4 {
+            let mut datagram = [0; 32];
+            datagram[0] = kind;
+            assert_eq!(classify(&datagram), Class::WireGuard);
+            assert_eq!(classify(&datagram[..31]), Class::Noise, "shorter than a keep-alive");
+            datagram[3] = 1;
+            assert_eq!(classify(&datagram), Class::Noise);
+        }
+    }
+
+    #[test]
+    fn a_wireguard_index_equal_to_the_stun_cookie_is_still_wireguard() {
+        let mut datagram = [0; 32];
+        datagram[0] = 4;
+        datagram[4..8].copy_from_slice(&STUN_COOKIE.to_be_bytes());
+        assert_eq!(classify(&datagram), Class::WireGuard);
+    }
+
+    #[test]
+    fn stun_is_known_by_its_cookie() {
+        let mut datagram = [0; 20];
+        datagram[..8].copy_from_slice(&[0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xA4, 0x42]);
+        assert_eq!(classify(&datagram), Class::Stun);
+        assert_eq!(classify(&datagram[..19]), Class::Noise);
+        datagram[0] = 0x40;
+        assert_eq!(classify(&datagram), Class::Noise);
+    }
+
+    #[test]
+    fn every_kind_of_ours_is_ours_and_its_neighbours_are_not() {
+        for first in 0..=u8::MAX {
+            let expected = match first {
+                0xC0 => Class::Relay,
+                0xC1..=0xC9 => Class::Lanyard,
+                _ => Class::Noise,
+            };
+            assert_eq!(classify(&[first; 8]), expected);
+        }
+        assert_eq!(classify(&[0xC0; 7]), Class::Noise);
+        assert_eq!(classify(&[]), Class::Noise);
+    }
+}

@@ -214,7 +214,7 @@ impl Channel {
 
     /// Reads the five bytes of a relay frame.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 5]) -> Self {
+    pub const fn from_array(bytes: [u8; 5]) -> Self {
         let [a, b, c, d, e] = bytes;
         Self(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]))
     }
@@ -238,7 +238,7 @@ impl Wire for Channel {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        reader.array().map(Self::from_bytes)
+        reader.array().map(Self::from_array)
     }
 }
 
@@ -309,5 +309,64 @@ impl Wire for DeviceNumber {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let value = reader.u32()?;
         Self::new(value).ok_or_else(|| reader.malformed("device number"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text_form_in_both_cases() {
+        let id = DeviceId::of(&PublicKey::from_bytes([7; 32]));
+        let text = id.to_string();
+        assert_eq!(text.len(), 26);
+        assert_eq!(DeviceId::parse(&text), Ok(id));
+        assert_eq!(DeviceId::parse(&text.to_ascii_uppercase()), Ok(id));
+    }
+
+    #[test]
+    fn the_first_symbol_of_an_id_has_three_bits() {
+        let largest = NetworkId::from_bytes([0xFF; 16]);
+        assert_eq!(largest.to_string(), "7zzzzzzzzzzzzzzzzzzzzzzzzz");
+        assert_eq!(NetworkId::parse("80000000000000000000000000"), Err(InvalidId::Id));
+        assert_eq!(NetworkId::parse("u0000000000000000000000000"), Err(InvalidId::Id));
+        assert_eq!(NetworkId::parse("0"), Err(InvalidId::Id));
+    }
+
+    #[test]
+    fn a_device_number_is_read_as_people_write_it() {
+        let number = DeviceNumber::new(291_044_871).unwrap();
+        assert_eq!(number.to_string(), "291-044-871");
+        for text in ["291-044-871", "291044871", "291 044 871"] {
+            assert_eq!(DeviceNumber::parse(text), Ok(number));
+        }
+        assert_eq!(DeviceNumber::new(7).unwrap().to_string(), "000-000-007");
+        for text in ["", "291", "291-044-8710", "4294967296", "29x-044-871"] {
+            assert_eq!(DeviceNumber::parse(text), Err(InvalidId::Number), "{text}");
+        }
+        assert!(DeviceNumber::from_bytes(&1_000_000_000u32.to_be_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_channel_has_forty_bits() {
+        assert_eq!(Channel::new(1 << 40), None);
+        assert_eq!(Channel::MAX.to_array(), [0xFF; 5]);
+        let channel = Channel::new(0x01_0203_0405).unwrap();
+        assert_eq!(channel.to_array(), [1, 2, 3, 4, 5]);
+        assert_eq!(channel.to_string(), "0102030405");
+        assert_eq!(Channel::from_array([1, 2, 3, 4, 5]), channel);
+    }
+
+    #[test]
+    fn the_device_id_depends_on_the_whole_key() {
+        let mut other = [7; 32];
+        other[31] = 8;
+        assert_ne!(
+            DeviceId::of(&PublicKey::from_bytes([7; 32])),
+            DeviceId::of(&PublicKey::from_bytes(other))
+        );
     }
 }

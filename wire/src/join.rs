@@ -152,3 +152,58 @@ impl FromStr for JoinString {
         Self::parse(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
+
+    fn parse(text: &str) -> Result<JoinString, InvalidJoinString> {
+        JoinString::parse(&text.replace("KEY", KEY))
+    }
+
+    #[test]
+    fn a_join_string_survives_its_text_form() {
+        for text in [
+            "lanyard://203.0.113.10/home?invite=K7Q2-MX4D#p=KEY",
+            "lanyard://vpn.example.org:4000/home#p=KEY",
+            "lanyard://[2001:db8::1]/home#p=KEY",
+            "lanyard://[2001:db8::1]:7443/home?invite=K7Q2-MX4D#p=KEY",
+        ] {
+            let join = parse(text).unwrap();
+            assert_eq!(join.to_string(), text.replace("KEY", KEY));
+        }
+        let join = parse("  LANYARD://Example.ORG/home?invite=k7q2mx4d#p=KEY\n").unwrap();
+        assert_eq!(join.host, "example.org");
+        assert_eq!(join.port, None);
+        assert_eq!(join.key, PublicKey::from_bytes([1; 32]));
+    }
+
+    #[test]
+    fn an_error_names_the_part_that_is_wrong() {
+        for (text, part) in [
+            ("", "lanyard://"),
+            ("https://host/home#p=KEY", "lanyard://"),
+            ("lanyard:///home#p=KEY", "host name"),
+            ("lanyard://a..b/home#p=KEY", "host name"),
+            ("lanyard://[::1/home#p=KEY", "host name"),
+            ("lanyard://[zz]/home#p=KEY", "host name"),
+            ("lanyard://::1/home#p=KEY", "host"),
+            ("lanyard://host:0/home#p=KEY", "port"),
+            ("lanyard://host:+1/home#p=KEY", "port"),
+            ("lanyard://host:65536/home#p=KEY", "port"),
+            ("lanyard://[::1]7/home#p=KEY", "port"),
+            ("lanyard://host#p=KEY", "network"),
+            ("lanyard://host/Home#p=KEY", "network"),
+            ("lanyard://host/home?invite=#p=KEY", "invite"),
+            ("lanyard://host/home?code=K7Q2-MX4D#p=KEY", "invite="),
+            ("lanyard://host/home?invite=K7Q2-MX4D", "missing"),
+            ("lanyard://host/home#p=", "missing"),
+            ("lanyard://host/home#p=AAAA", "key"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -235,3 +235,99 @@ pub fn derive_key(secret: &SymmetricKey, label: &[u8], context: &[&[u8]]) -> Sym
     }
     SymmetricKey(hasher.finalize_fixed().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    fn key(hex: &str) -> [u8; 32] {
+        HEXLOWER.decode(hex.as_bytes()).unwrap().try_into().unwrap()
+    }
+
+    /// RFC 7748, section 6.1.
+    #[test]
+    fn public_keys_are_those_of_rfc_7748() {
+        let alice =
+            SecretKey::from_bytes(key("77076d0a7318a57d3c16c17251b26645df4c2f92ebc099ee0b9f8a6dd2a3f1c9"));
+        let alice = match alice.agree(&PublicKey::from_bytes([0; 32])) {
+            None => alice,
+            Some(_) => unreachable!("zero is a point of low order"),
+        };
+        let bob =
+            SecretKey::from_bytes(key("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"));
+        assert_eq!(
+            bob.public().as_bytes(),
+            &key("de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f")
+        );
+        let (one, other) = (alice.agree(&bob.public()).unwrap(), bob.agree(&alice.public()).unwrap());
+        assert_eq!(one.0, other.0);
+    }
+
+    /// RFC 7693, appendix B, for the hash; the keyed one against its definition.
+    #[test]
+    fn hashing_is_blake2s() {
+        let expected = key("508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982");
+        assert_eq!(hash(&[b"abc"]), expected);
+        assert_eq!(hash(&[b"a", b"", b"bc"]), expected);
+        // Test vector of the reference implementation: key 00..1f, empty input.
+        let sequence: [u8; 32] = core::array::from_fn(|index| u8::try_from(index).unwrap());
+        let expected = key("48a8997da407876b3d79c0d92325ad3b89cbb754d86ab71aee047ad345fd2c49");
+        assert_eq!(keyed_hash(&sequence, &[]), expected);
+        assert_ne!(mac16(&sequence, &[]), expected[..16], "the output length is part of the hash");
+    }
+
+    #[test]
+    fn keys_of_unusual_length_are_hashed_first() {
+        assert_eq!(keyed_hash(&[], &[b"x"]), keyed_hash(&hash(&[]), &[b"x"]));
+        assert_eq!(keyed_hash(&[9; 33], &[b"x"]), keyed_hash(&hash(&[&[9; 33]]), &[b"x"]));
+    }
+
+    #[test]
+    fn derived_keys_depend_on_where_a_part_ends() {
+        let secret = SymmetricKey::from_bytes([3; 32]);
+        let key = derive_key(&secret, b"label", &[b"ab", b"c"]);
+        assert_eq!(key, derive_key(&secret, b"label", &[b"ab", b"c"]));
+        for other in [
+            derive_key(&secret, b"label", &[b"a", b"bc"]),
+            derive_key(&secret, b"label", &[b"abc"]),
+            derive_key(&secret, b"label", &[]),
+            derive_key(&secret, b"labela", &[b"b", b"c"]),
+            derive_key(&SymmetricKey::from_bytes([4; 32]), b"label", &[b"ab", b"c"]),
+        ] {
+            assert_ne!(key, other);
+        }
+    }
+
+    #[test]
+    fn points_of_low_order_give_no_secret() {
+        let mut one = [0; 32];
+        one[0] = 1;
+        for point in [[0; 32], one] {
+            assert!(SecretKey::from_bytes([5; 32]).agree(&PublicKey::from_bytes(point)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_public_key_survives_its_text_form() {
+        let public = SecretKey::from_bytes([5; 32]).public();
+        let text = public.to_text();
+        assert_eq!(text.len(), 43);
+        assert_eq!(PublicKey::parse(&text), Ok(public));
+        assert_eq!(PublicKey::parse(&text[..42]), Err(InvalidKey));
+        assert_eq!(PublicKey::parse(&format!("{text}=")), Err(InvalidKey));
+        // The last character has two bits to spare, which must be zero: one key, one text.
+        assert_eq!(PublicKey::parse(&format!("{}B", "A".repeat(42))), Err(InvalidKey));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let secret = SecretKey::from_bytes([0xAB; 32]);
+        let shared = secret.agree(&secret.public()).unwrap();
+        let shown = format!("{secret:?} {shared:?} {:?}", SymmetricKey::from_bytes([0xAB; 32]));
+        assert_eq!(shown, "SecretKey(..) SharedSecret(SymmetricKey(..)) SymmetricKey(..)");
+    }
+}

@@ -200,3 +200,68 @@ impl Wire for InviteCode {
         reader.array().map(Self::from_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString as _;
+
+    use super::*;
+
+    #[test]
+    fn names_outside_the_rules_are_refused_with_the_rules() {
+        for text in ["", "-a", "a-", "A", "a.b", "a_b", "ä", &"a".repeat(33)] {
+            let error = NetworkName::parse(text).unwrap_err();
+            assert_eq!(error.max, 32, "{text}");
+        }
+        let error = DeviceName::parse("Nas").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a device name has 1 to 63 small letters, digits and dashes, and no dash at either end"
+        );
+        assert_eq!(NetworkName::parse("office-2").unwrap().as_str(), "office-2");
+    }
+
+    #[test]
+    fn any_host_name_becomes_a_device_name() {
+        for (host, name) in [
+            ("NAS", "nas"),
+            ("Anna's MacBook.local", "anna-s-macbook"),
+            ("__build__01", "build-01"),
+            ("", "device"),
+            ("日本", "device"),
+            (".hidden", "device"),
+        ] {
+            assert_eq!(DeviceName::sanitize(host).as_str(), name);
+        }
+        let long = DeviceName::sanitize(&"ab-".repeat(40));
+        assert_eq!(DeviceName::parse(long.as_str()), Ok(long));
+    }
+
+    #[test]
+    fn an_invite_code_is_read_as_people_type_it() {
+        let code = InviteCode::parse("K7Q2-MX4D").unwrap();
+        for text in ["k7q2mx4d", "K7Q2MX4D", "k7-q2-mx-4d"] {
+            assert_eq!(InviteCode::parse(text), Ok(code));
+        }
+        assert_eq!(InviteCode::parse("O1IL-0000"), InviteCode::parse("0111-0000"));
+        assert_eq!(code.to_string(), "K7Q2-MX4D");
+        for text in ["", "K7Q2-MX4", "K7Q2-MX4DD", "K7Q2-MX4U"] {
+            assert_eq!(InviteCode::parse(text), Err(InvalidInviteCode), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_invite_code_does_not_show_in_debug_output() {
+        let code = InviteCode::parse("K7Q2-MX4D").unwrap();
+        assert_eq!(format!("{code:?}"), "InviteCode(..)");
+    }
+
+    #[test]
+    fn a_name_that_breaks_the_rules_does_not_decode() {
+        assert!(NetworkName::from_bytes(b"\x04home").is_ok());
+        assert!(NetworkName::from_bytes(b"\x04Home").is_err());
+        assert!(NetworkName::from_bytes(b"\x00").is_err());
+        assert!(DeviceName::from_bytes(b"\x02\xFF\xFE").is_err());
+    }
+}

@@ -154,3 +154,38 @@ impl fmt::Display for NatCard {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use super::*;
+    use crate::codec::Wire as _;
+
+    #[test]
+    fn a_card_reads_in_the_words_of_rfc_4787() {
+        let card = NatCard {
+            mapping: Some(Mapping::EndpointIndependent),
+            filtering: Some(Filtering::AddressAndPortDependent),
+            ports: Some(PortPolicy::Preserved),
+            hairpin: Some(false),
+            udp: true,
+            lifetime_s: Some(60),
+            ..NatCard::default()
+        };
+        assert_eq!(
+            card.to_string(),
+            "endpoint-independent mapping, address-and-port-dependent filtering, ports preserved, no hairpinning, \
+             mappings last 60 s or more"
+        );
+        assert_eq!(NatCard::default().to_string(), "nothing known yet");
+        assert_eq!(NatCard { hairpin: Some(false), ..NatCard::default() }.to_string(), "UDP blocked");
+    }
+
+    #[test]
+    fn an_empty_card_has_eight_bytes() {
+        assert_eq!(NatCard::default().to_bytes(), [0; 8]);
+        assert_eq!(NatCard::from_bytes(&[0; 8]), Ok(NatCard::default()));
+        assert!(NatCard::from_bytes(&[1, 5, 0, 0, 0, 0, 0, 0, 0]).is_err(), "no such mapping");
+    }
+}

@@ -154,3 +154,72 @@ impl Probe {
 }
 
 const _: () = assert!(20 + PADDED_ADDR + RESERVED == HEAD && HEAD + 16 == PROBE_LEN, "layout of the probe");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTEMPT: AttemptId = AttemptId::new(0x1122_3344_5566_7788);
+
+    fn pair() -> (PairKey, PairKey) {
+        let (a, b) = (SecretKey::from_bytes([1; 32]), SecretKey::from_bytes([2; 32]));
+        let key = |me: &SecretKey, peer: &SecretKey| PairKey::new(me, &peer.public(), ATTEMPT).unwrap();
+        (key(&a, &b), key(&b, &a))
+    }
+
+    #[test]
+    fn a_ping_is_answered_with_the_address_it_came_from() {
+        let (a, b) = pair();
+        let ping = Probe::ping(ATTEMPT, 9, true);
+        let datagram = ping.seal(&a, 1_400);
+        assert_eq!(datagram.len(), 1_400);
+        let heard = Probe::open(&datagram, &b).unwrap();
+        assert_eq!(heard, ping);
+        let pong = heard.pong("192.0.2.1:7443".parse().unwrap());
+        let answer = pong.seal(&b, datagram.len());
+        assert_eq!(answer.len(), datagram.len());
+        assert_eq!(Probe::open(&answer, &a), Some(pong));
+        assert_eq!(pong.txid, ping.txid);
+    }
+
+    #[test]
+    fn a_probe_turned_back_is_not_the_peers() {
+        let (a, b) = pair();
+        let datagram = Probe::ping(ATTEMPT, 9, false).seal(&a, 64);
+        assert!(Probe::open(&datagram, &b).is_some());
+        assert_eq!(Probe::open(&datagram, &a), None);
+    }
+
+    #[test]
+    fn a_probe_with_one_changed_bit_is_refused() {
+        let (a, b) = pair();
+        let ping = Probe::ping(ATTEMPT, 9, false);
+        let datagram = ping.pong("[2001:db8::1]:1".parse().unwrap()).seal(&a, 80);
+        for byte in 0..datagram.len() {
+            let mut changed = datagram.clone();
+            changed[byte] ^= 1;
+            assert_eq!(Probe::open(&changed, &b), None, "byte {byte}");
+        }
+        assert_eq!(Probe::open(&datagram[..79], &b), None, "padding is authenticated");
+    }
+
+    #[test]
+    fn another_attempt_or_a_third_device_has_other_keys() {
+        let (a, _) = pair();
+        let me = SecretKey::from_bytes([2; 32]);
+        let datagram = Probe::ping(ATTEMPT, 9, false).seal(&a, 64);
+        let peer = SecretKey::from_bytes([1; 32]).public();
+        let stale = PairKey::new(&me, &peer, AttemptId::new(1)).unwrap();
+        assert_eq!(Probe::open(&datagram, &stale), None);
+        let third = PairKey::new(&SecretKey::from_bytes([3; 32]), &peer, ATTEMPT).unwrap();
+        assert_eq!(Probe::open(&datagram, &third), None);
+    }
+
+    #[test]
+    fn sizes_outside_the_limits_are_brought_inside() {
+        let (a, _) = pair();
+        assert_eq!(Probe::ping(ATTEMPT, 9, false).seal(&a, 0).len(), PROBE_LEN);
+        assert_eq!(Probe::ping(ATTEMPT, 9, false).seal(&a, 9_000).len(), PROBE_MAX);
+        assert!(Probe::parse(&[0xC7; PROBE_MAX + 1]).is_err());
+    }
+}

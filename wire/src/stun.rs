@@ -376,3 +376,89 @@ fn xor(addr: SocketAddr, txid: &TransactionId) -> SocketAddr {
     };
     SocketAddr::new(ip, port)
 }
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER_PERMISSIVE;
+
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        HEXLOWER_PERMISSIVE.decode(text.replace([' ', '\n'], "").as_bytes()).unwrap()
+    }
+
+    /// RFC 5769, section 2.2: with SOFTWARE, MESSAGE-INTEGRITY and FINGERPRINT beside the address.
+    #[test]
+    fn a_response_of_another_service_is_read() {
+        let datagram = hex(
+            "0101003c 2112a442 b7e7a701bc34d686fa87dfae 8022000b 7465737420766563746f7220 00200008 0001a147
+             e112a643 00080014 2b91f599fd9e90c38c7489f92af9ba53f06be7d7 80280004 c07d4c96",
+        );
+        let response = Response::parse(&datagram).unwrap();
+        assert_eq!(response.mapped, "192.0.2.1:32853".parse().unwrap());
+        assert_eq!(response.origin, None);
+    }
+
+    /// RFC 5769, section 2.3.
+    #[test]
+    fn an_ipv6_response_of_another_service_is_read() {
+        let datagram = hex(
+            "01010048 2112a442 b7e7a701bc34d686fa87dfae 8022000b 7465737420766563746f7220 00200014 0002a147
+             0113a9faa5d3f179bc25f4b5bed2b9d9 00080014 a382954e4be67bf11784c97c8292c275bfe3ed41 80280004 c8fb0b4c",
+        );
+        let expected = "[2001:db8:1234:5678:11:2233:4455:6677]:32853".parse().unwrap();
+        assert_eq!(Response::parse(&datagram).unwrap().mapped, expected);
+    }
+
+    /// RFC 3489 servers answer with MAPPED-ADDRESS alone.
+    #[test]
+    fn a_classic_address_is_taken_where_there_is_no_other() {
+        let datagram = hex("0101000c 2112a442 000000000000000000000000 00010008 0001 1d13 c0000201");
+        assert_eq!(Response::parse(&datagram).unwrap().mapped, "192.0.2.1:7443".parse().unwrap());
+    }
+
+    #[test]
+    fn no_answer_is_longer_than_our_question() {
+        let request = Request::new([1; 12], Change { ip: true, port: false });
+        assert_eq!(request.encode().len(), STUN_REQUEST_LEN);
+        assert_eq!(Request::parse(&request.encode()), Ok(request));
+        let addr = "[2001:db8::1]:3478".parse().unwrap();
+        let response = Response { txid: [1; 12], mapped: addr, origin: Some(addr), other: Some(addr) };
+        assert!(response.encode().len() <= STUN_REQUEST_LEN);
+        assert_eq!(Answer::parse(&response.encode()), Ok(Answer::Success(response)));
+        let error = ErrorResponse { txid: [1; 12], code: 420, unknown: alloc::vec![9; UNKNOWN_MAX] };
+        assert!(error.encode().len() <= STUN_REQUEST_LEN);
+        assert_eq!(Answer::parse(&error.encode()), Ok(Answer::Error(error)));
+    }
+
+    #[test]
+    fn a_bare_request_is_read() {
+        let datagram = hex("00010000 2112a442 0102030405060708090a0b0c");
+        let request = Request::parse(&datagram).unwrap();
+        assert_eq!(request.change, Change::default());
+        assert_eq!(request.padding, 0);
+    }
+
+    #[test]
+    fn an_attribute_that_must_be_understood_is_named() {
+        let datagram = hex("00010010 2112a442 0102030405060708090a0b0c 00270004 12340000 80220004 61626364");
+        let Err(BadRequest::Unknown { txid, attributes }) = Request::parse(&datagram) else {
+            unreachable!("RESPONSE-PORT is not supported")
+        };
+        assert_eq!(txid, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(attributes, [0x0027]);
+    }
+
+    #[test]
+    fn a_length_that_is_not_the_datagrams_is_malformed() {
+        for text in [
+            "00010004 2112a442 0102030405060708090a0b0c",
+            "00010000 2112a442 0102030405060708090a0b0c 00000000",
+            "00010000 2112a443 0102030405060708090a0b0c",
+            "00010004 2112a442 0102030405060708090a0b0c 00030008",
+            "00010006 2112a442 0102030405060708090a0b0c 000300020000",
+        ] {
+            assert!(matches!(Request::parse(&hex(text)), Err(BadRequest::Malformed(_))), "{text}");
+        }
+    }
+}

@@ -104,3 +104,58 @@ impl Wire for Token {
         Ok(Self { purpose, a, b, value: reader.u64()?, expires_s: reader.u32()?, mac: reader.array()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn device(byte: u8) -> DeviceId {
+        DeviceId::from_bytes([byte; 16])
+    }
+
+    fn token(key: &SymmetricKey) -> Token {
+        Token::grant(key, Purpose::Relay, device(9), device(2), 77, 1_800_000_060)
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_two_devices_until_it_expires() {
+        let key = SymmetricKey::from_bytes([1; 32]);
+        let token = token(&key);
+        assert!(token.verify(&key, NOW));
+        assert!(token.verify(&key, NOW + 59));
+        assert!(!token.verify(&key, NOW + 60));
+        assert_eq!(token.other(device(2)), Some(device(9)));
+        assert_eq!(token.other(device(9)), Some(device(2)));
+        assert_eq!(token.other(device(5)), None);
+        let reversed = Token::grant(&key, Purpose::Relay, device(2), device(9), 77, 1_800_000_060);
+        assert_eq!(token, reversed, "both ends hold the same token");
+    }
+
+    #[test]
+    fn a_changed_token_is_void() {
+        let key = SymmetricKey::from_bytes([1; 32]);
+        let good = token(&key);
+        for changed in [
+            Token { purpose: Purpose::Attempt, ..good },
+            Token { a: device(1), ..good },
+            Token { b: device(10), ..good },
+            Token { value: 78, ..good },
+            Token { expires_s: u32::MAX, ..good },
+            Token { mac: [0; 16], ..good },
+        ] {
+            assert!(!changed.verify(&key, NOW));
+        }
+        assert!(!good.verify(&SymmetricKey::from_bytes([2; 32]), NOW));
+    }
+
+    #[test]
+    fn a_token_for_one_device_does_not_decode() {
+        let key = SymmetricKey::from_bytes([1; 32]);
+        let mut bytes = token(&key).to_bytes();
+        assert_eq!(Token::from_bytes(&bytes), Ok(token(&key)));
+        bytes.copy_within(17..33, 1);
+        assert!(Token::from_bytes(&bytes).is_err());
+    }
+}

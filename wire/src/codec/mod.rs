@@ -290,3 +290,80 @@ impl Writer {
         self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_byte_where_the_bad_value_begins() {
+        let mut reader = Reader::new(&[0, 0, 7]);
+        reader.u16().unwrap();
+        assert_eq!(bool::decode(&mut reader), Err(Malformed { what: "truth value", at: 2 }));
+    }
+
+    #[test]
+    fn bytes_that_end_early_are_malformed_and_not_consumed() {
+        let mut reader = Reader::new(&[1, 2, 3]);
+        assert!(reader.u32().is_err());
+        assert_eq!(reader.u16(), Ok(0x0102));
+        assert_eq!(reader.at(), 2);
+        assert_eq!(reader.rest(), [3]);
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn left_over_bytes_are_malformed() {
+        assert_eq!(u16::from_bytes(&[0, 1, 2]).unwrap_err().at, 2);
+    }
+
+    #[test]
+    fn addresses_have_the_documented_bytes() {
+        let addr: SocketAddr = "192.0.2.1:7443".parse().unwrap();
+        assert_eq!(addr.to_bytes(), [4, 0x1D, 0x13, 192, 0, 2, 1]);
+        let addr: SocketAddr = "[2001:db8::1]:1".parse().unwrap();
+        assert_eq!(addr.to_bytes(), [6, 0, 1, 0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(SocketAddr::from_bytes(&addr.to_bytes()), Ok(addr));
+        assert!(SocketAddr::from_bytes(&[5, 0, 1, 1, 2, 3, 4]).is_err());
+    }
+
+    #[test]
+    fn a_padded_address_refuses_bytes_in_its_padding() {
+        let mut writer = Writer::new();
+        encode_padded_addr(Some("192.0.2.1:7443".parse().unwrap()), &mut writer);
+        let mut bytes = writer.into_bytes();
+        assert_eq!(bytes.len(), PADDED_ADDR);
+        assert!(decode_padded_addr(&mut Reader::new(&bytes)).unwrap().is_some());
+        bytes[18] = 1;
+        assert!(decode_padded_addr(&mut Reader::new(&bytes)).is_err());
+    }
+
+    #[test]
+    fn a_claimed_count_costs_no_memory() {
+        use lists::{Codec, List};
+        let decoded: Result<Vec<[u8; 16]>, _> = List(255, "count").decode(&mut Reader::new(&[200]));
+        assert!(decoded.is_err());
+        let decoded: Result<Vec<u8>, _> = List(2, "count").decode(&mut Reader::new(&[3, 1, 2, 3]));
+        assert_eq!(decoded, Err(Malformed { what: "count", at: 0 }));
+    }
+
+    #[test]
+    fn texts_and_lists_are_cut_at_their_limit() {
+        use lists::{Codec, List, Text};
+        let mut writer = Writer::new();
+        Text(4, "text").encode(&"aaaé".into(), &mut writer);
+        assert_eq!(writer.into_bytes(), b"\x03aaa", "no half a character");
+        let mut writer = Writer::new();
+        List(2, "count").encode(&alloc::vec![1u8, 2, 3], &mut writer);
+        assert_eq!(writer.into_bytes(), [2, 1, 2]);
+    }
+
+    #[test]
+    fn a_prefix_longer_than_an_address_is_malformed() {
+        use lists::{Codec, Prefix4};
+        assert!(Prefix4.decode(&mut Reader::new(&[10, 0, 0, 0, 32])).is_ok());
+        assert!(Prefix4.decode(&mut Reader::new(&[10, 0, 0, 0, 33])).is_err());
+    }
+}

@@ -265,3 +265,88 @@ pub struct WelcomePayload {
 }
 
 wire_fields!(WelcomePayload { session, version, server_time_ms, observed, ticket });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(byte: u8) -> GateKeys {
+        GateKeys::of(&PublicKey::from_bytes([byte; 32]))
+    }
+
+    fn hello(cookie: [u8; 16]) -> Hello {
+        Hello::new(SessionIndex::new(0x0102_0304), [7; NOISE_HELLO], cookie, &gate(1))
+    }
+
+    #[test]
+    fn a_hello_shows_that_its_sender_knows_the_service() {
+        let bytes = hello([0; 16]).encode();
+        assert_eq!(bytes.len(), HELLO_LEN);
+        let parsed = Hello::parse(&bytes).unwrap();
+        assert!(parsed.is_for(&gate(1)));
+        assert!(!parsed.is_for(&gate(2)));
+        for byte in 4..HELLO_LEN {
+            let mut changed = bytes.clone();
+            changed[byte] ^= 1;
+            assert!(!Hello::parse(&changed).unwrap().is_for(&gate(1)), "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn a_hello_of_another_length_or_with_reserved_bytes_is_malformed() {
+        let bytes = hello([0; 16]).encode();
+        assert!(Hello::parse(&bytes[..159]).is_err());
+        assert!(Hello::parse(&[&bytes[..], &[0]].concat()).is_err());
+        for byte in 1..4 {
+            let mut changed = bytes.clone();
+            changed[byte] = 1;
+            assert_eq!(Hello::parse(&changed).unwrap_err().what, "reserved bytes");
+        }
+    }
+
+    #[test]
+    fn a_retry_answers_one_hello_and_is_shorter() {
+        let first = hello([0; 16]);
+        let retry = Retry::new(&first, [9; 16], 250, &gate(1));
+        let bytes = retry.encode();
+        assert_eq!(bytes.len(), RETRY_LEN);
+        let parsed = Retry::parse(&bytes).unwrap();
+        assert_eq!(parsed, retry);
+        assert!(parsed.answers(&first.mac1, &gate(1)));
+        assert!(!parsed.answers(&hello([1; 16]).mac1, &gate(1)), "an older HELLO");
+        assert!(!parsed.answers(&first.mac1, &gate(2)), "another service");
+        for change in [Retry { delay_ms: 0, ..parsed }, Retry { cookie: [8; 16], ..parsed }] {
+            assert!(!change.answers(&first.mac1, &gate(1)));
+        }
+    }
+
+    #[test]
+    fn the_largest_welcome_fits_and_a_longer_one_is_malformed() {
+        let payload = WelcomePayload {
+            session: SessionIndex::new(1),
+            version: VERSION,
+            server_time_ms: 2,
+            observed: "[2001:db8::1]:7443".parse().unwrap(),
+            ticket: Ticket::from_bytes([3; 112]),
+        };
+        let noise = payload.encoded_len() + NOISE_WELCOME_MIN;
+        let welcome = Welcome { receiver: SessionIndex::new(1), noise: alloc::vec![1; noise] };
+        assert!(welcome.encode().len() <= WELCOME_MAX);
+        assert_eq!(Welcome::parse(&welcome.encode()), Ok(welcome));
+        for length in [47, 293] {
+            let welcome = Welcome { receiver: SessionIndex::new(1), noise: alloc::vec![1; length] };
+            assert!(Welcome::parse(&welcome.encode()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_version_is_agreed_where_the_ranges_meet() {
+        let payload =
+            |version_min, version_max| HelloPayload { timestamp_ms: 0, boot: 0, version_min, version_max };
+        assert_eq!(payload(1, 1).agreed_version(), Some(1));
+        assert_eq!(payload(1, 9).agreed_version(), Some(1));
+        assert_eq!(payload(2, 9).agreed_version(), None);
+        assert_eq!(payload(0, 0).agreed_version(), None);
+        assert_eq!(payload(0, 0).to_bytes().len(), 24);
+    }
+}

@@ -169,7 +169,7 @@ impl RelayHeader {
         if reader.u8()? != RELAY {
             return Err(reader.malformed("datagram kind"));
         }
-        let channel = Channel::from_bytes(reader.array()?);
+        let channel = Channel::from_array(reader.array()?);
         let length = reader.u16()?;
         if usize::from(length) != reader.remaining() {
             return Err(reader.malformed("relay frame length"));
@@ -238,5 +238,64 @@ impl Unknown {
         };
         reader.finish()?;
         Ok(unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_opens_with_its_header_unchanged_only() {
+        let key = SymmetricKey::from_bytes([5; 32]);
+        let header = DataHeader { answer: true, receiver: SessionIndex::new(0xAABB_CCDD), counter: 9 };
+        let datagram = header.seal(&key, b"body");
+        assert_eq!(datagram.len(), DATA_HEADER + 4 + TAG);
+        let parsed = DataHeader::parse(&datagram).unwrap();
+        assert_eq!(parsed, header);
+        assert_eq!(parsed.open(&key, &mut datagram.clone()), Some(&b"body"[..]));
+        for (byte, flip) in [(1, 1), (5, 1), (15, 1), (20, 1)] {
+            let mut changed = datagram.clone();
+            changed[byte] ^= flip;
+            let parsed = DataHeader::parse(&changed).unwrap();
+            assert_eq!(parsed.open(&key, &mut changed), None, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_a_keep_alive_of_32_bytes() {
+        let header = DataHeader { answer: false, receiver: SessionIndex::new(1), counter: 0 };
+        let datagram = header.seal(&SymmetricKey::from_bytes([5; 32]), b"");
+        assert_eq!(datagram.len(), 32);
+        assert!(DataHeader::parse(&datagram[..31]).is_err(), "no room for a tag");
+    }
+
+    #[test]
+    fn a_relay_frame_must_have_the_length_it_states() {
+        let header = RelayHeader { channel: Channel::from_array([1, 2, 3, 4, 5]), length: 3 };
+        let mut frame = header.encode().to_vec();
+        frame.extend_from_slice(b"abc");
+        assert_eq!(RelayHeader::parse(&frame), Ok((header, &b"abc"[..])));
+        assert!(RelayHeader::parse(&frame[..10]).is_err());
+        frame.push(0);
+        assert!(RelayHeader::parse(&frame).is_err());
+    }
+
+    #[test]
+    fn unknown_is_never_longer_than_what_causes_it() {
+        let unknown = Unknown::Session { index: SessionIndex::new(1), counter: 2 };
+        assert_eq!(unknown.encode().len(), UNKNOWN_LEN);
+        assert_eq!(Unknown::parse(&unknown.encode()), Ok(unknown));
+        const { assert!(UNKNOWN_LEN <= DATA_HEADER + TAG && UNKNOWN_LEN <= crate::limits::RELAY_HINT_MIN) };
+        let channel = Unknown::Channel(Channel::MAX);
+        assert_eq!(Unknown::parse(&channel.encode()), Ok(channel));
+        let mut beyond = channel.encode();
+        beyond[10] = 1;
+        assert!(Unknown::parse(&beyond).is_err(), "channels have 40 bits");
+    }
+
+    #[test]
+    fn kinds_are_listed_once_and_in_order() {
+        assert!(KINDS.windows(2).all(|pair| pair[0].0 < pair[1].0));
     }
 }

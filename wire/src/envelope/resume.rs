@@ -222,3 +222,60 @@ impl Resumed {
         writer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::RESUMED_MAX;
+
+    fn secret(byte: u8) -> SymmetricKey {
+        SymmetricKey::from_bytes([byte; 32])
+    }
+
+    fn resume() -> Resume {
+        let body = ResumeBody { boot: 5, timestamp_ms: 6 };
+        Resume::new(SessionIndex::new(1), [2; 16], Ticket::from_bytes([3; 112]), &secret(4), &body)
+    }
+
+    #[test]
+    fn a_resume_opens_under_its_secret_unchanged_only() {
+        let bytes = resume().encode();
+        assert_eq!(bytes.len(), RESUME_LEN);
+        let parsed = Resume::parse(&bytes).unwrap();
+        assert_eq!(parsed.open(&secret(4)), Some(ResumeBody { boot: 5, timestamp_ms: 6 }));
+        assert_eq!(parsed.open(&secret(5)), None);
+        for byte in 4..RESUME_LEN {
+            let mut changed = bytes.clone();
+            changed[byte] ^= 1;
+            assert_eq!(Resume::parse(&changed).unwrap().open(&secret(4)), None, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn a_resumed_answers_the_nonce_it_was_derived_from() {
+        let keys = ResumedKeys::derive(&secret(4), &[2; 16], &[8; 16]);
+        for observed in ["192.0.2.1:7443", "[2001:db8::1]:7443"] {
+            let body = ResumedBody {
+                session: SessionIndex::new(9),
+                server_time_ms: 10,
+                observed: observed.parse().unwrap(),
+            };
+            let bytes = Resumed::new(SessionIndex::new(1), [8; 16], &keys, &body).encode();
+            assert_eq!(bytes.len(), RESUMED_LEN);
+            let parsed = Resumed::parse(&bytes).unwrap();
+            assert_eq!(parsed.open(&keys), Some(body));
+            let replayed = ResumedKeys::derive(&secret(4), &[7; 16], &[8; 16]);
+            assert_eq!(parsed.open(&replayed), None, "the answer to an older RESUME");
+        }
+        const { assert!(RESUMED_LEN <= RESUMED_MAX && RESUMED_MAX <= RESUME_LEN) };
+    }
+
+    #[test]
+    fn every_key_of_a_resumed_session_differs() {
+        let keys = ResumedKeys::derive(&secret(4), &[2; 16], &[8; 16]);
+        let all = [secret(4), keys.device, keys.service, keys.secret, keys.answer];
+        for (index, key) in all.iter().enumerate() {
+            assert!(!all[..index].contains(key));
+        }
+    }
+}

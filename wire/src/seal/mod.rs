@@ -59,3 +59,54 @@ fn nonce(counter: u64) -> Nonce {
     }
     Nonce::assume_unique_for_key(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SymmetricKey {
+        SymmetricKey::from_bytes([0x42; 32])
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_the_same_key_counter_and_header() {
+        let mut buffer = b"headbody".to_vec();
+        seal_in_place(&key(), 7, b"head", &mut buffer, 4);
+        assert_eq!(buffer.len(), 8 + 16);
+        assert_eq!(buffer[..4], *b"head");
+        assert_ne!(buffer[4..8], *b"body");
+        let sealed = buffer[4..].to_vec();
+        let open = |key: &SymmetricKey, counter, aad: &[u8], bytes: &[u8]| {
+            open_in_place(key, counter, aad, &mut bytes.to_vec()).map(<[u8]>::to_vec)
+        };
+        assert_eq!(open(&key(), 7, b"head", &sealed).as_deref(), Some(&b"body"[..]));
+        assert_eq!(open(&key(), 8, b"head", &sealed), None);
+        assert_eq!(open(&key(), 7, b"heat", &sealed), None);
+        assert_eq!(open(&SymmetricKey::from_bytes([0; 32]), 7, b"head", &sealed), None);
+        for byte in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[byte] ^= 1;
+            assert_eq!(open(&key(), 7, b"head", &changed), None, "byte {byte}");
+            assert_eq!(open(&key(), 7, b"head", &sealed[..byte]), None, "cut at {byte}");
+        }
+    }
+
+    #[test]
+    fn sealing_behind_the_end_seals_nothing() {
+        let mut buffer = b"abc".to_vec();
+        seal_in_place(&key(), 0, b"", &mut buffer, 9);
+        assert_eq!(open_in_place(&key(), 0, b"", &mut buffer[3..]), Some(&b""[..]));
+    }
+
+    /// WireGuard's and Noise's nonce: four zero bytes, then the counter little-endian.
+    #[test]
+    fn the_counter_stands_little_endian_in_the_nonce() {
+        let mut expected = Vec::new();
+        let cipher = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &[0x42; 32]).unwrap());
+        let nonce = Nonce::assume_unique_for_key([0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
+        cipher.seal_in_place_append_tag(nonce, Aad::empty(), &mut expected).unwrap();
+        let mut sealed = Vec::new();
+        seal_in_place(&key(), 0x0102_0304_0506_0708, b"", &mut sealed, 0);
+        assert_eq!(sealed, expected);
+    }
+}

@@ -147,3 +147,50 @@ impl fmt::Debug for TicketKey {
         write!(f, "TicketKey({}, ..)", self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn body() -> TicketBody {
+        TicketBody {
+            identity: PublicKey::from_bytes([1; 32]),
+            secret: SymmetricKey::from_bytes([2; 32]),
+            epoch: 3,
+            expires_s: 1_800_000_000,
+        }
+    }
+
+    #[test]
+    fn a_ticket_opens_under_the_key_that_sealed_it() {
+        let key = TicketKey::new(7, &SymmetricKey::from_bytes([9; 32]));
+        let ticket = key.seal(&body(), [4; 12]);
+        assert_eq!(ticket.key_id(), 7);
+        assert_eq!(key.open(&ticket), Some(body()));
+        let other = TicketKey::new(7, &SymmetricKey::from_bytes([8; 32]));
+        assert_eq!(other.open(&ticket), None);
+        let renamed = TicketKey::new(8, &SymmetricKey::from_bytes([9; 32]));
+        assert_eq!(renamed.open(&ticket), None);
+    }
+
+    #[test]
+    fn a_ticket_with_one_changed_bit_does_not_open() {
+        let key = TicketKey::new(7, &SymmetricKey::from_bytes([9; 32]));
+        let ticket = key.seal(&body(), [4; 12]);
+        for byte in 0..TICKET_LEN {
+            let mut changed = *ticket.as_bytes();
+            changed[byte] ^= 0x80;
+            assert_eq!(key.open(&Ticket::from_bytes(changed)), None, "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_shows_nothing_of_its_inside() {
+        let key = TicketKey::new(7, &SymmetricKey::from_bytes([9; 32]));
+        let ticket = key.seal(&body(), [4; 12]);
+        assert!(!ticket.as_bytes().windows(4).any(|part| part == [1; 4] || part == [2; 4]));
+        assert_eq!(format!("{ticket:?} {key:?}"), "Ticket(key 7) TicketKey(7, ..)");
+    }
+}

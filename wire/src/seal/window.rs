@@ -93,3 +93,58 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_counter_is_accepted_once() {
+        let mut window = ServiceWindow::new();
+        for counter in [0, 5, 3, 64, 4] {
+            assert!(window.check(counter));
+            assert!(window.accept(counter));
+            assert!(!window.check(counter));
+            assert!(!window.accept(counter));
+        }
+        assert!(!window.accept(0), "65 below the next");
+        assert!(window.accept(1), "the oldest inside the window");
+    }
+
+    #[test]
+    fn a_leap_forgets_everything_before() {
+        let mut window = DeviceWindow::new();
+        assert!(window.accept(10));
+        assert!(window.accept(1_000_000));
+        assert!(!window.accept(10));
+        assert!(window.accept(1_000_000 - 1_023));
+        assert!(!window.accept(1_000_000 - 1_024));
+    }
+
+    #[test]
+    fn counters_near_the_end_are_refused_and_reset_nothing() {
+        let mut window = DeviceWindow::new();
+        assert!(window.accept(COUNTER_MAX));
+        for counter in [COUNTER_MAX, COUNTER_MAX + 1, u64::MAX] {
+            assert!(!window.accept(counter));
+        }
+        assert!(window.accept(COUNTER_MAX - 1));
+        assert!(!window.accept(COUNTER_MAX - 1));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_window_agrees_with_a_set(steps in proptest::collection::vec(-200i64..300, 1..200)) {
+            let (mut window, mut seen, mut highest) = (ReplayWindow::<3>::new(), BTreeSet::new(), 0i64);
+            for step in steps {
+                let counter = highest.saturating_add(step).max(0);
+                let fresh = !seen.contains(&counter) && counter > highest.saturating_sub(192);
+                proptest::prop_assert_eq!(window.accept(counter.unsigned_abs()), fresh, "counter {}", counter);
+                seen.insert(counter);
+                highest = highest.max(counter);
+            }
+        }
+    }
+}
