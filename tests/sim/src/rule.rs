@@ -1,0 +1,192 @@
+//! What must become of a pair of devices, by where they are.
+//!
+//! The same rule as the namespace lab's `punchable`: sending to the address that STUN showed joins two ends if
+//! both keep their mapping for every destination, or one does and does not filter by port. To it come a shared
+//! LAN, hairpinning and IPv6. Where more than plain punching could help, or luck, the rule stays silent
+//! ([`Expect::Either`]).
+
+use lanyard_wire::nat::{Filtering, Mapping};
+
+use crate::net::{HostId, Net, SiteId};
+
+/// What the oracle demands of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// A direct path.
+    Direct,
+    /// The relay, for good.
+    Relayed,
+    /// Connected, no matter how.
+    Either,
+    /// One end gets no UDP out: nothing.
+    Nothing,
+}
+
+/// Largest datagram a path is proven with: the tunnel's MTU and WireGuard's overhead, with room.
+pub const PROOF: usize = 1_280 + 60;
+
+/// What must become of two devices where they are plugged in now.
+#[must_use]
+pub fn expect(net: &Net, a: HostId, b: HostId) -> Expect {
+    let (Some(site_a), Some(site_b)) = (net.site_of(a), net.site_of(b)) else { return Expect::Nothing };
+    let (chain_a, chain_b) = (chain(net, site_a), chain(net, site_b));
+    let (all_a, all_b) = (Traits::of(net, &chain_a), Traits::of(net, &chain_b));
+    if !all_a.udp || !all_b.udp {
+        return Expect::Nothing;
+    }
+    let joint = chain_a.iter().copied().find(|site| chain_b.contains(site));
+    let below = |chain: &[SiteId]| -> Vec<SiteId> {
+        chain.iter().copied().take_while(|site| Some(*site) != joint).collect()
+    };
+    let (below_a, below_b) = (below(&chain_a), below(&chain_b));
+    if let Some(joint) = joint {
+        return expect_near(net, joint, &below_a, &below_b);
+    }
+    let ipv6 = |chain: &[SiteId]| {
+        chain.first().and_then(|site| net.site(*site)).is_some_and(|s| s.config.ipv6.is_some())
+    };
+    let mtu = all_a.mtu.min(all_b.mtu);
+    if ipv6(&chain_a) && ipv6(&chain_b) && mtu >= PROOF + crate::link::IPV6_OVERHEAD {
+        return Expect::Direct;
+    }
+    if mtu < PROOF + crate::link::IPV4_OVERHEAD {
+        return Expect::Relayed;
+    }
+    if all_a.strangers || all_b.strangers {
+        return Expect::Either;
+    }
+    if is_punchable(&all_a, &all_b) { Expect::Direct } else { Expect::Relayed }
+}
+
+/// Two devices below the same router, or the same carrier.
+fn expect_near(net: &Net, joint: SiteId, below_a: &[SiteId], below_b: &[SiteId]) -> Expect {
+    let Some(site) = net.site(joint) else { return Expect::Nothing };
+    let keeps = matches!(site.config.nat.mapping, Mapping::None | Mapping::EndpointIndependent);
+    if below_a.is_empty() && below_b.is_empty() {
+        return match (site.config.isolated, site.config.nat.hairpin) {
+            (false, _) => Expect::Direct,
+            (true, true) if keeps && site.config.via.is_none() => Expect::Direct,
+            (true, false) if site.config.via.is_none() && site.config.ipv6.is_none() => Expect::Relayed,
+            (true, _) => Expect::Either,
+        };
+    }
+    if below_a.is_empty() || below_b.is_empty() || !keeps {
+        return Expect::Either;
+    }
+    let (a, b) = (Traits::of(net, below_a), Traits::of(net, below_b));
+    match (site.config.nat.hairpin, is_punchable(&a, &b)) {
+        (true, true) if !a.strangers && !b.strangers => Expect::Direct,
+        (true, _) => Expect::Either,
+        (false, _) if site.config.via.is_none() => Expect::Relayed,
+        (false, _) => Expect::Either,
+    }
+}
+
+/// Several routers in a row behave as the strictest of them.
+struct Traits {
+    mapping: u8,
+    filters_ports: bool,
+    udp: bool,
+    strangers: bool,
+    mtu: usize,
+}
+
+impl Traits {
+    fn of(net: &Net, chain: &[SiteId]) -> Self {
+        let mut all = Self { mapping: 0, filters_ports: false, udp: true, strangers: false, mtu: usize::MAX };
+        for site in chain.iter().filter_map(|site| net.site(*site)) {
+            let nat = site.config.nat;
+            all.mapping = all.mapping.max(match nat.mapping {
+                Mapping::None | Mapping::EndpointIndependent => 0,
+                Mapping::AddressDependent => 1,
+                Mapping::AddressAndPortDependent => 2,
+            });
+            all.filters_ports |= nat.filtering == Filtering::AddressAndPortDependent;
+            all.udp &= nat.udp;
+            all.strangers |= nat.accepts_strangers;
+            all.mtu = all.mtu.min(site.config.link.mtu);
+        }
+        all
+    }
+}
+
+fn is_punchable(a: &Traits, b: &Traits) -> bool {
+    match (a.mapping == 0, b.mapping == 0) {
+        (true, true) => true,
+        (true, false) => !a.filters_ports,
+        (false, true) => !b.filters_ports,
+        (false, false) => false,
+    }
+}
+
+fn chain(net: &Net, site: SiteId) -> Vec<SiteId> {
+    std::iter::successors(Some(site), |site| net.site(*site).and_then(|site| site.config.via)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use lanyard_proto::rng::Rng;
+
+    use super::*;
+    use crate::nat::{Behaviour, Kind};
+    use crate::net::SiteConfig;
+
+    #[test]
+    fn the_rule_agrees_with_the_lab_on_every_pair() {
+        let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/../natlab/natlab");
+        let output = Command::new(lab).arg("pairs").output().expect("the lab lists its pairs");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut seen = 0;
+        for line in text.lines() {
+            let (pair, verdict) = line.split_once(' ').unwrap();
+            let (a, b) = pair.split_once(':').unwrap();
+            let kind = |name: &str| Kind::ALL.iter().find(|kind| kind.name() == name).copied();
+            let (Some(a), Some(b)) = (kind(a), kind(b)) else { continue };
+            let expected = match (verdict, a.behaviour().udp && b.behaviour().udp) {
+                (_, false) => Expect::Nothing,
+                ("direct", true) => Expect::Direct,
+                (_, true) => Expect::Relayed,
+            };
+            assert_eq!(pair_of(SiteConfig::of(a), SiteConfig::of(b)), expected, "{line}");
+            seen += 1;
+        }
+        assert_eq!(seen, Kind::ALL.len() * (Kind::ALL.len() + 1) / 2, "{text}");
+    }
+
+    #[test]
+    fn ipv6_at_both_ends_makes_any_pair_direct_and_a_narrow_link_none() {
+        let ipv6 = Some(Filtering::AddressAndPortDependent);
+        let site = SiteConfig { ipv6, ..SiteConfig::of(Kind::Symmetric) };
+        assert_eq!(pair_of(site, site), Expect::Direct);
+        let narrow =
+            SiteConfig { link: crate::link::Link::CLEAN.narrow(1_300), ..SiteConfig::of(Kind::Open) };
+        assert_eq!(pair_of(narrow, SiteConfig::of(Kind::Open)), Expect::Relayed);
+    }
+
+    #[test]
+    fn neighbours_are_direct_unless_kept_apart_without_hairpinning() {
+        for (isolated, hairpin, expected) in
+            [(false, false, Expect::Direct), (true, true, Expect::Direct), (true, false, Expect::Relayed)]
+        {
+            let nat = Behaviour { hairpin, ..Kind::PortRestricted.behaviour() };
+            let mut net = Net::default();
+            let mut rng = Rng::from_seed([0; 32]);
+            net.add_site(SiteConfig { nat, isolated, ..SiteConfig::of(Kind::Open) }, &mut rng);
+            net.plug(HostId(0), SiteId(0));
+            net.plug(HostId(1), SiteId(0));
+            assert_eq!(expect(&net, HostId(0), HostId(1)), expected);
+        }
+    }
+
+    fn pair_of(a: SiteConfig, b: SiteConfig) -> Expect {
+        let mut net = Net::default();
+        let mut rng = Rng::from_seed([0; 32]);
+        for (host, site) in [a, b].into_iter().enumerate() {
+            let site = net.add_site(site, &mut rng);
+            net.plug(HostId(host), site);
+        }
+        expect(&net, HostId(0), HostId(1))
+    }
+}

@@ -1,0 +1,494 @@
+//! A stand-in for WireGuard: sessions of two messages, data sealed end to end, a replay window.
+//!
+//! What the device machine can notice of WireGuard is here: datagrams look like its own, a session needs a
+//! round trip, a restarted peer does not know the old session, an initiation is repeated while packets wait,
+//! keys change every two minutes, and nothing counts that does not open. What it cannot notice is not: the
+//! handshake is two messages with a MAC under the static keys' shared secret. The real one runs in the
+//! namespaces.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use lanyard_proto::rng::Rng;
+use lanyard_proto::time::Instant;
+use lanyard_wire::ids::DeviceId;
+use lanyard_wire::keys::{PublicKey, SecretKey, SymmetricKey, ct_eq, derive_key, mac16};
+use lanyard_wire::seal::{ReplayWindow, open_in_place, seal_in_place};
+
+/// Packets kept per peer while there is no session or no path.
+pub const WAITING: usize = 8;
+
+/// First repetition of an initiation; it doubles up to [`RETRY_MAX`].
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Longest wait between two initiations while packets wait: WireGuard's own interval.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How long the initiator uses a session.
+const REKEY_AFTER: Duration = Duration::from_secs(120);
+
+/// Data was sent and nothing came back for so long: the peer may have lost the session.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Initiations without an answer after which packets are given up.
+const TRIES: u32 = 18;
+
+/// Length of an initiation, as WireGuard's.
+const INITIATION: usize = 148;
+
+/// Length of a response, as WireGuard's.
+const RESPONSE: usize = 92;
+
+/// Bytes in front of sealed data.
+const HEADER: usize = 16;
+
+/// All sessions of one device.
+#[derive(Debug)]
+pub struct Tunnels {
+    secret: SecretKey,
+    public: PublicKey,
+    peers: BTreeMap<DeviceId, Tunnel>,
+    indices: BTreeMap<u32, DeviceId>,
+    rng: Rng,
+}
+
+#[derive(Debug)]
+struct Tunnel {
+    key: PublicKey,
+    shared: SymmetricKey,
+    current: Option<Session>,
+    previous: Option<Session>,
+    pending: Option<Initiation>,
+    newest_heard: u64,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    ours: u32,
+    theirs: u32,
+    sealing: SymmetricKey,
+    opening: SymmetricKey,
+    counter: u64,
+    window: ReplayWindow<16>,
+    since: Instant,
+    initiated: bool,
+    unanswered_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Initiation {
+    ours: u32,
+    nonce: [u8; 16],
+    again_at: Instant,
+    tries: u32,
+}
+
+/// What came of a datagram that opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Whose it was.
+    pub peer: Option<DeviceId>,
+    /// The packet inside; `None` for messages of the session itself.
+    pub packet: Option<Vec<u8>>,
+    /// Datagrams to send to the peer now.
+    pub answers: Vec<Vec<u8>>,
+}
+
+impl Tunnels {
+    /// No sessions yet, for the holder of this key.
+    #[must_use]
+    pub fn new(secret: SecretKey, rng: Rng) -> Self {
+        let public = secret.public();
+        Self { secret, public, peers: BTreeMap::new(), indices: BTreeMap::new(), rng }
+    }
+
+    /// Keeps tunnels to these peers, drops all others.
+    pub fn set_peers(&mut self, peers: &[(DeviceId, PublicKey)]) {
+        let key_of = |device: &DeviceId| peers.iter().find(|(id, _)| id == device).map(|(_, key)| *key);
+        self.peers.retain(|device, tunnel| key_of(device) == Some(tunnel.key));
+        let known = &self.peers;
+        self.indices.retain(|_, device| known.contains_key(device));
+        for (device, key) in peers {
+            if self.peers.contains_key(device) {
+                continue;
+            }
+            let Some(shared) =
+                self.secret.agree(key).map(|shared| shared.derive(b"simulated wireguard", &[]))
+            else {
+                continue;
+            };
+            let tunnel = Tunnel {
+                key: *key,
+                shared,
+                current: None,
+                previous: None,
+                pending: None,
+                newest_heard: 0,
+                waiting: VecDeque::new(),
+            };
+            self.peers.insert(*device, tunnel);
+        }
+    }
+
+    /// Takes a packet for a peer and gives the datagrams to send now. Without a session it waits, and an
+    /// initiation is what leaves.
+    pub fn seal(&mut self, peer: DeviceId, packet: &[u8], now: Instant) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        let Some(tunnel) = self.peers.get_mut(&peer) else { return out };
+        match &mut tunnel.current {
+            Some(session) => {
+                session.unanswered_since.get_or_insert(now);
+                out.push(session.seal(packet));
+                let stale = session.initiated && now.saturating_since(session.since) >= REKEY_AFTER;
+                let silent = session.unanswered_since.is_some_and(|at| now.saturating_since(at) >= SILENCE);
+                if stale || silent {
+                    self.initiate(peer, now, &mut out);
+                }
+            }
+            None => {
+                tunnel.keep(packet);
+                self.initiate(peer, now, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Opens a datagram. The default value means that it did not open.
+    pub fn open(&mut self, datagram: &[u8], now: Instant) -> Opened {
+        match datagram.first() {
+            Some(1) if datagram.len() == INITIATION => self.on_initiation(datagram, now),
+            Some(2) if datagram.len() == RESPONSE => self.on_response(datagram, now),
+            Some(4) => self.on_data(datagram),
+            _ => Opened::default(),
+        }
+    }
+
+    /// Repeats initiations whose time has come: `(peer, datagram)`.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<(DeviceId, Vec<u8>)> {
+        let due: Vec<DeviceId> =
+            self.peers.iter().filter(|(_, tunnel)| tunnel.is_due(now)).map(|(id, _)| *id).collect();
+        let mut out = Vec::new();
+        for device in due {
+            let mut datagrams = Vec::new();
+            self.initiate(device, now, &mut datagrams);
+            out.extend(datagrams.into_iter().map(|datagram| (device, datagram)));
+        }
+        out
+    }
+
+    /// When an initiation is to be repeated next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|tunnel| tunnel.pending.as_ref()).map(|pending| pending.again_at).min()
+    }
+
+    /// How many tunnels there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    fn initiate(&mut self, peer: DeviceId, now: Instant, out: &mut Vec<Vec<u8>>) {
+        let fresh = (self.fresh_index(peer), self.rng.bytes());
+        let Some(tunnel) = self.peers.get_mut(&peer) else { return };
+        let tries = match &tunnel.pending {
+            Some(pending) if pending.again_at > now => return,
+            Some(pending) => pending.tries + 1,
+            None => 0,
+        };
+        if tries > TRIES {
+            tunnel.pending = None;
+            tunnel.waiting.clear();
+            return;
+        }
+        let wait = RETRY.saturating_mul(1 << tries.min(8)).min(RETRY_MAX);
+        let (ours, nonce) = fresh;
+        if let Some(old) = tunnel.pending.replace(Initiation { ours, nonce, again_at: now + wait, tries }) {
+            self.indices.remove(&old.ours);
+        }
+        self.indices.insert(ours, peer);
+        let mut datagram = vec![1, 0, 0, 0];
+        datagram.extend(ours.to_le_bytes());
+        datagram.extend(self.public.as_bytes());
+        datagram.extend(nonce);
+        datagram.extend(now.as_micros().to_le_bytes());
+        datagram.resize(INITIATION - 16, 0);
+        let mac = mac16(tunnel.shared.as_bytes(), &[&datagram]);
+        datagram.extend(mac);
+        out.push(datagram);
+    }
+
+    fn on_initiation(&mut self, datagram: &[u8], now: Instant) -> Opened {
+        let Some((body, mac)) = datagram.split_at_checked(INITIATION - 16) else { return Opened::default() };
+        let Some(theirs) = word(body, 4) else { return Opened::default() };
+        let key = body.get(8..40);
+        let Some(peer) = self.peers.iter().find(|(_, t)| key == Some(t.key.as_bytes())).map(|(id, _)| *id)
+        else {
+            return Opened::default();
+        };
+        let ours = self.fresh_index(peer);
+        let answer_nonce: [u8; 16] = self.rng.bytes();
+        let Some(tunnel) = self.peers.get_mut(&peer) else { return Opened::default() };
+        let stamp = body.get(56..64).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        if !ct_eq(mac, &mac16(tunnel.shared.as_bytes(), &[body])) || stamp <= tunnel.newest_heard {
+            return Opened::default();
+        }
+        tunnel.newest_heard = stamp;
+        let Some(nonce) = body.get(40..56) else { return Opened::default() };
+        let mut answer = vec![2, 0, 0, 0];
+        answer.extend(ours.to_le_bytes());
+        answer.extend(theirs.to_le_bytes());
+        answer.extend(answer_nonce);
+        answer.resize(RESPONSE - 16, 0);
+        let mac = mac16(tunnel.shared.as_bytes(), &[&answer, nonce]);
+        answer.extend(mac);
+        let session = Session::new(&tunnel.shared, [nonce, &answer_nonce], (ours, theirs), false, now);
+        let dropped = tunnel.adopt(session);
+        self.indices.insert(ours, peer);
+        self.forget(dropped);
+        Opened { peer: Some(peer), packet: None, answers: vec![answer] }
+    }
+
+    fn on_response(&mut self, datagram: &[u8], now: Instant) -> Opened {
+        let Some((body, mac)) = datagram.split_at_checked(RESPONSE - 16) else { return Opened::default() };
+        let (Some(theirs), Some(ours)) = (word(body, 4), word(body, 8)) else { return Opened::default() };
+        let Some(peer) = self.indices.get(&ours).copied() else { return Opened::default() };
+        let Some(tunnel) = self.peers.get_mut(&peer) else { return Opened::default() };
+        let Some(pending) = tunnel.pending.take_if(|pending| pending.ours == ours) else {
+            return Opened::default();
+        };
+        let nonces = [pending.nonce.as_slice(), body.get(12..28).unwrap_or_default()];
+        if !ct_eq(mac, &mac16(tunnel.shared.as_bytes(), &[body, nonces[0]])) {
+            tunnel.pending = Some(pending);
+            return Opened::default();
+        }
+        let session = Session::new(&tunnel.shared, nonces, (ours, theirs), true, now);
+        let dropped = tunnel.adopt(session);
+        let waiting = std::mem::take(&mut tunnel.waiting);
+        let mut answers = Vec::new();
+        if let Some(session) = &mut tunnel.current {
+            // WireGuard confirms a session with data; an empty packet will do where nothing waits.
+            let packets = waiting.iter().map(Vec::as_slice);
+            answers.extend(packets.map(|packet| session.seal(packet)));
+            if answers.is_empty() {
+                answers.push(session.seal(&[]));
+            }
+        }
+        self.forget(dropped);
+        Opened { peer: Some(peer), packet: None, answers }
+    }
+
+    fn on_data(&mut self, datagram: &[u8]) -> Opened {
+        let Some(peer) = word(datagram, 4).and_then(|ours| self.indices.get(&ours).copied()) else {
+            return Opened::default();
+        };
+        let Some(tunnel) = self.peers.get_mut(&peer) else { return Opened::default() };
+        let sessions = tunnel.current.iter_mut().chain(&mut tunnel.previous);
+        let Some(packet) = sessions.into_iter().find_map(|session| session.open(datagram)) else {
+            return Opened::default();
+        };
+        let waiting = std::mem::take(&mut tunnel.waiting);
+        let mut answers = Vec::new();
+        if let Some(session) = &mut tunnel.current {
+            session.unanswered_since = None;
+            answers.extend(waiting.iter().map(|packet| session.seal(packet)));
+        }
+        Opened { peer: Some(peer), packet: (!packet.is_empty()).then_some(packet), answers }
+    }
+
+    fn forget(&mut self, session: Option<Session>) {
+        if let Some(session) = session {
+            self.indices.remove(&session.ours);
+        }
+    }
+
+    fn fresh_index(&mut self, _peer: DeviceId) -> u32 {
+        loop {
+            let index = self.rng.u32();
+            if !self.indices.contains_key(&index) {
+                return index;
+            }
+        }
+    }
+}
+
+impl Tunnel {
+    fn is_due(&self, now: Instant) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.again_at <= now)
+    }
+
+    fn keep(&mut self, packet: &[u8]) {
+        if self.waiting.len() >= WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(packet.to_vec());
+    }
+
+    /// The newest session is the one in use; gives back the one that falls off the end.
+    fn adopt(&mut self, session: Session) -> Option<Session> {
+        let replaced = self.current.replace(session);
+        std::mem::replace(&mut self.previous, replaced)
+    }
+}
+
+impl Session {
+    fn new(
+        shared: &SymmetricKey,
+        nonces: [&[u8]; 2],
+        indices: (u32, u32),
+        initiated: bool,
+        now: Instant,
+    ) -> Self {
+        let forth = derive_key(shared, b"forth", &nonces);
+        let back = derive_key(shared, b"back", &nonces);
+        let (sealing, opening) = if initiated { (forth, back) } else { (back, forth) };
+        Self {
+            ours: indices.0,
+            theirs: indices.1,
+            sealing,
+            opening,
+            counter: 0,
+            window: ReplayWindow::default(),
+            since: now,
+            initiated,
+            unanswered_since: None,
+        }
+    }
+
+    fn seal(&mut self, packet: &[u8]) -> Vec<u8> {
+        let mut datagram = Vec::with_capacity(HEADER + packet.len() + 16);
+        datagram.extend([4, 0, 0, 0]);
+        datagram.extend(self.theirs.to_le_bytes());
+        datagram.extend(self.counter.to_le_bytes());
+        let header: [u8; HEADER] = datagram.first_chunk().copied().unwrap_or_default();
+        datagram.extend(packet);
+        seal_in_place(&self.sealing, self.counter, &header, &mut datagram, HEADER);
+        self.counter += 1;
+        datagram
+    }
+
+    fn open(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let (header, sealed) = datagram.split_at_checked(HEADER)?;
+        if word(header, 4)? != self.ours {
+            return None;
+        }
+        let counter = u64::from_le_bytes(header.get(8..16)?.try_into().ok()?);
+        if !self.window.check(counter) {
+            return None;
+        }
+        let mut sealed = sealed.to_vec();
+        let packet = open_in_place(&self.opening, counter, header, &mut sealed)?.to_vec();
+        self.window.accept(counter);
+        Some(packet)
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_waits_for_the_session_and_arrives() {
+        let (mut a, mut b) = pair();
+        let initiation = a.seal(id(2), b"hello", Instant::from_secs(1));
+        let response = b.open(&initiation[0], Instant::from_secs(1));
+        let data = a.open(&response.answers[0], Instant::from_secs(1));
+        let opened = b.open(&data.answers[0], Instant::from_secs(1));
+        assert_eq!(opened.peer, Some(id(1)));
+        assert_eq!(opened.packet.as_deref(), Some(b"hello".as_slice()));
+        let reply = b.seal(id(1), b"hello yourself", Instant::from_secs(1));
+        assert_eq!(
+            a.open(&reply[0], Instant::from_secs(1)).packet.as_deref(),
+            Some(b"hello yourself".as_slice())
+        );
+    }
+
+    #[test]
+    fn nothing_opens_twice_or_changed() {
+        let (mut a, mut b) = pair();
+        connect(&mut a, &mut b);
+        let datagram = a.seal(id(2), b"once", Instant::from_secs(2)).remove(0);
+        for at in 0..datagram.len() {
+            let mut changed = datagram.clone();
+            changed[at] ^= 1;
+            assert_eq!(b.open(&changed, Instant::from_secs(2)), Opened::default(), "byte {at}");
+        }
+        assert!(b.open(&datagram, Instant::from_secs(2)).packet.is_some());
+        assert_eq!(b.open(&datagram, Instant::from_secs(2)), Opened::default());
+    }
+
+    #[test]
+    fn a_restarted_peer_gets_a_new_session_once_it_stayed_silent() {
+        let (mut a, mut b) = pair();
+        connect(&mut a, &mut b);
+        let (_, mut restarted) = pair();
+        let lost = a.seal(id(2), b"lost", Instant::from_secs(2));
+        assert_eq!(restarted.open(&lost[0], Instant::from_secs(2)), Opened::default());
+        let out = a.seal(id(2), b"again", Instant::from_secs(4));
+        let response = restarted.open(&out[1], Instant::from_secs(4));
+        a.open(&response.answers[0], Instant::from_secs(4));
+        let out = a.seal(id(2), b"third", Instant::from_secs(4));
+        assert_eq!(
+            restarted.open(&out[0], Instant::from_secs(4)).packet.as_deref(),
+            Some(b"third".as_slice())
+        );
+    }
+
+    #[test]
+    fn initiations_repeat_with_longer_pauses_and_end() {
+        let (mut a, _) = pair();
+        let mut now = Instant::from_secs(1);
+        let mut sent = a.seal(id(2), b"hello?", now).len();
+        let mut pauses = Vec::new();
+        while let Some(at) = a.poll_timeout() {
+            pauses.push(at.saturating_since(now));
+            now = at;
+            sent += a.handle_timeout(now).len();
+        }
+        assert_eq!(sent, 19);
+        assert_eq!(pauses[0], RETRY);
+        assert!(pauses.iter().all(|pause| *pause <= RETRY_MAX));
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_from_the_table_has_no_tunnel() {
+        let (mut a, mut b) = pair();
+        connect(&mut a, &mut b);
+        let datagram = a.seal(id(2), b"too late", Instant::from_secs(2)).remove(0);
+        b.set_peers(&[]);
+        assert!(b.is_empty());
+        assert_eq!(b.open(&datagram, Instant::from_secs(2)), Opened::default());
+    }
+
+    fn connect(a: &mut Tunnels, b: &mut Tunnels) {
+        let initiation = a.seal(id(2), b"x", Instant::from_secs(1));
+        let response = b.open(&initiation[0], Instant::from_secs(1));
+        let data = a.open(&response.answers[0], Instant::from_secs(1));
+        b.open(&data.answers[0], Instant::from_secs(1));
+    }
+
+    fn pair() -> (Tunnels, Tunnels) {
+        let (first, second) = (SecretKey::from_bytes([1; 32]), SecretKey::from_bytes([2; 32]));
+        let (first_key, second_key) = (first.public(), second.public());
+        let mut a = Tunnels::new(first, Rng::from_seed([1; 32]));
+        let mut b = Tunnels::new(second, Rng::from_seed([2; 32]));
+        a.set_peers(&[(id(2), second_key)]);
+        b.set_peers(&[(id(1), first_key)]);
+        (a, b)
+    }
+
+    fn id(number: u8) -> DeviceId {
+        DeviceId::from_bytes([number; 16])
+    }
+}
