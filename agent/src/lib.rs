@@ -1,1 +1,11 @@
-//! x
+//! The lanyard agent: everything that touches a device's operating system.
+//!
+//! The program is small on purpose. A command line becomes one request for the running agent, and its answers
+//! become text; `lanyard daemon` is that agent. It moves datagrams, timers, commands and events between the
+//! machine of `lanyard-proto`, which decides everything, and the leaves that do the work. The leaves do not
+//! know each other.
+
+pub mod config;
+pub mod exit;
+pub mod ipc;
+pub mod state;

@@ -1,0 +1,377 @@
+//! What the agent is told by its administrator: defaults < file < environment < flag, in one table.
+//!
+//! Every setting is one row of [`KEYS`]: its name in the file and as a flag, its environment variable, its
+//! default, and the function that parses it. All four origins pass the same parser, so a wrong value is
+//! refused in the same words wherever it stands. A key that no row knows is refused by name.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Code, Problem};
+
+/// Where the file stands when neither a flag nor `LANYARD_CONFIG` names another.
+pub const DEFAULT_FILE: &str = "/etc/lanyard/lanyard.toml";
+
+/// The environment variable that names the file.
+pub const FILE_VARIABLE: &str = "LANYARD_CONFIG";
+
+/// All settings, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The local socket by which commands reach the agent.
+    pub socket: PathBuf,
+    /// The directory that holds the keys, the memberships and the lock.
+    pub state: PathBuf,
+    /// The name of the virtual interface.
+    pub tun: String,
+    /// The UDP port; 0 keeps the one used last, or takes any free one.
+    pub port: u16,
+    /// The name of this device for networks it joins; empty takes the host name.
+    pub name: String,
+    /// The highest log level, or a filter such as `info,lanyard_proto=debug`.
+    pub log: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// One setting.
+pub struct Key {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// Its flag, without the two dashes in front.
+    pub flag: &'static str,
+    /// Its environment variable.
+    pub variable: &'static str,
+    /// Its value when nobody says otherwise.
+    pub default: &'static str,
+    /// What it does, as docs/examples/lanyard.toml explains it.
+    pub help: &'static str,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+/// Every setting there is.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "socket",
+        flag: "socket",
+        variable: "LANYARD_SOCKET",
+        default: "/run/lanyard/lanyard.sock",
+        help: "local socket by which commands reach the agent",
+        set: |config, text| path(text).map(|value| config.socket = value),
+    },
+    Key {
+        name: "state",
+        flag: "state",
+        variable: "LANYARD_STATE",
+        default: "/var/lib/lanyard",
+        help: "directory of the keys and memberships",
+        set: |config, text| path(text).map(|value| config.state = value),
+    },
+    Key {
+        name: "tun",
+        flag: "tun",
+        variable: "LANYARD_TUN",
+        default: "lanyard0",
+        help: "name of the virtual interface",
+        set: |config, text| interface(text).map(|value| config.tun = value),
+    },
+    Key {
+        name: "port",
+        flag: "port",
+        variable: "LANYARD_PORT",
+        default: "0",
+        help: "UDP port; 0 keeps the last one, or takes any free one",
+        set: |config, text| {
+            let value = text.parse().map_err(|_| "is not a port number from 0 to 65535".to_owned())?;
+            config.port = value;
+            Ok(())
+        },
+    },
+    Key {
+        name: "name",
+        flag: "name",
+        variable: "LANYARD_NAME",
+        default: "",
+        help: "name of this device; empty takes the host name",
+        set: |config, text| device_name(text).map(|value| config.name = value),
+    },
+    Key {
+        name: "log",
+        flag: "log",
+        variable: "LANYARD_LOG",
+        default: "info",
+        help: "log level: error, warn, info, debug, trace, or a filter per module",
+        set: |config, text| filter(text).map(|value| config.log = value),
+    },
+    Key {
+        name: "log_format",
+        flag: "log-format",
+        variable: "LANYARD_LOG_FORMAT",
+        default: "text",
+        help: "text for people, json for machines",
+        set: |config, text| log_format(text).map(|value| config.log_format = value),
+    },
+];
+
+/// What flags said, by the name of the key.
+pub type Flags = BTreeMap<&'static str, String>;
+
+impl Config {
+    /// Resolves all settings.
+    ///
+    /// `file` is the path of a `--config` flag; `environment` answers for a variable, as `std::env::var`
+    /// does. Only the default file may be absent.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, an unknown key, or a value that does not parse; the problem names where
+    /// it stands.
+    pub fn resolve(
+        file: Option<&Path>,
+        environment: impl Fn(&str) -> Option<String>,
+        flags: &Flags,
+    ) -> Result<Self, Problem> {
+        let mut config = Self::empty();
+        for key in KEYS {
+            config.set(key, key.default, "the default")?;
+        }
+
+        let (path, may_be_absent) = match (file, environment(FILE_VARIABLE)) {
+            (Some(path), _) => (path.to_owned(), false),
+            (None, Some(path)) => (PathBuf::from(path), false),
+            (None, None) => (PathBuf::from(DEFAULT_FILE), true),
+        };
+        for (name, value) in read(&path, may_be_absent)? {
+            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+                return Err(unknown_key(&path, &name));
+            };
+            config.set(key, &value, &path.display().to_string())?;
+        }
+
+        for key in KEYS {
+            if let Some(value) = environment(key.variable) {
+                config.set(key, &value, &format!("the environment variable {}", key.variable))?;
+            }
+        }
+        for key in KEYS {
+            if let Some(value) = flags.get(key.name) {
+                config.set(key, value, &format!("the flag --{}", key.flag))?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// A value for every field, before the defaults of the table are applied.
+    fn empty() -> Self {
+        Self {
+            socket: PathBuf::new(),
+            state: PathBuf::new(),
+            tun: String::new(),
+            port: 0,
+            name: String::new(),
+            log: String::new(),
+            log_format: LogFormat::Text,
+        }
+    }
+
+    fn set(&mut self, key: &Key, value: &str, origin: &str) -> Result<(), Problem> {
+        (key.set)(self, value).map_err(|why| {
+            let text = format!("{origin} sets {} = \"{value}\", which {why}", key.name);
+            Problem::new(Code::ConfigValue, text)
+        })
+    }
+}
+
+/// Reads the file as a flat list of names and values; numbers and booleans become text.
+fn read(path: &Path, may_be_absent: bool) -> Result<Vec<(String, String)>, Problem> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if may_be_absent && error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            let text =
+                format!("cannot read {}: {error}; correct the path or its permissions", path.display());
+            return Err(Problem::new(Code::ConfigUnreadable, text));
+        }
+    };
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let text = format!("{} is not valid TOML: {error}", path.display());
+        Problem::new(Code::ConfigUnreadable, text.trim_end())
+    })?;
+    table
+        .into_iter()
+        .map(|(name, value)| scalar(&value).map(|text| (name, text)).ok_or(value))
+        .collect::<Result<_, toml::Value>>()
+        .map_err(|value| {
+            let text = format!(
+                "{} holds a {} where a text or a number belongs; docs/examples/lanyard.toml shows every key",
+                path.display(),
+                value.type_str()
+            );
+            Problem::new(Code::ConfigValue, text)
+        })
+}
+
+fn scalar(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(value) => Some(value.to_string()),
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
+            None
+        }
+    }
+}
+
+fn unknown_key(path: &Path, name: &str) -> Problem {
+    let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    let text = format!(
+        "{} has a key \"{name}\" that does not exist; remove it or correct it (keys are {})",
+        path.display(),
+        known.join(", ")
+    );
+    Problem::new(Code::ConfigUnknownKey, text)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("is not an absolute path".to_owned()) }
+}
+
+/// Accepts what Linux accepts as an interface name: 1 to 15 bytes, no slash, no white space.
+fn interface(text: &str) -> Result<String, String> {
+    let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
+    let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+    if fits && clean {
+        Ok(text.to_owned())
+    } else {
+        Err("is not an interface name (1 to 15 letters, digits, dashes)".to_owned())
+    }
+}
+
+fn device_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    match text.parse::<lanyard_wire::names::DeviceName>() {
+        Ok(name) => Ok(name.to_string()),
+        Err(error) => Err(format!("is not a device name: {error}")),
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match text.parse::<tracing_subscriber::filter::EnvFilter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("is not a log filter: {error}")),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is neither \"text\" nor \"json\"".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
+        let file = file("tun = 'from-file'\nport = 1\nname = 'from-file'\n");
+        let environment = |name: &str| match name {
+            "LANYARD_PORT" => Some("2".to_owned()),
+            "LANYARD_NAME" => Some("from-env".to_owned()),
+            _ => None,
+        };
+        let flags = Flags::from([("name", "from-flag".to_owned())]);
+
+        let config = Config::resolve(Some(file.path()), environment, &flags).unwrap();
+
+        assert_eq!(config.log, "info");
+        assert_eq!(config.tun, "from-file");
+        assert_eq!(config.port, 2);
+        assert_eq!(config.name, "from-flag");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let file = file("sockett = '/run/x'\n");
+        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
+        assert_eq!(problem.code, Code::ConfigUnknownKey);
+        assert!(problem.text.contains("\"sockett\""), "{problem}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_origin() {
+        let flags = Flags::from([("port", "70000".to_owned())]);
+        let problem = Config::resolve(None, nothing, &flags).unwrap_err();
+        assert_eq!(problem.code, Code::ConfigValue);
+        assert!(problem.text.starts_with("the flag --port sets port = \"70000\""), "{problem}");
+
+        let file = file("tun = 'much-too-long-for-linux'\n");
+        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
+        assert!(problem.text.contains("interface name"), "{problem}");
+    }
+
+    #[test]
+    fn a_named_file_must_exist_and_be_toml() {
+        let missing = Path::new("/nonexistent/lanyard.toml");
+        let problem = Config::resolve(Some(missing), nothing, &Flags::new()).unwrap_err();
+        assert_eq!(problem.code, Code::ConfigUnreadable);
+        assert!(problem.text.contains("/nonexistent/lanyard.toml"), "{problem}");
+
+        let file = file("port = = 3\n");
+        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
+        assert_eq!(problem.code, Code::ConfigUnreadable);
+
+        let file = self::file("[port]\nnumber = 3\n");
+        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
+        assert_eq!(problem.code, Code::ConfigValue);
+    }
+
+    #[test]
+    fn the_example_file_holds_every_key_with_its_default() {
+        let example = include_str!("../../docs/examples/lanyard.toml");
+        let uncommented: String = example
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()) && line.contains(" = "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let file = file(&uncommented);
+
+        let config = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap();
+
+        let empty = self::file("");
+        assert_eq!(config, Config::resolve(Some(empty.path()), nothing, &Flags::new()).unwrap());
+        for key in KEYS {
+            assert!(uncommented.contains(&format!("{} = ", key.name)), "{} is not in the example", key.name);
+            assert!(example.contains(key.variable), "{} is not in the example", key.variable);
+        }
+        let as_shipped = self::file(example);
+        assert!(Config::resolve(Some(as_shipped.path()), nothing, &Flags::new()).is_ok());
+    }
+
+    fn nothing(_variable: &str) -> Option<String> {
+        None
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+}

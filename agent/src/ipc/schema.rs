@@ -1,0 +1,550 @@
+//! Requests and answers on the local socket, and so the schema of `--json`.
+//!
+//! Within one version fields are only added. Durations carry their unit in the name, absent values are
+//! `null`. A request that fails ends with an answer of kind `error`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Problem;
+
+/// The version of this schema.
+pub const VERSION: u32 = 1;
+
+/// The longest request line; a join string is the longest thing in one.
+pub const REQUEST_MAX: usize = 8 * 1024;
+
+/// One line on the socket: a request or an answer with its version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line<T> {
+    /// The schema's version.
+    pub v: u32,
+    /// The request or answer itself.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl<T> Line<T> {
+    /// A line of this version.
+    pub const fn new(body: T) -> Self {
+        Self { v: VERSION, body }
+    }
+}
+
+/// What a command asks of the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// Everything there is to see; answered by [`Answer::Status`].
+    Status {
+        /// Answer again whenever something changes, until the connection is closed.
+        #[serde(default)]
+        watch: bool,
+    },
+    /// Switch networking on, or one network.
+    Up {
+        /// One network instead of all.
+        network: Option<String>,
+    },
+    /// Switch networking off, or one network.
+    Down {
+        /// One network instead of all.
+        network: Option<String>,
+    },
+    /// Join a network; answered by [`Answer::Joined`].
+    Join {
+        /// The join string.
+        join: String,
+        /// The name to join under, kept for later joins.
+        name: Option<String>,
+        /// How long to wait for an administrator's approval.
+        wait_s: u32,
+    },
+    /// Leave a network; answered by [`Answer::Left`].
+    Leave {
+        /// Its name.
+        network: String,
+    },
+    /// Echo requests through the tunnel; answered by [`Answer::Reply`]s and one [`Answer::Pinged`].
+    Ping {
+        /// Name, address, number or id.
+        peer: String,
+        /// How many requests at most.
+        count: u32,
+        /// End with the first reply that came by a direct path.
+        until_direct: bool,
+        /// Bytes of payload.
+        size: u16,
+    },
+    /// The pair's story; answered by [`Answer::Why`].
+    Why {
+        /// Name, address, number or id.
+        peer: String,
+    },
+    /// Measure the NAT in front of this device; answered by [`Answer::Netcheck`].
+    Netcheck,
+    /// The running agent's release; answered by [`Answer::Version`].
+    Version,
+}
+
+/// What the agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Answer {
+    /// A daemon started in the background accepts requests.
+    Ready,
+    /// Everything there is to see.
+    Status(Status),
+    /// Networks were switched on or off.
+    Switched(Switched),
+    /// A network was joined, or approval is awaited.
+    Joined(Joined),
+    /// A network was left.
+    Left {
+        /// Its name.
+        network: String,
+    },
+    /// One echo request was answered, or not.
+    Reply(Reply),
+    /// All echo requests are done.
+    Pinged(Pinged),
+    /// The pair's story.
+    Why(Why),
+    /// The NAT in front of this device.
+    Netcheck(Netcheck),
+    /// Overlay addresses; made by `lanyard ip` from a status.
+    Addresses {
+        /// In the order of the networks.
+        addresses: Vec<IpAddr>,
+    },
+    /// This device; made by `lanyard whoami` from a status.
+    Device(Device),
+    /// A release.
+    Version {
+        /// `MAJOR.MINOR.PATCH`.
+        version: String,
+    },
+    /// The request failed.
+    Error(Problem),
+}
+
+/// Everything there is to see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's release.
+    pub version: String,
+    /// This device.
+    pub device: Device,
+    /// Networking is on; `lanyard down` switches it off.
+    pub up: bool,
+    /// The NAT in front of this device.
+    pub nat: Nat,
+    /// Coordinators.
+    pub servers: Vec<Server>,
+    /// Networks.
+    pub networks: Vec<Network>,
+}
+
+/// This device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The name it joins networks under.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// The number people read out, once a coordinator gave one.
+    pub number: Option<String>,
+    /// Its identity key.
+    pub key: String,
+    /// The UDP port in use.
+    pub port: u16,
+}
+
+/// A coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Host and port, as the join string named it.
+    pub host: String,
+    /// Its pinned key.
+    pub key: String,
+    /// How this device stands with it.
+    pub state: ServerState,
+    /// This device's address as the coordinator sees it.
+    pub observed: Option<SocketAddr>,
+    /// Round trip.
+    pub rtt_us: Option<u64>,
+}
+
+/// How this device stands with a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
+    /// First tries.
+    Connecting,
+    /// A session stands.
+    Online,
+    /// No answer.
+    Offline,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// The coordinator, as in [`Server::host`].
+    pub server: String,
+    /// This device's membership.
+    pub state: Membership,
+    /// Switched on here.
+    pub enabled: bool,
+    /// The network's IPv4 range.
+    pub prefix4: String,
+    /// Own IPv4 address.
+    pub ip4: Ipv4Addr,
+    /// Own IPv6 address.
+    pub ip6: Ipv6Addr,
+    /// What its IPv4 range clashes with; IPv4 stays off then.
+    pub clash: Option<String>,
+    /// The other members.
+    pub members: Vec<Member>,
+}
+
+/// A device's standing in a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Membership {
+    /// A full member.
+    Active,
+    /// Approval is awaited.
+    Pending,
+    /// Switched off by an administrator.
+    Suspended,
+}
+
+/// Another member of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Its number.
+    pub number: String,
+    /// Its IPv4 address in this network.
+    pub ip4: Ipv4Addr,
+    /// Its IPv6 address in this network.
+    pub ip6: Ipv6Addr,
+    /// The coordinator has a session with it.
+    pub online: bool,
+    /// This device refuses it.
+    pub refused: bool,
+    /// How datagrams travel to it.
+    pub path: Path,
+    /// Round trip on that path.
+    pub rtt_us: Option<u64>,
+    /// Bytes sent to it since the agent started.
+    pub tx_bytes: u64,
+    /// Bytes heard from it since the agent started.
+    pub rx_bytes: u64,
+}
+
+/// How datagrams travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Path {
+    /// Straight to the peer.
+    Direct {
+        /// Its address as this device reaches it.
+        remote: SocketAddr,
+    },
+    /// Through a relay.
+    Relay {
+        /// The relay's address.
+        relay: SocketAddr,
+    },
+    /// No path is in use.
+    None,
+}
+
+/// What a NAT does, in the words of RFC 4787.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nat {
+    /// UDP gets out and answers come back.
+    pub udp: bool,
+    /// To whom a mapping belongs.
+    pub mapping: Option<Mapping>,
+    /// From whom a mapping lets datagrams in.
+    pub filtering: Option<Filtering>,
+    /// How outside ports are chosen.
+    pub ports: Option<Ports>,
+    /// Devices behind the NAT reach each other by its outside address.
+    pub hairpin: Option<bool>,
+    /// For how long a silent mapping was seen to live, at least.
+    pub lifetime_s: Option<u16>,
+    /// The address IPv4 peers see.
+    pub ip4: Option<SocketAddr>,
+    /// The address IPv6 peers see.
+    pub ip6: Option<SocketAddr>,
+}
+
+/// To whom a mapping belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mapping {
+    /// No address translation.
+    None,
+    /// One outside port for all destinations.
+    EndpointIndependent,
+    /// Another outside port for each destination address.
+    AddressDependent,
+    /// Another outside port for each destination address and port.
+    AddressAndPortDependent,
+}
+
+/// From whom a mapping lets datagrams in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filtering {
+    /// From everybody.
+    EndpointIndependent,
+    /// From addresses that were sent to.
+    AddressDependent,
+    /// From addresses and ports that were sent to.
+    AddressAndPortDependent,
+}
+
+/// How outside ports are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "policy", rename_all = "snake_case")]
+pub enum Ports {
+    /// The inside port, where it is free.
+    Preserved,
+    /// A fixed step from the last one.
+    Sequential {
+        /// The step.
+        step: i8,
+    },
+    /// From a small block.
+    Block {
+        /// Lowest port seen.
+        low: u16,
+        /// Highest port seen.
+        high: u16,
+    },
+    /// At random.
+    Random,
+}
+
+/// Networks were switched on or off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// On?
+    pub up: bool,
+    /// The networks concerned.
+    pub networks: Vec<String>,
+}
+
+/// A network was joined, or approval is awaited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The coordinator, as in [`Server::host`].
+    pub server: String,
+    /// Its pinned key.
+    pub key: String,
+    /// The network.
+    pub network: String,
+    /// The name this device has there.
+    pub name: String,
+    /// An administrator has to approve first; there are no addresses yet.
+    pub pending: bool,
+    /// This device's number.
+    pub number: Option<String>,
+    /// Own IPv4 address.
+    pub ip4: Option<Ipv4Addr>,
+    /// Own IPv6 address.
+    pub ip6: Option<Ipv6Addr>,
+    /// Other members.
+    pub members: usize,
+    /// Other members that are online.
+    pub online: usize,
+}
+
+/// One echo request was answered, or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Counts the requests from 1.
+    pub sequence: u32,
+    /// The peer's name.
+    pub peer: String,
+    /// Its overlay address.
+    pub ip: IpAddr,
+    /// Round trip; `null` when no reply came in time.
+    pub rtt_us: Option<u64>,
+    /// The path in use when the reply came.
+    pub path: Path,
+}
+
+/// All echo requests are done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinged {
+    /// The peer's name.
+    pub peer: String,
+    /// Requests sent.
+    pub sent: u32,
+    /// Replies that came.
+    pub received: u32,
+    /// The path at the end.
+    pub path: Path,
+}
+
+/// The pair's story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// This device's name.
+    pub device: String,
+    /// The network both are in.
+    pub network: String,
+    /// The peer.
+    pub peer: Member,
+    /// The NAT at this end.
+    pub ours: Nat,
+    /// The NAT at the other end, once told.
+    pub theirs: Option<Nat>,
+    /// State of the newest try for a direct path, in one word.
+    pub attempt: String,
+    /// What the coordinator chose: plain punching or the relay alone.
+    pub method: Option<Method>,
+    /// What was tried.
+    pub tried: Vec<Tried>,
+    /// How long ago the newest try began.
+    pub last_try_s: Option<u64>,
+    /// When the next one comes.
+    pub next_try_s: Option<u64>,
+    /// What stands in the way.
+    pub verdict: Verdict,
+}
+
+/// What the coordinator chose for a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Both ends send probes to each other's addresses at the same moment.
+    Plain,
+    /// Punching is hopeless by both NATs.
+    Relay,
+}
+
+/// One address that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Where the address is from.
+    pub kind: CandidateKind,
+    /// The address.
+    pub address: SocketAddr,
+    /// Probes sent to it.
+    pub probes: u32,
+    /// An authentic answer came.
+    pub answered: bool,
+}
+
+/// Where a candidate address is from (RFC 8445).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CandidateKind {
+    /// An interface of the peer.
+    Host,
+    /// What the peer's STUN service saw.
+    ServerReflexive,
+    /// Where a probe of the peer came from.
+    PeerReflexive,
+    /// A port mapping on the peer's router.
+    Mapped,
+    /// A guess.
+    Predicted,
+    /// A relay.
+    Relayed,
+}
+
+/// What stands in the way of a direct path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing: the path is direct.
+    Direct,
+    /// No traffic wants a tunnel.
+    Idle,
+    /// A try is running.
+    Trying,
+    /// This device refuses the peer.
+    RefusedHere,
+    /// The peer refuses this device.
+    RefusedThere,
+    /// The coordinator says that the peer is not online.
+    PeerOffline,
+    /// No network has both as active members.
+    NoSharedNetwork,
+    /// No coordinator that knows both answers.
+    CoordinatorUnreachable,
+    /// Neither a direct path nor a relay.
+    NoRelay,
+    /// No UDP leaves this device's network.
+    UdpBlockedHere,
+    /// No UDP leaves the peer's network.
+    UdpBlockedThere,
+    /// Both NATs give every destination another port.
+    BothMappingsVary,
+    /// This end's NAT gives every destination another port, and the other filters by port.
+    MappingVariesHere,
+    /// The other end's NAT gives every destination another port, and this one filters by port.
+    MappingVariesThere,
+    /// Small probes pass, full-size ones do not.
+    FullSizeLost,
+    /// By both NATs it should work and no probe arrives.
+    ProbesLost,
+}
+
+/// The NAT in front of this device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Netcheck {
+    /// What was found.
+    #[serde(flatten)]
+    pub nat: Nat,
+    /// The coordinators and how far away they are.
+    pub servers: Vec<Server>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_flat_object_with_its_version() {
+        let line = Line::new(Ask::Leave { network: "home".to_owned() });
+        let json = serde_json::to_string(&line).unwrap();
+        assert_eq!(json, r#"{"v":1,"ask":"leave","network":"home"}"#);
+        assert_eq!(serde_json::from_str::<Line<Ask>>(&json).unwrap(), line);
+    }
+
+    #[test]
+    fn an_error_is_an_answer_like_any_other() {
+        let problem = Problem::new(crate::exit::Code::PeerUnknown, "no member is called nas");
+        let json = serde_json::to_string(&Line::new(Answer::Error(problem.clone()))).unwrap();
+        assert_eq!(json, r#"{"v":1,"kind":"error","code":"peer.unknown","text":"no member is called nas"}"#);
+        assert_eq!(serde_json::from_str::<Line<Answer>>(&json).unwrap().body, Answer::Error(problem));
+    }
+
+    #[test]
+    fn paths_and_nats_use_the_words_of_the_field() {
+        let path = Path::Direct { remote: "198.51.100.7:41644".parse().unwrap() };
+        assert_eq!(
+            serde_json::to_string(&path).unwrap(),
+            r#"{"kind":"direct","remote":"198.51.100.7:41644"}"#
+        );
+        let mapping = serde_json::to_string(&Mapping::AddressAndPortDependent).unwrap();
+        assert_eq!(mapping, r#""address-and-port-dependent""#);
+    }
+}
