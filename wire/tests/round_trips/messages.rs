@@ -1,0 +1,266 @@
+//! How to draw any message of the protocol.
+
+use lanyard_wire::body::{DeviceBody, ServiceBody};
+use lanyard_wire::checkpoint::*;
+use lanyard_wire::handshake::*;
+use lanyard_wire::relay::*;
+use lanyard_wire::session::{FromDevice, FromService};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::values::*;
+
+pub(crate) fn device_body() -> impl Strategy<Value = DeviceBody> {
+    prop_oneof![
+        Just(DeviceBody::KeepAlive),
+        Just(DeviceBody::Session(FromDevice::Bye)),
+        to_checkpoint().prop_map(DeviceBody::Checkpoint),
+        to_handshake().prop_map(DeviceBody::Handshake),
+        to_relay().prop_map(DeviceBody::Relay),
+    ]
+}
+
+pub(crate) fn service_body() -> impl Strategy<Value = ServiceBody> {
+    prop_oneof![
+        1 => Just(ServiceBody::KeepAlive),
+        1 => from_service().prop_map(ServiceBody::Session),
+        5 => answer().prop_map(ServiceBody::Checkpoint),
+        3 => push_message().prop_map(ServiceBody::Checkpoint),
+        2 => from_handshake().prop_map(ServiceBody::Handshake),
+        2 => from_relay().prop_map(ServiceBody::Relay),
+    ]
+}
+
+fn from_service() -> impl Strategy<Value = FromService> {
+    prop_oneof![
+        ticket().prop_map(FromService::Ticket),
+        (addr(), key()).prop_map(|(addr, key)| FromService::Move { addr, key }),
+    ]
+}
+
+fn to_checkpoint() -> impl Strategy<Value = ToCheckpoint> {
+    prop_oneof![
+        (request(), card(), candidates()).prop_map(|(request, card, candidates)| ToCheckpoint::Register(
+            Register { request, card, candidates }
+        )),
+        join().prop_map(ToCheckpoint::Join),
+        (request(), network()).prop_map(|(request, network)| ToCheckpoint::Leave { request, network }),
+        (request(), network(), revision(), option::of(device())).prop_map(
+            |(request, network, since, after)| ToCheckpoint::RosterAsk(RosterAsk {
+                request,
+                network,
+                since,
+                after
+            })
+        ),
+        (request(), device()).prop_map(|(request, peer)| ToCheckpoint::Begin { request, peer }),
+        push().prop_map(|push| ToCheckpoint::Ack { push }),
+        (request(), vec(device(), 0..=60))
+            .prop_map(|(request, refused)| ToCheckpoint::Consent(Consent { request, refused })),
+    ]
+}
+
+fn join() -> impl Strategy<Value = Join> {
+    (
+        (request(), network_name(), option::of(invite()), device_name()),
+        (key(), short_text(), short_text(), vec(prefix4(), 0..=16)),
+    )
+        .prop_map(|((request, network, invite, name), (wireguard, os, version, prefixes))| Join {
+            request,
+            network,
+            invite,
+            name,
+            wireguard,
+            os,
+            version,
+            prefixes,
+        })
+}
+
+fn answer() -> impl Strategy<Value = FromCheckpoint> {
+    prop_oneof![
+        registered().prop_map(FromCheckpoint::Registered),
+        (request(), join_outcome())
+            .prop_map(|(request, outcome)| FromCheckpoint::JoinAnswer { request, outcome }),
+        request().prop_map(|request| FromCheckpoint::Left { request }),
+        roster().prop_map(FromCheckpoint::Roster),
+        (request(), device(), begin_outcome()).prop_map(|(request, peer, outcome)| {
+            FromCheckpoint::BeginAnswer(BeginAnswer { request, peer, outcome })
+        }),
+        (request(), network()).prop_map(|(request, network)| FromCheckpoint::NotMember { request, network }),
+        request().prop_map(|request| FromCheckpoint::Accepted { request }),
+    ]
+}
+
+fn push_message() -> impl Strategy<Value = FromCheckpoint> {
+    prop_oneof![
+        (push(), attempt(), token(), device(), any::<u8>()).prop_map(
+            |(push, attempt, ticket, peer, handshake)| FromCheckpoint::Invited(Invited {
+                push,
+                attempt,
+                ticket,
+                peer,
+                handshake
+            })
+        ),
+        (push(), network(), revision(), revision(), vec(change(), 0..=8)).prop_map(
+            |(push, network, from, to, changes)| FromCheckpoint::RosterChanged(RosterChanged {
+                push,
+                network,
+                from,
+                to,
+                changes
+            })
+        ),
+        (push(), vec((device(), any::<bool>()), 0..=32))
+            .prop_map(|(push, changes)| FromCheckpoint::Presence(Presence { push, changes })),
+    ]
+}
+
+fn registered() -> impl Strategy<Value = Registered> {
+    (request(), option::of(number()), addr(), services(), vec((network(), revision()), 0..=32), ticket())
+        .prop_map(|(request, number, observed, services, networks, ticket)| Registered {
+            request,
+            number,
+            observed,
+            services,
+            networks,
+            ticket,
+        })
+}
+
+fn services() -> impl Strategy<Value = Services> {
+    let service = || (key(), vec(addr(), 0..=4)).prop_map(|(key, addrs)| ServiceAddr { key, addrs });
+    (vec(service(), 0..=3), vec(service(), 0..=3), vec(addr(), 0..=8))
+        .prop_map(|(handshake, relay, stun)| Services { handshake, relay, stun })
+}
+
+fn join_outcome() -> impl Strategy<Value = JoinOutcome> {
+    prop_oneof![
+        network().prop_map(|network| JoinOutcome::Joined { network }),
+        network().prop_map(|network| JoinOutcome::Pending { network }),
+        code(JoinRefusal::KINDS).prop_map(JoinOutcome::Refused),
+    ]
+}
+
+fn begin_outcome() -> impl Strategy<Value = BeginOutcome> {
+    prop_oneof![
+        Just(BeginOutcome::Offline),
+        Just(BeginOutcome::Refused),
+        Just(BeginOutcome::NoSharedNetwork),
+        (attempt(), token(), any::<u8>()).prop_map(|(attempt, ticket, handshake)| BeginOutcome::Started {
+            attempt,
+            ticket,
+            handshake
+        }),
+    ]
+}
+
+fn roster() -> impl Strategy<Value = Roster> {
+    (
+        (request(), network_card(), revision(), revision()),
+        (any::<bool>(), option::of(device()), vec(change(), 0..=8)),
+    )
+        .prop_map(|((request, network, from, to), (full, next, changes))| Roster {
+            request,
+            network,
+            from,
+            to,
+            full,
+            next,
+            changes,
+        })
+}
+
+fn network_card() -> impl Strategy<Value = NetworkCard> {
+    (network(), network_name(), prefix4(), ip6(), ip4(), ip6(), code(MemberState::KINDS)).prop_map(
+        |(id, name, prefix4, prefix6, ip4, ip6, state)| NetworkCard {
+            id,
+            name,
+            prefix4,
+            prefix6,
+            ip4,
+            ip6,
+            state,
+        },
+    )
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let grant = (channel(), any::<(u32, [u8; 16])>()).prop_map(|(channel, (expires_s, mac))| RelayGrant {
+        channel,
+        expires_s,
+        mac,
+    });
+    let member = ((key(), number(), key(), device_name()), (ip4(), ip6(), any::<bool>(), grant)).prop_map(
+        |((identity, number, wireguard, name), (ip4, ip6, online, relay))| Member {
+            identity,
+            number,
+            wireguard,
+            name,
+            ip4,
+            ip6,
+            online,
+            relay,
+        },
+    );
+    prop_oneof![member.prop_map(Change::Present), device().prop_map(Change::Gone)]
+}
+
+fn to_handshake() -> impl Strategy<Value = ToHandshake> {
+    let verdict = prop_oneof![
+        (addr(), any::<u32>()).prop_map(|(remote, rtt_us)| Verdict::Direct { remote, rtt_us }),
+        Just(Verdict::Relayed),
+        Just(Verdict::None),
+    ];
+    prop_oneof![
+        (attempt(), token(), candidates(), card()).prop_map(|(attempt, ticket, candidates, card)| {
+            ToHandshake::Offer(Offer { attempt, ticket, candidates, card })
+        }),
+        (attempt(), verdict).prop_map(|(attempt, verdict)| ToHandshake::Report(Report { attempt, verdict })),
+    ]
+}
+
+fn from_handshake() -> impl Strategy<Value = FromHandshake> {
+    prop_oneof![
+        (attempt(), code(Method::KINDS), candidates(), card(), any::<u16>()).prop_map(
+            |(attempt, method, candidates, card, start_after_ms)| FromHandshake::Go(Go {
+                attempt,
+                method,
+                candidates,
+                card,
+                start_after_ms
+            })
+        ),
+        (attempt(), any::<u16>()).prop_map(|(attempt, ms)| FromHandshake::Wait { attempt, ms }),
+        (attempt(), code(OfferRefusal::KINDS))
+            .prop_map(|(attempt, why)| FromHandshake::Rejected { attempt, why }),
+    ]
+}
+
+fn to_relay() -> impl Strategy<Value = ToRelay> {
+    prop_oneof![
+        (request(), token()).prop_map(|(request, token)| ToRelay::Bind { request, token }),
+        channel().prop_map(|channel| ToRelay::Unbind { channel }),
+    ]
+}
+
+fn from_relay() -> impl Strategy<Value = FromRelay> {
+    prop_oneof![
+        (request(), channel(), any::<bool>()).prop_map(|(request, channel, peer_here)| FromRelay::Bound {
+            request,
+            channel,
+            peer_here
+        }),
+        (request(), code(RelayRefusal::KINDS)).prop_map(|(request, why)| FromRelay::Refused { request, why }),
+        (channel(), device()).prop_map(|(channel, peer)| FromRelay::Incoming { channel, peer }),
+    ]
+}
+
+/// Any variant of an enum that is nothing but a code.
+fn code<T: lanyard_wire::codec::Wire + std::fmt::Debug>(
+    kinds: &'static [(u8, &'static str)],
+) -> impl Strategy<Value = T> {
+    proptest::sample::select(kinds).prop_map(|(code, _)| T::from_bytes(&[code]).unwrap())
+}
