@@ -1,5 +1,9 @@
 //! The agent's end of the protocol.
 
+mod directory;
+mod netcheck;
+mod presence;
+
 pub mod cache;
 pub mod command;
 pub mod config;

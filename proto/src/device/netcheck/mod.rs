@@ -1,0 +1,319 @@
+//! What this network's NAT does, found out by asking STUN servers.
+//!
+//! One run, per address family and at most 1.2 s long:
+//!
+//! 1. The main socket asks up to two addresses on two ports each. Where they saw it come from gives the
+//!    mapping behaviour, for the very mapping that WireGuard uses.
+//! 2. A spare socket asks the first server to answer from another address, and from another port. It never
+//!    contacts those itself, so an answer that arrives was let in by the NAT: filtering behaviour.
+//! 3. If two destinations saw two addresses, eight fresh sockets ask two destinations each. The ports in
+//!    the order of asking give the port policy.
+//!
+//! Questions are repeated at 100, 300 and 700 ms. The run ends when everything is answered or its time is up,
+//! and leaves one [`NatCard`]. It says nothing about hairpinning and lifetimes. Terms: RFC 4787; method:
+//! RFC 5780, section 4.
+
+mod survey;
+mod verdict;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use lanyard_wire::nat::{Mapping, NatCard, PortPolicy};
+use lanyard_wire::stun::TransactionId;
+
+use self::survey::{Question, Survey};
+use crate::rejected::Rejected;
+use crate::rng::Rng;
+use crate::time::{Instant, Wakeup};
+use crate::transmit::{Datagram, Outbox, SocketId, Transmit};
+
+/// Time after which a run says what it knows.
+///
+/// 700 ms for the last repetition and 500 ms for its answer.
+const RUN_TIME: Duration = Duration::from_millis(1_200);
+
+/// How long a card is believed, give or take 10 %: a NAT may be swapped behind our back.
+const REFRESH: Duration = Duration::from_secs(300);
+
+/// How soon to look again after nothing answered: UDP may be blocked only here and now.
+const REFRESH_BLOCKED: Duration = Duration::from_secs(60);
+
+/// Spare sockets are numbered from 1 to here; the numbers above belong to others.
+const SPARE_LAST: u16 = 63;
+
+/// What a netcheck tells the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NetcheckEvent {
+    /// A run ended with this card.
+    Card(NatCard),
+    /// A spare socket has served.
+    CloseSocket(SocketId),
+}
+
+/// The machine: at most one run at a time, repeated every five minutes.
+#[derive(Debug)]
+pub(super) struct Netcheck {
+    rng: Rng,
+    servers: Vec<SocketAddr>,
+    /// Which address of the list is the first to be asked; moves on when that one keeps silent.
+    turn: usize,
+    local: Vec<SocketAddr>,
+    run: Option<Run>,
+    next_run: Option<Instant>,
+    next_spare: u16,
+    card: NatCard,
+    outbox: Outbox,
+    events: VecDeque<NetcheckEvent>,
+}
+
+/// One run over both families.
+#[derive(Debug)]
+struct Run {
+    deadline: Instant,
+    surveys: Vec<Survey>,
+    questions: Vec<Question>,
+    spares: Vec<SocketId>,
+}
+
+impl Netcheck {
+    /// A netcheck that knows no server yet.
+    pub(super) fn new(rng: Rng) -> Self {
+        Self {
+            rng,
+            servers: Vec::new(),
+            turn: 0,
+            local: Vec::new(),
+            run: None,
+            next_run: None,
+            next_spare: 1,
+            card: NatCard::default(),
+            outbox: Outbox::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Names the STUN servers, of both families; a change is followed by a run.
+    pub(super) fn set_servers(&mut self, servers: &[SocketAddr]) {
+        if self.servers != servers {
+            self.servers = servers.to_vec();
+            self.turn = 0;
+            self.next_run = Some(Instant::ZERO);
+        }
+    }
+
+    /// Names this device's own addresses, each with the main socket's port.
+    pub(super) fn set_local(&mut self, local: &[SocketAddr]) {
+        self.local = local.to_vec();
+    }
+
+    /// What the newest run found.
+    pub(super) const fn card(&self) -> &NatCard {
+        &self.card
+    }
+
+    /// Begins a run now, in place of one under way.
+    ///
+    /// Without any server the answer is what is known already, at once; a run follows when a server is named.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.finish_run();
+        if self.servers.is_empty() {
+            self.events.push_back(NetcheckEvent::Card(self.card));
+            return;
+        }
+        self.next_run = None;
+        let mut run =
+            Run { deadline: now + RUN_TIME, surveys: Vec::new(), questions: Vec::new(), spares: Vec::new() };
+        for v6 in [false, true] {
+            let grid = self.grid(v6);
+            if grid.iter().flatten().all(Option::is_none) {
+                continue;
+            }
+            let spare = self.spare(&mut run.spares);
+            let survey = Survey::new(v6, grid);
+            run.questions.extend(survey.questions(run.surveys.len(), spare, &mut self.rng, now));
+            run.surveys.push(survey);
+        }
+        self.run = Some(run);
+        self.ask(now);
+    }
+
+    /// Takes an answer; `None` if it answers no question of this machine.
+    pub(super) fn handle_datagram(
+        &mut self,
+        datagram: Datagram<'_>,
+        now: Instant,
+    ) -> Option<Result<(), Rejected>> {
+        let run = self.run.as_mut()?;
+        let txid = txid(datagram.bytes)?;
+        let question = run.questions.iter_mut().find(|question| question.txid == txid)?;
+        let result = question.answer(datagram, &mut run.surveys);
+        for question in &mut run.questions {
+            question.skip_if_settled(&run.surveys);
+        }
+        self.sample_ports(now);
+        if self.run.as_ref().is_some_and(|run| run.questions.iter().all(|question| question.answered)) {
+            self.conclude(now);
+        }
+        Some(result)
+    }
+
+    /// Repeats questions, ends a run, begins one that is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.run.as_ref().is_some_and(|run| run.deadline <= now) {
+            self.conclude(now);
+        }
+        if self.run.is_none() && self.next_run.is_some_and(|at| at <= now) {
+            self.start(now);
+        }
+        self.ask(now);
+    }
+
+    /// The next question to send.
+    pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.outbox.pop()
+    }
+
+    /// The next fact for the device.
+    pub(super) fn poll_event(&mut self) -> Option<NetcheckEvent> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Netcheck::handle_timeout`] next.
+    pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
+        let run = self.run.as_ref().map(|run| {
+            let repeat = run.questions.iter().filter_map(Question::next_at).min();
+            Wakeup { at: repeat.map_or(run.deadline, |at| at.min(run.deadline)), why: "netcheck" }
+        });
+        run.or_else(|| self.next_run.map(|at| Wakeup { at, why: "netcheck refresh" }))
+    }
+
+    /// Sends every question that is due.
+    fn ask(&mut self, now: Instant) {
+        let Some(run) = &mut self.run else { return };
+        for question in &mut run.questions {
+            if let Some(transmit) = question.ask(now) {
+                self.outbox.push(transmit);
+            }
+        }
+    }
+
+    /// Adds the questions about port policy as soon as a mapping is seen to vary.
+    fn sample_ports(&mut self, now: Instant) {
+        let Some(mut run) = self.run.take() else { return };
+        for place in 0..run.surveys.len() {
+            let Some(destinations) = run.surveys.get_mut(place).and_then(Survey::begin_sampling) else {
+                continue;
+            };
+            for _ in 0..survey::SAMPLE_SOCKETS {
+                let spare = self.spare(&mut run.spares);
+                for destination in destinations {
+                    run.questions.push(Question::sample(place, spare, destination, &mut self.rng, now));
+                }
+            }
+        }
+        self.run = Some(run);
+        self.ask(now);
+    }
+
+    /// Ends the run with a card.
+    fn conclude(&mut self, now: Instant) {
+        let Some(run) = &self.run else { return };
+        let mut card = NatCard::default();
+        let mut first_silent = false;
+        for (place, survey) in run.surveys.iter().enumerate() {
+            let Some(reflexive) = survey.reflexive() else { continue };
+            first_silent |= survey.first_is_silent();
+            match reflexive {
+                SocketAddr::V4(addr) => card.reflexive4 = Some(addr),
+                SocketAddr::V6(addr) => card.reflexive6 = Some(addr),
+            }
+            // IPv4 comes first and is the family that has NATs; IPv6 speaks only where it is alone.
+            if card.udp {
+                continue;
+            }
+            card.udp = true;
+            card.mapping = verdict::mapping(&survey.seen, &self.local);
+            card.filtering = verdict::filtering(survey.heard);
+            card.ports = self.port_policy(card.mapping, survey, place, &run.questions);
+        }
+        let wait = if first_silent || !card.udp { REFRESH_BLOCKED } else { REFRESH };
+        if first_silent {
+            self.turn = self.turn.wrapping_add(1);
+        }
+        self.next_run = Some(now + self.rng.jitter(wait, 10));
+        self.card = card;
+        self.finish_run();
+        self.events.push_back(NetcheckEvent::Card(card));
+    }
+
+    fn port_policy(
+        &self,
+        mapping: Option<Mapping>,
+        survey: &Survey,
+        place: usize,
+        questions: &[Question],
+    ) -> Option<PortPolicy> {
+        let local_port = self.local.iter().find(|addr| addr.is_ipv6() == survey.v6).map(SocketAddr::port);
+        let main_ports: Vec<u16> = survey.seen.iter().flatten().flatten().map(SocketAddr::port).collect();
+        match mapping? {
+            Mapping::None => Some(PortPolicy::Preserved),
+            // One sample: that it is the own port is no chance, which other policy gave another one is not
+            // to be seen.
+            Mapping::EndpointIndependent => verdict::ports(&[], local_port, &main_ports),
+            Mapping::AddressDependent | Mapping::AddressAndPortDependent => {
+                let samples: Vec<Option<u16>> = questions
+                    .iter()
+                    .filter(|question| question.is_sample_of(place))
+                    .map(|question| question.mapped.map(|mapped| mapped.port()))
+                    .collect();
+                verdict::ports(&samples, local_port, &main_ports)
+            }
+        }
+    }
+
+    /// Drops the run and gives its sockets back.
+    fn finish_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.events.extend(run.spares.into_iter().map(NetcheckEvent::CloseSocket));
+        }
+    }
+
+    /// The next number for a spare socket. They go round, so that no late answer to a closed one is heard by
+    /// the next.
+    fn spare(&mut self, used: &mut Vec<SocketId>) -> SocketId {
+        let spare = SocketId(self.next_spare);
+        self.next_spare = if self.next_spare >= SPARE_LAST { 1 } else { self.next_spare + 1 };
+        used.push(spare);
+        spare
+    }
+
+    /// Picks up to two addresses with two ports each out of the servers of one family.
+    fn grid(&self, v6: bool) -> [[Option<SocketAddr>; 2]; 2] {
+        let mut ips: Vec<IpAddr> = Vec::new();
+        for server in self.servers.iter().filter(|server| server.is_ipv6() == v6) {
+            if !ips.contains(&server.ip()) {
+                ips.push(server.ip());
+            }
+        }
+        if !ips.is_empty() {
+            let turn = self.turn % ips.len();
+            ips.rotate_left(turn);
+        }
+        let mut grid = [[None; 2]; 2];
+        for (row, ip) in grid.iter_mut().zip(ips) {
+            let mut ports = self.servers.iter().filter(|server| server.ip() == ip);
+            for place in row.iter_mut() {
+                *place = ports.next().copied();
+            }
+        }
+        grid
+    }
+}
+
+/// The transaction that a STUN message belongs to (RFC 8489, section 5).
+fn txid(bytes: &[u8]) -> Option<TransactionId> {
+    bytes.get(8..20)?.try_into().ok()
+}
