@@ -8,10 +8,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::{HELLO, RETRY, VERSION, WELCOME, decode_kind, encode_kind};
-use crate::codec::messages::wire_fields;
 use crate::codec::{Malformed, Reader, Wire, Writer};
 use crate::ids::SessionIndex;
-use crate::keys::{PublicKey, ct_eq, hash, mac16};
+use crate::keys::{PublicKey, SymmetricKey, ct_eq, hash, mac16};
 use crate::limits::{HELLO_LEN, RETRY_LEN, WELCOME_MAX};
 use crate::seal::Ticket;
 
@@ -260,11 +259,35 @@ pub struct WelcomePayload {
     pub server_time_ms: u64,
     /// The address the HELLO came from.
     pub observed: SocketAddr,
+    /// The secret inside the ticket, drawn by the service.
+    ///
+    /// It cannot come out of the handshake, whose last message the ticket is a part of.
+    pub resumption: SymmetricKey,
     /// Brings the session back without Diffie-Hellman.
     pub ticket: Ticket,
 }
 
-wire_fields!(WelcomePayload { session, version, server_time_ms, observed, ticket });
+impl Wire for WelcomePayload {
+    fn encode(&self, writer: &mut Writer) {
+        self.session.encode(writer);
+        writer.u8(self.version);
+        writer.u64(self.server_time_ms);
+        self.observed.encode(writer);
+        writer.array(self.resumption.as_bytes());
+        self.ticket.encode(writer);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            session: SessionIndex::decode(reader)?,
+            version: reader.u8()?,
+            server_time_ms: reader.u64()?,
+            observed: SocketAddr::decode(reader)?,
+            resumption: SymmetricKey::from_bytes(reader.array()?),
+            ticket: Ticket::decode(reader)?,
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -327,6 +350,7 @@ mod tests {
             version: VERSION,
             server_time_ms: 2,
             observed: "[2001:db8::1]:7443".parse().unwrap(),
+            resumption: SymmetricKey::from_bytes([2; 32]),
             ticket: Ticket::from_bytes([3; 112]),
         };
         let noise = payload.encoded_len() + NOISE_WELCOME_MIN;
