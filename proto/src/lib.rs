@@ -32,6 +32,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`time`], [`timers`], [`backoff`] | moments, timers by name, waiting between tries |
+//! | [`noise`] | the key exchange, for both ends |
 //! | [`transmit`], [`rejected`], [`rng`] | datagrams in and out, why one was ignored, seeded randomness |
 //! | [`device`] | the agent's end: what it is told, what it tells, and its machines |
 //! | [`overlay`] | packets of the virtual LAN and the table that a data plane obeys |
@@ -43,6 +44,7 @@ extern crate alloc;
 
 pub mod backoff;
 pub mod device;
+pub mod noise;
 pub mod overlay;
 pub mod rejected;
 pub mod rng;
