@@ -5,7 +5,9 @@
 //! machine of `lanyard-proto`, which decides everything, and the leaves that do the work. The leaves do not
 //! know each other.
 
+pub mod clock;
 pub mod config;
 pub mod exit;
 pub mod ipc;
+pub mod sockets;
 pub mod state;

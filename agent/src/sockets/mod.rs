@@ -1,0 +1,362 @@
+//! The agent's UDP sockets.
+//!
+//! One port carries everything: tunnels, control messages, STUN and probes share it, so that they share one
+//! NAT mapping. Each shard of the data plane has its own socket on that port for IPv4 and one for IPv6
+//! (`SO_REUSEPORT`); the kernel keeps a flow on one of them and all send from the same port. What arrives is
+//! read by the shards alone. Spare sockets on other ports, for measuring a NAT, are in [`spare`].
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+compile_error!("lanyard's agent runs on Linux only so far: this system needs its own agent/src/sockets");
+
+mod spare;
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use lanyard_proto::transmit::{SocketId, Transmit};
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use thiserror::Error;
+
+pub use spare::SpareSockets;
+
+/// A datagram for the device machine: a control message, an answer of STUN or a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// The socket it arrived at.
+    pub local: SocketId,
+    /// The address it says it came from.
+    pub remote: SocketAddr,
+    /// What it carries.
+    pub bytes: Vec<u8>,
+}
+
+/// How often a free port is looked for that both families can have.
+const PORT_TRIES: u32 = 16;
+
+/// The sockets on the agent's own port; cheap to clone, closed when the last clone goes.
+#[derive(Clone, Debug)]
+pub struct Sockets(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    port: u16,
+    shards: Vec<ShardSockets>,
+    overlay: ArcSwap<Vec<(IpAddr, u8)>>,
+}
+
+/// One shard's sockets.
+#[derive(Debug)]
+pub struct ShardSockets {
+    /// For IPv4.
+    pub v4: Udp,
+    /// For IPv6, where this computer has it.
+    pub v6: Option<Udp>,
+}
+
+impl Sockets {
+    /// Binds the port for both families, once per shard. Port 0 takes any that is free; the one taken is
+    /// worth keeping, since the router's mapping and the peers' memory point to it.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError::Busy`] when another program has the port, [`SocketError::Failed`] for anything else.
+    pub fn bind(port: u16, shards: usize) -> Result<Self, SocketError> {
+        let mut tries = 0;
+        loop {
+            match Self::bind_once(port, shards) {
+                // The free port of one family was taken in the other.
+                Err(SocketError::Busy { .. }) if port == 0 && tries < PORT_TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn bind_once(port: u16, shards: usize) -> Result<Self, SocketError> {
+        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let first = system::bind_first(v4).map_err(|source| explain(port, source))?;
+        let port = first.local_addr().map_err(|source| SocketError::Failed { port, source })?.port();
+        let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let first_v6 = match system::bind_first(v6) {
+            Ok(socket) => Some(socket),
+            Err(error) if system::is_no_family(&error) => None,
+            Err(source) => return Err(explain(port, source)),
+        };
+        let failed = |source| SocketError::Failed { port, source };
+        let has_v6 = first_v6.is_some();
+        let mut sockets = vec![(first, first_v6)];
+        for _ in 1..shards {
+            let next = system::bind_next(v4).map_err(failed)?;
+            let next_v6 = has_v6.then(|| system::bind_next(v6)).transpose().map_err(failed)?;
+            sockets.push((next, next_v6));
+        }
+        let shards = sockets
+            .into_iter()
+            .map(|(v4, v6)| Ok(ShardSockets { v4: Udp::new(v4)?, v6: v6.map(Udp::new).transpose()? }))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed)?;
+        Ok(Self(Arc::new(Shared { port, shards, overlay: ArcSwap::default() })))
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// Whether datagrams to IPv6 addresses can be sent at all.
+    #[must_use]
+    pub fn has_v6(&self) -> bool {
+        self.shard(0).is_some_and(|shard| shard.v6.is_some())
+    }
+
+    /// How many shards have sockets here.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.0.shards.len()
+    }
+
+    /// The sockets of one shard.
+    #[must_use]
+    pub fn shard(&self, number: usize) -> Option<&ShardSockets> {
+        self.0.shards.get(number)
+    }
+
+    /// Prefixes inside the virtual LAN. Nothing is sent there from the port: a tunnel must not run through
+    /// itself, whatever addresses a peer or a coordinator names.
+    pub fn set_overlay(&self, prefixes: Vec<(IpAddr, u8)>) {
+        self.0.overlay.store(Arc::new(prefixes));
+    }
+
+    /// Whether an address is inside the virtual LAN and so never a way to a peer.
+    #[must_use]
+    pub fn is_overlay(&self, ip: IpAddr) -> bool {
+        self.0.overlay.load().iter().any(|(prefix, length)| contains(*prefix, *length, ip))
+    }
+
+    /// Sends a control datagram from the port, whatever its `local` says.
+    ///
+    /// # Errors
+    ///
+    /// As from `sendmsg`; `WouldBlock` when the send buffer is full, `AddrNotAvailable` for an address inside
+    /// the virtual LAN or of a family this computer lacks. A datagram is never waited for.
+    pub fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        if self.is_overlay(transmit.remote.ip()) {
+            return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
+        }
+        let udp = self.shard(0).and_then(|shard| shard.for_remote(transmit.remote));
+        udp.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?.send(
+            transmit.remote,
+            &transmit.bytes,
+            None,
+        )
+    }
+
+    /// Tries segmentation offload again where an error switched it off.
+    ///
+    /// One odd destination is enough for such an error, and it would last until restart.
+    pub fn renew_offload(&self) {
+        for shard in &self.0.shards {
+            for udp in std::iter::once(&shard.v4).chain(&shard.v6) {
+                udp.renew_offload();
+            }
+        }
+    }
+}
+
+impl ShardSockets {
+    /// The socket whose family is that of the remote address.
+    #[must_use]
+    pub fn for_remote(&self, remote: SocketAddr) -> Option<&Udp> {
+        if remote.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() }
+    }
+}
+
+/// One nonblocking UDP socket with segmentation (GSO) and aggregation (GRO) where the kernel has them.
+#[derive(Debug)]
+pub struct Udp {
+    socket: UdpSocket,
+    state: ArcSwap<UdpSocketState>,
+}
+
+impl Udp {
+    fn new(socket: UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        Ok(Self { socket, state: ArcSwap::from_pointee(state) })
+    }
+
+    /// Sends bytes; with `segment` they are cut into datagrams of that length, the last may be shorter.
+    ///
+    /// # Errors
+    ///
+    /// As from `sendmsg`.
+    pub fn send(&self, remote: SocketAddr, bytes: &[u8], segment: Option<usize>) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: remote,
+            ecn: None,
+            contents: bytes,
+            segment_size: segment,
+            src_ip: None,
+        };
+        self.state.load().try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+
+    /// Receives up to as many messages as there are buffers. Each may hold several datagrams of
+    /// `meta.stride` bytes from one sender, so buffers are to have 64 KB.
+    ///
+    /// # Errors
+    ///
+    /// As from `recvmmsg`; `WouldBlock` when nothing is there.
+    pub fn receive(&self, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
+        self.state.load().recv(UdpSockRef::from(&self.socket), buffers, meta)
+    }
+
+    /// How many datagrams one send may carry; 1 where there is no segmentation offload.
+    #[must_use]
+    pub fn segments_max(&self) -> usize {
+        self.state.load().max_gso_segments()
+    }
+
+    /// The address bound.
+    ///
+    /// # Errors
+    ///
+    /// As from `getsockname`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn renew_offload(&self) {
+        if self.segments_max() == 1
+            && let Ok(state) = UdpSocketState::new(UdpSockRef::from(&self.socket))
+        {
+            self.state.store(Arc::new(state));
+        }
+    }
+}
+
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn contains(prefix: IpAddr, length: u8, ip: IpAddr) -> bool {
+    let (prefix, ip, bits) = match (prefix, ip) {
+        (IpAddr::V4(prefix), IpAddr::V4(ip)) => (u128::from(prefix.to_bits()), u128::from(ip.to_bits()), 32),
+        (IpAddr::V6(prefix), IpAddr::V6(ip)) => (prefix.to_bits(), ip.to_bits(), 128),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+    };
+    let host_bits = u32::saturating_sub(bits, u32::from(length));
+    (prefix ^ ip).checked_shr(host_bits).unwrap_or(0) == 0
+}
+
+/// Why there are no sockets.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// The port is taken.
+    #[error(
+        "UDP port {port} is in use by another program; stop it, or set another port (0 for any) in the \
+         configuration (sockets.busy)"
+    )]
+    Busy {
+        /// The port wanted.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Anything else the kernel had against it.
+    #[error("cannot open UDP port {port}: {source} (sockets.failed)")]
+    Failed {
+        /// The port wanted.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+fn explain(port: u16, source: io::Error) -> SocketError {
+    if source.kind() == io::ErrorKind::AddrInUse {
+        SocketError::Busy { port, source }
+    } else {
+        SocketError::Failed { port, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_shards_share_one_port_of_both_families() {
+        let sockets = Sockets::bind(0, 2).unwrap();
+        assert_ne!(sockets.port(), 0);
+        for number in 0..2 {
+            let shard = sockets.shard(number).unwrap();
+            assert_eq!(shard.v4.local_addr().unwrap().port(), sockets.port());
+            if let Some(v6) = &shard.v6 {
+                assert_eq!(v6.local_addr().unwrap().port(), sockets.port());
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_that_another_agent_has_is_refused_and_not_shared() {
+        let first = Sockets::bind(0, 2).unwrap();
+        let error = Sockets::bind(first.port(), 2).unwrap_err();
+        assert!(matches!(error, SocketError::Busy { port, .. } if port == first.port()));
+        assert!(error.to_string().contains("in use by another program"));
+    }
+
+    #[test]
+    fn two_agents_that_take_any_port_take_different_ones() {
+        let ports: Vec<_> = (0..8).map(|_| Sockets::bind(0, 2).unwrap()).collect();
+        let mut numbers: Vec<_> = ports.iter().map(Sockets::port).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 8);
+    }
+
+    #[test]
+    fn a_control_datagram_leaves_from_the_shared_port() {
+        let sockets = Sockets::bind(0, 1).unwrap();
+        let listener = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let remote = listener.local_addr().unwrap();
+        sockets.send(&Transmit { local: SocketId::MAIN, remote, bytes: b"hello".to_vec() }).unwrap();
+        let mut buffer = [0; 16];
+        let (length, from) = listener.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"hello");
+        assert_eq!(from.port(), sockets.port());
+    }
+
+    #[test]
+    fn nothing_is_sent_to_an_address_inside_the_virtual_lan() {
+        let sockets = Sockets::bind(0, 1).unwrap();
+        sockets.set_overlay(vec![(Ipv4Addr::new(127, 0, 0, 0).into(), 8)]);
+        let remote = SocketAddr::from((Ipv4Addr::new(127, 1, 2, 3), 9));
+        let refused = sockets.send(&Transmit { local: SocketId::MAIN, remote, bytes: vec![1] });
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+        assert!(!sockets.is_overlay(Ipv4Addr::new(128, 0, 0, 1).into()));
+        assert!(!sockets.is_overlay(Ipv6Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn prefixes_of_every_length_contain_what_they_should() {
+        let ip = IpAddr::from(Ipv4Addr::new(10, 1, 2, 3));
+        assert!(contains(Ipv4Addr::UNSPECIFIED.into(), 0, ip));
+        assert!(contains(Ipv4Addr::new(10, 1, 2, 3).into(), 32, ip));
+        assert!(!contains(Ipv4Addr::new(10, 1, 2, 2).into(), 32, ip));
+        assert!(!contains(Ipv4Addr::new(10, 1, 3, 0).into(), 24, ip));
+        let ip6 = "fd00:1::9".parse().unwrap();
+        assert!(contains("fd00:1::".parse().unwrap(), 64, ip6));
+        assert!(contains("::".parse().unwrap(), 0, ip6));
+        assert!(!contains("fd00:1:0:1::".parse().unwrap(), 64, ip6));
+    }
+}
