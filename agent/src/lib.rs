@@ -11,3 +11,4 @@ pub mod exit;
 pub mod ipc;
 pub mod sockets;
 pub mod state;
+pub mod tun;
