@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod exit;
 pub mod ipc;
+pub mod netmon;
 pub mod sockets;
 pub mod state;
 pub mod tun;
