@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod dataplane;
 pub mod exit;
 pub mod ipc;
 pub mod netmon;

@@ -1,0 +1,290 @@
+//! The thread that keeps sessions: handshakes, timers, and packets that waited.
+//!
+//! Shards never do a key exchange; they hand over what asks for one. A handshake message goes through these
+//! gates, cheapest first: its source's share, the keyed hash over our public key (and a cookie under load),
+//! and only then the scalar multiplication that tells who sent it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use lanyard_proto::overlay::table::Path;
+use lanyard_proto::time::Instant;
+use lanyard_wire::limits::RELAY_HEADER;
+use tracing::{debug, trace};
+
+use super::Shared;
+use super::buffer::{DATAGRAM_MAX, frame};
+use super::counters::Dropped;
+use super::peers::{Found, Peer, PeerState};
+use super::sources::Sources;
+use super::tunnel::{self, HANDSHAKE_MAX, Message, Opened, Tick, Tunnel};
+
+/// Between two looks at all timers: four times a second, see [`Tunnel::tick`].
+const TICK: Duration = Duration::from_millis(250);
+/// Between two tries to use segmentation offload again.
+const RENEW: Duration = Duration::from_secs(60);
+
+/// What the shards and the engine hand over.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A handshake message that came by this path.
+    Handshake { from: Path, bytes: Vec<u8> },
+    /// Packets of this peer wait, for a session or for being sent now that there is one.
+    Waiting(Arc<Peer>),
+    /// A peer sends data for a session we do not have: one of us was restarted.
+    Lost(Arc<Peer>),
+    /// There is a new forwarding table.
+    Table,
+    /// The data plane ends.
+    Stop,
+}
+
+/// The keeper's own things.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    sources: Sources,
+    /// One datagram under construction, with head-room for a relay header.
+    letter: Box<[u8; DATAGRAM_MAX]>,
+    next_second: Instant,
+    next_renewal: Instant,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            sources: Sources::default(),
+            letter: Box::new([0; DATAGRAM_MAX]),
+            next_second: Instant::ZERO,
+            next_renewal: Instant::ZERO,
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(super) fn run(mut self, work: &Receiver<Work>) {
+        let mut next_tick = self.now() + TICK;
+        loop {
+            match work.recv_timeout(next_tick.saturating_since(self.now())) {
+                Ok(Work::Handshake { from, bytes }) => self.handshake(from, &bytes),
+                Ok(Work::Waiting(peer)) => self.serve(&peer, Reason::Packets),
+                Ok(Work::Lost(peer)) => self.serve(&peer, Reason::Lost),
+                Ok(Work::Table) => self.serve_waiting(),
+                Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.now() >= next_tick {
+                self.tick();
+                next_tick = self.now() + TICK;
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
+    /// A message of a handshake: from the gates to the tunnel, and its answer back where it came from.
+    fn handshake(&mut self, from: Path, bytes: &[u8]) {
+        let shared = Arc::clone(&self.shared);
+        let Some(source) = source_of(from) else { return };
+        if !self.sources.allow(from, self.now()) {
+            shared.counts.drop_one(Dropped::HandshakeLimit);
+            return;
+        }
+        let peers = shared.peers.load();
+        let found = match tunnel::parse(bytes) {
+            Ok(Message::Initiation) => {
+                let mut cookie = [0; HANDSHAKE_MAX];
+                if let Err((why, reply)) = shared.own.admit(source, bytes, &mut cookie) {
+                    shared.counts.drop_one(why.into());
+                    self.reply(from, reply);
+                    return;
+                }
+                shared.own.initiator(bytes).and_then(|key| peers.by_key(&key))
+            }
+            Ok(Message::Answer { index }) => peers.by_index(index),
+            Ok(Message::Data { .. }) => None,
+            Err(why) => return shared.counts.drop_one(why.into()),
+        };
+        let Some(found) = found else {
+            return shared.counts.drop_one(Dropped::UnknownPeer);
+        };
+        let mut state = found.peer.lock();
+        if state.is_retired() {
+            return;
+        }
+        let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
+        let tunnel = tunnel_of(&shared, &mut state, found);
+        match tunnel.open(source, bytes, room) {
+            Ok(Opened::Reply(length)) => {
+                let has_session = tunnel.has_session();
+                if bytes.first() == Some(&2) {
+                    // A response is fresh, which an initiation need not be: it answers a number just drawn.
+                    state.heard(from, bytes.len() as u64);
+                    state.initiations.succeeded();
+                    debug!(peer = %found.entry.name, "session established");
+                }
+                state.sent(1, length as u64);
+                drop(state);
+                found.peer.mark(&shared.activity);
+                self.send(from, length);
+                if has_session {
+                    self.serve(found.peer, Reason::Packets);
+                }
+            }
+            // A cookie came: the next initiation carries its proof, and may go at once.
+            Ok(Opened::Cookie) => {
+                drop(state);
+                self.serve(found.peer, Reason::Cookie);
+            }
+            Ok(Opened::Packet(_) | Opened::KeepAlive) => {}
+            Err(why) => shared.counts.drop_one(why.into()),
+        }
+    }
+
+    /// Does for a peer what can be done now: send what waited, or ask for a session.
+    fn serve(&mut self, peer: &Arc<Peer>, reason: Reason) {
+        let shared = Arc::clone(&self.shared);
+        let peers = shared.peers.load();
+        let Some(found) = peers.of(&peer.device).filter(|found| Arc::ptr_eq(found.peer, peer)) else {
+            return;
+        };
+        if found.path == Path::None {
+            // The observation says that packets wait; the machine looks for a path.
+            return;
+        }
+        let now = self.now();
+        loop {
+            let mut state = peer.lock();
+            let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
+            if state.session().is_some() {
+                let Some(packet) = state.next_waiting() else { return };
+                let sealed = state.session().and_then(|tunnel| tunnel.seal(&packet, room));
+                let Some(length) = sealed else { return };
+                state.sent(1, length as u64);
+                drop(state);
+                self.send(found.path, length);
+                continue;
+            }
+            let wanted = reason != Reason::Packets || state.is_waiting(now);
+            let due = reason == Reason::Cookie || state.initiations.is_due(found.path, now);
+            if !wanted || !due || state.is_retired() {
+                return;
+            }
+            let Some(length) = tunnel_of(&shared, &mut state, found).initiate(room) else { return };
+            state.initiations.sent(found.path, now);
+            state.sent(1, length as u64);
+            drop(state);
+            peer.revive();
+            trace!(peer = %found.entry.name, ?reason, "handshake initiation");
+            self.send(found.path, length);
+            return;
+        }
+    }
+
+    /// After a new table: whoever waited may have a path now.
+    fn serve_waiting(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let peers = shared.peers.load();
+        for found in peers.iter() {
+            if found.peer.alive.load(Ordering::Acquire) && found.peer.lock().has_waiting() {
+                self.serve(found.peer, Reason::Packets);
+            }
+        }
+    }
+
+    /// Lets time pass for every tunnel, and asks again for sessions that packets wait for.
+    fn tick(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let now = self.now();
+        if now >= self.next_second {
+            shared.own.tick();
+            self.next_second = now + Duration::from_secs(1);
+        }
+        if now >= self.next_renewal {
+            shared.sockets.renew_offload();
+            self.next_renewal = now + RENEW;
+        }
+        let peers = shared.peers.load();
+        for found in peers.iter().filter(|found| found.peer.alive.load(Ordering::Acquire)) {
+            self.tick_peer(found, now);
+        }
+    }
+
+    fn tick_peer(&mut self, found: Found<'_>, now: Instant) {
+        let mut state = found.peer.lock();
+        let is_waiting = state.is_waiting(now);
+        let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
+        let tick = state.tunnel.as_mut().map_or(Tick::Expired, |tunnel| tunnel.tick(room));
+        match tick {
+            Tick::Send(length) if found.path != Path::None => {
+                state.sent(1, length as u64);
+                drop(state);
+                found.peer.mark(&self.shared.activity);
+                self.send(found.path, length);
+            }
+            Tick::Send(_) | Tick::Quiet => drop(state),
+            Tick::Expired => {
+                // 11 KB per tunnel are given back; the next packet makes a new one.
+                if state.tunnel.take().is_some() {
+                    debug!(peer = %found.entry.name, "session expired");
+                }
+                if !is_waiting {
+                    found.peer.alive.store(false, Ordering::Release);
+                }
+                drop(state);
+            }
+        }
+        if is_waiting {
+            self.serve(found.peer, Reason::Packets);
+        }
+    }
+
+    /// Sends bytes that are not in the letter yet.
+    fn reply(&mut self, to: Path, bytes: &[u8]) {
+        let place = self.letter.get_mut(RELAY_HEADER..RELAY_HEADER + bytes.len());
+        if let Some(place) = place.filter(|place| !place.is_empty()) {
+            place.copy_from_slice(bytes);
+            self.send(to, bytes.len());
+        }
+    }
+
+    /// Sends the letter, `length` bytes behind the head-room.
+    fn send(&mut self, to: Path, length: usize) {
+        let Some((remote, bytes)) = frame(to, self.letter.as_mut_slice(), length) else { return };
+        let udp = self.shared.sockets.shard(0).and_then(|shard| shard.for_remote(remote));
+        let sent = udp.map(|udp| udp.send(remote, bytes, None));
+        if !matches!(sent, Some(Ok(()))) {
+            debug!(%remote, ?sent, "handshake message not sent");
+            self.shared.counts.drop_one(Dropped::SendFailed);
+        }
+    }
+}
+
+/// Why a session is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// Packets wait.
+    Packets,
+    /// The peer uses one that we do not have. Anyone can forge that, so the back-off holds for it as well:
+    /// at most one initiation in five seconds, to where the table says.
+    Lost,
+    /// The peer asked for a proof of our address, which we have now.
+    Cookie,
+}
+
+fn tunnel_of<'s>(shared: &Shared, state: &'s mut PeerState, found: Found<'_>) -> &'s mut Tunnel {
+    found.peer.revive();
+    state.tunnel.get_or_insert_with(|| Tunnel::new(&shared.own, &found.entry.wireguard, found.peer.index))
+}
+
+fn source_of(path: Path) -> Option<IpAddr> {
+    match path {
+        Path::Direct { remote, .. } => Some(remote.ip()),
+        Path::Relayed { relay, .. } => Some(relay.ip()),
+        Path::None => None,
+    }
+}

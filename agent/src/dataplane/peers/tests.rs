@@ -1,0 +1,157 @@
+//! Snapshots, what waits, and when to ask again.
+
+use std::net::Ipv4Addr;
+
+use lanyard_proto::overlay::table::OverlayAddress;
+use lanyard_proto::transmit::SocketId;
+use lanyard_wire::ids::NetworkId;
+use lanyard_wire::keys::SecretKey;
+
+use super::super::tunnel::WireGuard;
+use super::*;
+
+#[test]
+fn a_peer_keeps_its_state_from_table_to_table() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    let (first, _) = Peers::default().next(&table(&[entry(1, 1)]), &sockets);
+    let peer = Arc::clone(first.of(&device(1)).unwrap().peer);
+    let (second, gone) = first.next(&table(&[entry(1, 1), entry(2, 2)]), &sockets);
+    assert!(gone.is_empty());
+    assert!(Arc::ptr_eq(&peer, second.of(&device(1)).unwrap().peer));
+    assert!(Arc::ptr_eq(&peer, second.by_index(peer.index).unwrap().peer));
+    assert!(Arc::ptr_eq(&peer, second.by_key(&key(1)).unwrap().peer));
+    assert!(Arc::ptr_eq(&peer, second.route(Ipv4Addr::new(10, 9, 0, 1).into()).unwrap().peer));
+}
+
+#[test]
+fn a_peer_that_vanished_or_changed_its_key_loses_its_tunnel() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    let (first, _) = Peers::default().next(&table(&[entry(1, 1), entry(2, 2)]), &sockets);
+    let own = WireGuard::new(&SecretKey::from_bytes([9; 32]));
+    let now = Instant::from_secs(1);
+    for found in first.iter() {
+        let mut state = found.peer.lock();
+        state.tunnel = Some(Tunnel::new(&own, &found.entry.wireguard, found.peer.index));
+        state.wait(b"packet", now);
+    }
+    let (second, gone) = first.next(&table(&[entry(1, 7)]), &sockets);
+    assert_eq!(gone.len(), 2, "one left, one has another key");
+    for peer in gone {
+        peer.retire();
+        let mut state = peer.lock();
+        assert!(state.tunnel.is_none() && state.is_retired() && !state.has_waiting());
+        assert!(state.wait(b"late packet", now), "a packet in flight is dropped");
+        assert!(second.by_index(peer.index).is_none());
+    }
+    assert!(second.of(&device(1)).unwrap().peer.lock().tunnel.is_none());
+}
+
+#[test]
+fn a_path_through_the_virtual_lan_is_not_used() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    sockets.set_overlay(vec![(Ipv4Addr::new(10, 9, 0, 0).into(), 24)]);
+    let remote = |ip: [u8; 4]| Path::Direct { local: SocketId::MAIN, remote: (ip, 7).into() };
+    let mut through = entry(1, 1);
+    through.path = remote([10, 9, 0, 5]);
+    let mut beside = entry(2, 2);
+    beside.path = remote([10, 9, 1, 5]);
+    let (peers, _) = Peers::default().next(&table(&[through, beside.clone()]), &sockets);
+    assert_eq!(peers.of(&device(1)).unwrap().path, Path::None);
+    assert_eq!(peers.of(&device(2)).unwrap().path, beside.path);
+    assert_eq!(peers.on_path(beside.path).unwrap().entry.device, device(2));
+}
+
+#[test]
+fn the_newest_eight_packets_wait_and_not_for_ever() {
+    let mut state = PeerState::default();
+    let now = Instant::from_secs(100);
+    let pushed_out = (0..20_u8).filter(|number| state.wait(&[*number], now)).count();
+    assert_eq!(pushed_out, 12);
+    assert!(state.is_waiting(now + WAITING_TIME));
+    assert_eq!(state.next_waiting(), Some(vec![12]));
+    assert!(!state.is_waiting(now + WAITING_TIME + Duration::from_secs(1)));
+}
+
+#[test]
+fn initiations_back_off_to_five_seconds_and_go_on_as_long_as_packets_wait() {
+    let path = Path::Direct { local: SocketId::MAIN, remote: ([192, 0, 2, 1], 7).into() };
+    let mut initiations = Initiations::default();
+    let start = Instant::from_secs(1);
+    let mut sent = Vec::new();
+    for millis in (0..600_000).step_by(250) {
+        let now = start + Duration::from_millis(millis);
+        if initiations.is_due(path, now) {
+            initiations.sent(path, now);
+            sent.push(millis);
+        }
+    }
+    assert_eq!(sent[..7], [0, 250, 750, 1_750, 3_750, 7_750, 12_750]);
+    // A peer that is dead for five minutes is asked every five seconds all the while, and answers then.
+    assert!(sent.windows(2).all(|pair| pair[1] - pair[0] <= 5_000));
+    assert_eq!(sent.last(), Some(&597_750));
+}
+
+#[test]
+fn a_new_path_is_tried_at_once() {
+    let path = |port| Path::Direct { local: SocketId::MAIN, remote: ([192, 0, 2, 1], port).into() };
+    let mut initiations = Initiations::default();
+    let now = Instant::from_secs(1);
+    assert!(!initiations.is_due(Path::None, now));
+    initiations.sent(path(1), now);
+    assert!(!initiations.is_due(path(1), now));
+    assert!(initiations.is_due(path(2), now));
+}
+
+#[test]
+fn what_was_sent_and_heard_is_told_once_and_by_path() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    let (peers, _) = Peers::default().next(&table(&[entry(1, 1)]), &sockets);
+    let found = peers.of(&device(1)).unwrap();
+    let activity = Activity::default();
+    let path = |port| Path::Direct { local: SocketId::MAIN, remote: ([192, 0, 2, 1], port).into() };
+    assert_eq!(found.peer.observe(found.path), None);
+    {
+        let mut state = found.peer.lock();
+        state.sent(2, 300);
+        state.heard(path(1), 100);
+        state.heard(path(2), 50);
+        state.heard(path(1), 100);
+        state.wait(b"packet", Instant::from_secs(1));
+    }
+    found.peer.mark(&activity);
+    let observation = found.peer.observe(found.path).unwrap();
+    assert_eq!((observation.tx_packets, observation.tx_bytes), (2, 300));
+    assert_eq!(observation.rx, [(path(1), 2, 200), (path(2), 1, 50)]);
+    assert!(observation.waiting);
+    assert_eq!(found.peer.observe(found.path), None);
+    let counters = found.peer.counters();
+    assert_eq!((counters.tx_packets, counters.rx_packets, counters.rx_bytes), (2, 3, 250));
+}
+
+fn table(entries: &[PeerEntry]) -> Arc<ForwardingTable> {
+    let own = OverlayAddress {
+        network: NetworkId::from_bytes([1; 16]),
+        name: "home".parse().unwrap(),
+        ip4: Some((Ipv4Addr::new(10, 9, 0, 200), 24)),
+        ip6: ("fd00::c8".parse().unwrap(), 64),
+    };
+    Arc::new(ForwardingTable::new(1, vec![own], entries.to_vec(), &[]))
+}
+
+fn entry(id: u8, key_of: u8) -> PeerEntry {
+    PeerEntry {
+        device: device(id),
+        name: "nas".parse().unwrap(),
+        wireguard: key(key_of),
+        addresses: vec![Ipv4Addr::new(10, 9, 0, id).into()],
+        path: Path::None,
+    }
+}
+
+fn device(id: u8) -> DeviceId {
+    DeviceId::from_bytes([id; 16])
+}
+
+fn key(id: u8) -> PublicKey {
+    SecretKey::from_bytes([id; 32]).public()
+}

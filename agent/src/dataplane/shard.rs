@@ -1,0 +1,65 @@
+//! A shard: one thread, one queue of the TUN, one socket per family, both directions to completion.
+//!
+//! Nothing is handed from thread to thread on a packet's way, and nothing is shared but the table's snapshot
+//! and the peers' locks. While there is work the shard alternates between its directions, a bounded turn each;
+//! when there is none it sleeps until the kernel has something.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tracing::debug;
+
+use super::Shared;
+use super::inbound::Inbound;
+use super::outbound::{Outbound, Turn};
+use super::wait;
+use crate::tun::TunQueue;
+
+/// Everything one shard owns.
+pub(super) struct Shard {
+    number: usize,
+    shared: Arc<Shared>,
+    queue: TunQueue,
+    sleeper: UnixStream,
+    outbound: Outbound,
+    inbound: Inbound,
+}
+
+impl Shard {
+    pub(super) fn new(number: usize, shared: &Arc<Shared>, queue: TunQueue, sleeper: UnixStream) -> Self {
+        let outbound = Outbound::new(Arc::clone(shared));
+        let inbound = Inbound::new(Arc::clone(shared), queue.offload());
+        Self { number, shared: Arc::clone(shared), queue, sleeper, outbound, inbound }
+    }
+
+    /// Forwards until it is told to stop or the TUN is gone.
+    pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let Some(sockets) = shared.sockets.shard(self.number) else { return };
+        while !shared.stop.load(Ordering::Acquire) {
+            let peers = shared.peers.load();
+            let outbound = self.outbound.turn(&self.queue, sockets, &peers);
+            if outbound == Turn::Ended {
+                break;
+            }
+            let mut busy = outbound == Turn::Busy;
+            busy |= self.inbound.turn(&self.queue, &sockets.v4, &peers);
+            if let Some(v6) = &sockets.v6 {
+                busy |= self.inbound.turn(&self.queue, v6, &peers);
+            }
+            // Not held while sleeping: an old table's peers are to go.
+            drop(peers);
+            if !busy {
+                let (tun, v4, waker) = (self.queue.as_fd(), sockets.v4.as_fd(), self.sleeper.as_fd());
+                match &sockets.v6 {
+                    Some(v6) => wait::until_readable([tun, v4, waker, v6.as_fd()]),
+                    None => wait::until_readable([tun, v4, waker]),
+                }
+                wait::drain(&self.sleeper);
+            }
+        }
+        debug!(shard = self.number, "shard ended");
+    }
+}
