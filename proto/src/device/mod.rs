@@ -1,6 +1,8 @@
 //! The agent's end of the protocol.
 
+mod coordinator;
 mod directory;
+mod link;
 mod netcheck;
 mod presence;
 

@@ -1,0 +1,182 @@
+//! What the device wishes from a coordinator, put into messages.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use lanyard_wire::candidate::Candidate;
+use lanyard_wire::checkpoint::{self, Consent, Join, ToCheckpoint};
+use lanyard_wire::codec::Wire as _;
+use lanyard_wire::handshake::{Offer, Report, ToHandshake, Verdict};
+use lanyard_wire::ids::{AttemptId, Channel, DeviceId, NetworkId};
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::limits::{CANDIDATES_MAX, OS_MAX, PREFIXES_MAX, REFUSED_MAX, VERSION_MAX};
+use lanyard_wire::names::{InviteCode, NetworkName};
+use lanyard_wire::nat::NatCard;
+use lanyard_wire::relay::{RelayRefusal, ToRelay};
+use lanyard_wire::token::Token;
+
+use super::requests::Ask;
+use super::{Coordinator, CoordinatorEvent};
+use crate::device::directory::RosterAsk;
+use crate::device::link::Expect;
+use crate::time::Instant;
+
+impl Coordinator {
+    /// Asks to join a network; answered by [`CoordinatorEvent::Joined`].
+    pub(in crate::device) fn join(
+        &mut self,
+        tag: u64,
+        network: NetworkName,
+        invite: Option<InviteCode>,
+        wireguard: PublicKey,
+        prefixes: &[(Ipv4Addr, u8)],
+        now: Instant,
+    ) {
+        let shared = Arc::clone(&self.shared);
+        let prefixes: Vec<_> = prefixes.iter().copied().take(PREFIXES_MAX).collect();
+        self.requests.ask(Ask::Join { tag }, now, |request| {
+            ToCheckpoint::Join(Join {
+                request,
+                network,
+                invite,
+                name: shared.name.clone(),
+                wireguard,
+                os: cut(&shared.os, OS_MAX),
+                version: cut(&shared.version, VERSION_MAX),
+                prefixes,
+            })
+        });
+        self.flush(now);
+    }
+
+    /// Leaves a network; answered by [`CoordinatorEvent::Left`].
+    pub(in crate::device) fn leave(&mut self, tag: u64, network: NetworkId, now: Instant) {
+        self.requests
+            .ask(Ask::Leave { tag, network }, now, |request| ToCheckpoint::Leave { request, network });
+        self.flush(now);
+    }
+
+    /// Stores what to register, and registers if that is news.
+    pub(in crate::device) fn register(&mut self, card: NatCard, candidates: Vec<Candidate>, now: Instant) {
+        // While no session stands the next one registers anyway.
+        if self.presence.set(card, candidates) && !self.fresh {
+            self.ask_register(now);
+            self.flush(now);
+        }
+    }
+
+    /// Asks for an attempt with a peer; answered by [`CoordinatorEvent::Began`].
+    pub(in crate::device) fn begin(&mut self, peer: DeviceId, now: Instant) {
+        self.requests.ask(Ask::Begin { peer }, now, |request| ToCheckpoint::Begin { request, peer });
+        self.flush(now);
+    }
+
+    /// Offers candidates to a handshake service until it answers with [`CoordinatorEvent::Go`] or
+    /// [`CoordinatorEvent::OfferRejected`], or 15 s have passed.
+    pub(in crate::device) fn offer(
+        &mut self,
+        attempt: AttemptId,
+        ticket: Token,
+        handshake: u8,
+        candidates: Vec<Candidate>,
+        card: NatCard,
+        now: Instant,
+    ) {
+        let services = self.presence.services().map(|services| services.handshake.as_slice());
+        let Some(service) = services.and_then(|list| list.get(usize::from(handshake))) else { return };
+        let key = service.key;
+        let mut candidates = candidates;
+        candidates.truncate(CANDIDATES_MAX);
+        self.offers.offer(key, Offer { attempt, ticket, candidates, card }, now);
+        self.flush(now);
+    }
+
+    /// Stops offering.
+    pub(in crate::device) fn cancel_offer(&mut self, attempt: AttemptId) {
+        self.offers.cancel(attempt);
+    }
+
+    /// Tells the handshake service how an attempt went; once, as nothing depends on it.
+    pub(in crate::device) fn report(&mut self, attempt: AttemptId, verdict: Verdict, now: Instant) {
+        let link = self.offers.service(attempt).and_then(|key| self.links.get_mut(&key));
+        if let Some(link) = link {
+            link.send(&ToHandshake::Report(Report { attempt, verdict }).to_bytes(), Expect::Nothing, now);
+        }
+    }
+
+    /// Wants a channel bound at a relay: asked until it is, and again after every change of session.
+    pub(in crate::device) fn bind(&mut self, grant: Token, relay: u8, now: Instant) {
+        let services = self.presence.services().map(|services| services.relay.as_slice());
+        let Some(service) = services.and_then(|list| list.get(usize::from(relay))) else { return };
+        let key = service.key;
+        let Some(channel) = Channel::new(grant.value) else { return };
+        if u64::from(grant.expires_s) <= self.shared.wall.unix_s(now) {
+            self.grants_expired(&grant, now);
+            self.events.push_back(CoordinatorEvent::RelayRefused { channel, why: RelayRefusal::Expired });
+        } else {
+            let request = self.requests.next_id();
+            if !self.bindings.bind(key, relay, grant, request, now) {
+                self.events.push_back(CoordinatorEvent::RelayRefused { channel, why: RelayRefusal::Full });
+            }
+        }
+        self.flush(now);
+    }
+
+    /// Wants a channel no more.
+    pub(in crate::device) fn unbind(&mut self, channel: Channel, now: Instant) {
+        let link = self.bindings.unbind(channel).and_then(|key| self.links.get_mut(&key));
+        if let Some(link) = link {
+            link.send(&ToRelay::Unbind { channel }.to_bytes(), Expect::Nothing, now);
+        }
+    }
+
+    /// Names the devices that may not begin anything with us.
+    pub(in crate::device) fn consent(&mut self, mut refused: Vec<DeviceId>, now: Instant) {
+        refused.truncate(REFUSED_MAX);
+        if self.refused != refused {
+            self.refused = refused;
+            self.ask_consent(now);
+            self.flush(now);
+        }
+    }
+
+    pub(super) fn ask_register(&mut self, now: Instant) {
+        let presence = &self.presence;
+        self.requests.ask(Ask::Register, now, |request| presence.message(request));
+    }
+
+    pub(super) fn ask_consent(&mut self, now: Instant) {
+        let refused = self.refused.clone();
+        self.requests.ask(Ask::Consent, now, |request| ToCheckpoint::Consent(Consent { request, refused }));
+    }
+
+    pub(super) fn ask_roster(&mut self, ask: RosterAsk, now: Instant) {
+        let RosterAsk { network, since, after } = ask;
+        self.requests.ask(Ask::Roster(ask), now, |request| {
+            let ask = checkpoint::RosterAsk { request, network, since, after };
+            ToCheckpoint::RosterAsk(ask)
+        });
+    }
+
+    /// A grant is past its time: new ones come with the whole roster of the networks it may be from.
+    pub(super) fn grants_expired(&mut self, grant: &Token, now: Instant) {
+        let me = DeviceId::of(&self.shared.identity.public());
+        let Some(peer) = grant.other(me) else { return };
+        let shared = self.directory.networks().filter(|network| network.members.contains_key(&peer));
+        let networks: Vec<NetworkId> = shared.map(|network| network.card.id).collect();
+        for network in networks {
+            if !self.requests.asks_for(network) {
+                self.directory.forget_revision(network);
+                self.ask_roster(self.directory.ask(network), now);
+            }
+        }
+    }
+}
+
+/// At most `max` bytes of a text, cut between two characters.
+fn cut(text: &str, max: usize) -> String {
+    let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().into()
+}

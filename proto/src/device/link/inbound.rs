@@ -1,0 +1,164 @@
+//! What a service sends, datagram by datagram.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use lanyard_wire::body::ServiceBody;
+use lanyard_wire::envelope::{self, Unknown};
+use lanyard_wire::ids::SessionIndex;
+use lanyard_wire::session::FromService;
+
+use super::effort::Effort;
+use super::{ADDRS_MAX, KEYS_AGE, Link};
+use crate::rejected::Rejected;
+use crate::time::Instant;
+use crate::transmit::Datagram;
+
+/// Least time between two doubts that hints cause, so that forged ones cost next to nothing.
+const HINT_GAP: Duration = Duration::from_secs(1);
+
+/// Longest pause that a RETRY can order.
+const RETRY_CAP: Duration = Duration::from_secs(60);
+
+/// RETRYs taken at once per try; one is usual, two when the cookie's time just ended.
+const RETRIES: u8 = 2;
+
+impl Link {
+    /// Takes a datagram of the service; a message for the coordinator comes back.
+    pub(in crate::device) fn handle_datagram(
+        &mut self,
+        datagram: Datagram<'_>,
+        now: Instant,
+    ) -> Result<Option<ServiceBody>, Rejected> {
+        if self.closed {
+            return Err(Rejected::UnknownSession);
+        }
+        let Datagram { remote, bytes, .. } = datagram;
+        match *bytes.first().ok_or(Rejected::Malformed)? {
+            envelope::DATA => return self.handle_data(bytes, now),
+            envelope::RETRY => self.handle_retry(remote, bytes, now)?,
+            envelope::WELCOME => {
+                let won = self.take_effort(bytes)?.welcomed(remote, bytes)?;
+                self.rekey_at = now + KEYS_AGE;
+                self.open(won, now);
+            }
+            envelope::RESUMED => {
+                let effort = self.effort.as_ref().ok_or(Rejected::UnknownSession)?;
+                if receiver(bytes) != Some(effort.index()) {
+                    return Err(Rejected::UnknownSession);
+                }
+                let won = effort.resumed(remote, bytes)?;
+                self.open(won, now);
+            }
+            envelope::UNKNOWN => self.handle_unknown(remote, bytes, now)?,
+            envelope::HELLO | envelope::RESUME => return Err(Rejected::WrongDirection),
+            _ => return Err(Rejected::NotOurs),
+        }
+        Ok(None)
+    }
+
+    fn handle_data(&mut self, bytes: &[u8], now: Instant) -> Result<Option<ServiceBody>, Rejected> {
+        let (session, health) = self.session.as_mut().ok_or(Rejected::UnknownSession)?;
+        if receiver(bytes) != Some(session.local_index) {
+            return Err(Rejected::UnknownSession);
+        }
+        let opened = session.open(bytes)?;
+        health.heard(opened.body.is_empty(), now);
+        // The session lives after all. A try under way is dropped, unless it is for fresh keys.
+        if self.effort.is_some() && self.rekey_at > now {
+            self.effort = None;
+            self.pace.settle();
+        }
+        if opened.wants_answer {
+            self.seal(false, &[], now);
+        }
+        match ServiceBody::parse(&opened.body).map_err(|_| Rejected::Malformed)? {
+            ServiceBody::KeepAlive => Ok(None),
+            ServiceBody::Session(FromService::Ticket(ticket)) => {
+                self.set_ticket(ticket);
+                Ok(None)
+            }
+            ServiceBody::Session(FromService::Move { addr, key: _ }) => {
+                // Our ticket opens every door of the fleet, so no key is needed there; if that fails, the old
+                // addresses and the pinned key remain.
+                self.addrs.retain(|known| *known != addr);
+                self.addrs.insert(0, addr);
+                self.addrs.truncate(ADDRS_MAX);
+                self.good = 0;
+                self.doubt(now);
+                Ok(None)
+            }
+            body @ (ServiceBody::Checkpoint(_) | ServiceBody::Handshake(_) | ServiceBody::Relay(_)) => {
+                Ok(Some(body))
+            }
+        }
+    }
+
+    fn handle_retry(&mut self, remote: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Rejected> {
+        let effort = self.effort.as_ref().ok_or(Rejected::UnknownSession)?;
+        if receiver(bytes) != Some(effort.index()) {
+            return Err(Rejected::UnknownSession);
+        }
+        let (cookie, delay_ms) = effort.cookie(&self.key, remote, bytes)?;
+        self.cookie = Some(cookie);
+        let delay = Duration::from_millis(u64::from(delay_ms)).min(RETRY_CAP);
+        if !delay.is_zero() {
+            self.pace.try_at(now + delay);
+        } else if self.retries < RETRIES {
+            self.retries += 1;
+            self.pace.extend(now);
+            self.greet(remote, now);
+        } else {
+            return Err(Rejected::RateLimited);
+        }
+        Ok(())
+    }
+
+    /// A hint: the service says that it does not know our session, or our ticket. Anyone may have sent it, so
+    /// it only makes us ask for a new session, which takes a real service to answer.
+    fn handle_unknown(&mut self, remote: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Rejected> {
+        let unknown = Unknown::parse(bytes).map_err(|_| Rejected::Malformed)?;
+        let Unknown::Session { index: unknown, counter } = unknown else { return Err(Rejected::NotOurs) };
+        if let Some(Effort::Resuming { index, .. }) = &self.effort
+            && *index == unknown
+        {
+            self.greet(remote, now);
+            return Ok(());
+        }
+        let about_us = self.session.as_ref().is_some_and(|(session, _)| {
+            session.remote == remote && session.remote_index == unknown && session.sent_lately(counter)
+        });
+        if !about_us {
+            return Err(Rejected::Unexpected);
+        }
+        if self.hinted_at.is_some_and(|at| now.saturating_since(at) < HINT_GAP) {
+            return Err(Rejected::RateLimited);
+        }
+        self.hinted_at = Some(now);
+        self.doubt(now);
+        Ok(())
+    }
+
+    /// The effort that an answer belongs to, taken out.
+    fn take_effort(&mut self, bytes: &[u8]) -> Result<Effort, Rejected> {
+        let index = receiver(bytes).ok_or(Rejected::Malformed)?;
+        match self.effort.take() {
+            Some(effort) if effort.index() == index => Ok(effort),
+            other => {
+                self.effort = other;
+                Err(Rejected::UnknownSession)
+            }
+        }
+    }
+}
+
+/// The index on a datagram that a service addresses to one session or try.
+pub(super) fn receiver(bytes: &[u8]) -> Option<SessionIndex> {
+    match bytes.first()? {
+        &(envelope::DATA | envelope::RETRY | envelope::WELCOME | envelope::RESUMED) => {
+            let index: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+            Some(SessionIndex::new(u32::from_be_bytes(index)))
+        }
+        _ => None,
+    }
+}
