@@ -102,12 +102,19 @@ proptest! {
         session in session(),
         observed in addr(),
         ticket in ticket(),
+        secret: [u8; 32],
     ) {
         let (timestamp_ms, boot, version_min, version_max) = times;
         let hello = HelloPayload { timestamp_ms, boot, version_min, version_max };
         prop_assert_eq!(HelloPayload::from_bytes(&hello.to_bytes()), Ok(hello));
-        let welcome =
-            WelcomePayload { session, version: version_min, server_time_ms: timestamp_ms, observed, ticket };
+        let welcome = WelcomePayload {
+            session,
+            version: version_min,
+            server_time_ms: timestamp_ms,
+            observed,
+            resumption: SymmetricKey::from_bytes(secret),
+            ticket,
+        };
         prop_assert_eq!(WelcomePayload::from_bytes(&welcome.to_bytes()), Ok(welcome));
         let resumed = ResumedBody { session, server_time_ms: boot, observed };
         prop_assert_eq!(ResumedBody::from_bytes(&resumed.to_bytes()), Ok(resumed));
