@@ -251,7 +251,11 @@ fn present(number: u8) -> Change {
         ip4: Ipv4Addr::new(10, 7, 0, number),
         ip6: "fd00:7::1".parse().unwrap(),
         online: false,
-        relay: RelayGrant { channel: Channel::new(u64::from(number)).unwrap(), expires_s: 1_000, mac: [0; 16] },
+        relay: RelayGrant {
+            channel: Channel::new(u64::from(number)).unwrap(),
+            expires_s: 1_000,
+            mac: [0; 16],
+        },
     })
 }
 
