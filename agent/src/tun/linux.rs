@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use lanyard_proto::overlay::table::OverlayAddress;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec};
 use tracing::{debug, info, warn};
 use tun_rs::{DeviceBuilder, SyncDevice};
@@ -173,6 +173,13 @@ impl TunAddresses {
 
 pub(super) async fn create(config: &TunConfig) -> Result<Tun, TunError> {
     let name = config.name.as_str();
+    let (connection, netlink, _) =
+        rtnetlink::new_connection().map_err(|source| failed("configure", name, source))?;
+    tokio::spawn(connection);
+    if is_taken(&netlink, name).await {
+        let source = io::Error::from_raw_os_error(libc::EBUSY);
+        return Err(TunError::Busy { name: name.to_owned(), source });
+    }
     let (first, offload) = open(name)?;
     let mut queues = vec![queue(&first, offload, name)?];
     for _ in 1..config.queues {
@@ -186,9 +193,6 @@ pub(super) async fn create(config: &TunConfig) -> Result<Tun, TunError> {
     if let Err(error) = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), "1") {
         debug!(interface = name, %error, "the interface will have a link-local address");
     }
-    let (connection, netlink, _) =
-        rtnetlink::new_connection().map_err(|source| failed("configure", name, source))?;
-    tokio::spawn(connection);
     let cap = LinkUnspec::new_with_index(index)
         .append_extra_attribute(LinkAttribute::GsoMaxSegs(GSO_MAX_SEGMENTS))
         .build();
@@ -202,6 +206,22 @@ pub(super) async fn create(config: &TunConfig) -> Result<Tun, TunError> {
     addresses.read_present().await.map_err(|error| failed("configure", name, netlink_error(error)))?;
     info!(interface = name, queues = queues.len(), ?offload, mtu = OVERLAY_MTU, "interface is up");
     Ok(Tun { queues, addresses })
+}
+
+/// Whether the name belongs to an interface that is not ours to use.
+///
+/// The kernel would let a second agent attach to the first one's interface as one more queue, and give it
+/// a share of the packets. A TUN that an administrator prepared is free: it has no carrier while nobody holds
+/// a queue of it.
+async fn is_taken(netlink: &rtnetlink::Handle, name: &str) -> bool {
+    let mut links = Box::pin(netlink.link().get().match_name(name).execute());
+    let Ok(Some(link)) = links.try_next().await else {
+        return false;
+    };
+    let is_tun = link.attributes.iter().any(|attribute| {
+        matches!(attribute, LinkAttribute::LinkInfo(info) if info.contains(&LinkInfo::Kind(InfoKind::Tun)))
+    });
+    !is_tun || link.header.flags.contains(LinkFlags::LowerUp)
 }
 
 /// Opens the first queue, with offload unless this kernel refuses it.
