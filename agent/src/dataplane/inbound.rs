@@ -119,11 +119,10 @@ impl Plain {
                     self.take_wireguard(path, datagram, peers, &mut held);
                 }
                 Class::Relay => match RelayHeader::parse(datagram) {
-                    Ok((header, inner)) if peers.by_channel(remote, header.channel).is_some() => {
+                    Ok((header, inner)) => {
                         let path = Path::Relayed { relay: remote, channel: header.channel };
                         self.take_wireguard(path, inner, peers, &mut held);
                     }
-                    Ok(_) => self.drop_one(Dropped::UnknownChannel),
                     Err(_) => self.drop_one(Dropped::Malformed),
                 },
                 Class::Stun | Class::Lanyard => self.hand_over(remote, datagram),
@@ -150,6 +149,9 @@ impl Plain {
         peers: &'p Peers,
         held: &mut Option<Held<'p>>,
     ) {
+        if !peers.is_known(path) {
+            return self.drop_one(Dropped::UnknownChannel);
+        }
         let index = match tunnel::parse(datagram) {
             Ok(Message::Data { index }) => index,
             Ok(Message::Initiation | Message::Answer { .. }) => {
@@ -168,6 +170,9 @@ impl Plain {
         let Some(held) = held else {
             return self.lose(path, peers);
         };
+        if !peers.may_use(path, held.found.entry) {
+            return self.drop_one(Dropped::UnknownChannel);
+        }
         let Some(room) = self.bytes.get_mut(self.used..) else { return };
         let source = match path {
             Path::Direct { remote, .. } => remote.ip(),

@@ -112,6 +112,9 @@ impl Keeper {
         let Some(found) = found else {
             return shared.counts.drop_one(Dropped::UnknownPeer);
         };
+        if !peers.may_use(from, found.entry) {
+            return shared.counts.drop_one(Dropped::UnknownChannel);
+        }
         let mut state = found.peer.lock();
         if state.is_retired() {
             return;
@@ -221,6 +224,10 @@ impl Keeper {
         let tick = state.tunnel.as_mut().map_or(Tick::Expired, |tunnel| tunnel.tick(room));
         match tick {
             Tick::Send(length) if found.path != Path::None => {
+                if room.first() == Some(&1) {
+                    // WireGuard's own initiation: ours need not follow at once.
+                    state.initiations.sent(found.path, now);
+                }
                 state.sent(1, length as u64);
                 drop(state);
                 found.peer.mark(&self.shared.activity);

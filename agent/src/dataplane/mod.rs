@@ -167,7 +167,8 @@ impl DataPlane {
         self.shared.peers.load().iter().map(|found| found.peer.counters()).collect()
     }
 
-    /// Whether all threads are at work. They end only with the interface, or by a fault of ours.
+    /// Whether all threads are at work. They end only with the interface, or by a fault of ours;
+    /// [`DataPlane::activity`] is notified then.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.threads.iter().all(|thread| !thread.is_finished())

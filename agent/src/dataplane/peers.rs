@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lanyard_proto::overlay::table::{ForwardingTable, Observation, Path, PeerEntry};
 use lanyard_proto::time::Instant;
-use lanyard_wire::ids::{Channel, DeviceId};
+use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::PublicKey;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -40,6 +40,11 @@ pub(super) struct Activity {
 impl Activity {
     pub(super) fn notify(&self) -> &Notify {
         &self.notify
+    }
+
+    /// Tells the engine that the data plane itself changed, however much it was told already.
+    pub(super) fn alarm(&self) {
+        self.notify.notify_one();
     }
 
     /// Starts a new round; to be called before looking.
@@ -108,16 +113,31 @@ impl Peers {
         self.at(*self.by_key.get(key)?)
     }
 
-    /// The peer that speaks on this channel.
-    pub(super) fn by_channel(&self, relay: SocketAddr, channel: Channel) -> Option<&PeerEntry> {
-        self.table.by_channel(relay, channel)
+    /// Whether anyone may be heard by this path: anywhere directly, but only on channels of ours by relay.
+    pub(super) fn is_known(&self, path: Path) -> bool {
+        match path {
+            Path::Direct { .. } => true,
+            Path::Relayed { relay, channel } => self.table.by_channel(relay, channel).is_some(),
+            Path::None => false,
+        }
+    }
+
+    /// Whether this peer may be heard by this path: a channel belongs to one pair.
+    pub(super) fn may_use(&self, path: Path, entry: &PeerEntry) -> bool {
+        match path {
+            Path::Direct { .. } => true,
+            Path::Relayed { relay, channel } => {
+                self.table.by_channel(relay, channel).is_some_and(|owner| owner.device == entry.device)
+            }
+            Path::None => false,
+        }
     }
 
     /// The peer this path leads to.
     pub(super) fn on_path(&self, path: Path) -> Option<Found<'_>> {
         match path {
             Path::Direct { remote, .. } => self.at(*self.by_remote.get(&remote)?),
-            Path::Relayed { relay, channel } => self.of(&self.by_channel(relay, channel)?.device),
+            Path::Relayed { relay, channel } => self.of(&self.table.by_channel(relay, channel)?.device),
             Path::None => None,
         }
     }

@@ -61,5 +61,6 @@ impl Shard {
             }
         }
         debug!(shard = self.number, "shard ended");
+        shared.activity.alarm();
     }
 }

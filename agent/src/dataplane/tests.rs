@@ -243,6 +243,39 @@ fn hostile_datagrams_neither_stop_the_data_plane_nor_get_an_answer() {
 }
 
 #[test]
+fn a_channel_carries_its_own_pair_only() {
+    let relay = Relay::start();
+    let (a, b) = (Device::start(1, Offload::None), Device::start(2, Offload::None));
+    relay.serve(&a, &b);
+    a.knows(&b, relay.path());
+    // To B the channel is the one it shares with device 3; A is known to it directly.
+    let Path::Relayed { relay: address, channel } = relay.path() else { unreachable!() };
+    let third = Device::start(3, Offload::None);
+    b.set(
+        vec![entry(&a, direct(&a), &[]), entry(&third, direct(&third), &[])],
+        &[(address, channel, third.id())],
+    );
+    a.tun.send(&datagram(1, 2, b"by the wrong channel", 0)).unwrap();
+    b.wait_until("A's handshake refused", |plane| plane.counters().of(Dropped::UnknownChannel) >= 1);
+    assert!(b.plane.peer_counters().iter().all(|peer| peer.tx_packets == 0), "and not answered");
+}
+
+#[test]
+fn the_end_of_the_interface_is_told() {
+    let a = Device::start(1, Offload::None);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    drop(a.tun);
+    runtime.block_on(async {
+        tokio::time::timeout(DEADLINE, a.plane.activity().notified()).await.expect("nothing was told");
+    });
+    let begun = Instant::now();
+    while a.plane.is_running() {
+        assert!(begun.elapsed() < DEADLINE, "it runs without an interface");
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn stopping_takes_a_moment_only() {
     let a = Device::start(1, Offload::None);
     a.forgets_all();
