@@ -350,7 +350,7 @@ fn transfer(cable: &Cable, how: &str, addresses: &[IpAddr]) {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
             let mut buffer = vec![0; 256 << 10];
-            let mut expected = Pattern::default();
+            let mut expected = Pattern::new();
             loop {
                 match stream.read(&mut buffer).expect("the transfer stalled") {
                     0 => return expected.position,
@@ -361,11 +361,10 @@ fn transfer(cable: &Cable, how: &str, addresses: &[IpAddr]) {
         cable.a.inside(|| {
             let mut stream = TcpStream::connect_timeout(&target, DEADLINE).unwrap();
             stream.set_write_timeout(Some(DEADLINE)).unwrap();
-            let mut pattern = Pattern::default();
-            let mut buffer = vec![0; 256 << 10];
+            let mut pattern = Pattern::new();
             while pattern.position < TRANSFER {
-                pattern.fill(&mut buffer);
-                stream.write_all(&buffer).unwrap();
+                let rest = TRANSFER - pattern.position;
+                stream.write_all(pattern.next(rest)).unwrap();
             }
         });
         assert_eq!(receiver.join().unwrap(), TRANSFER);
@@ -375,31 +374,30 @@ fn transfer(cable: &Cable, how: &str, addresses: &[IpAddr]) {
 }
 
 /// Bytes that repeat after a prime number of them, so that no piece can stand for another.
-#[derive(Default)]
 struct Pattern {
+    /// Two periods, so that a whole one can be read from any place in the first.
+    bytes: Vec<u8>,
     position: usize,
 }
 
 impl Pattern {
     const PERIOD: usize = 65_521;
 
-    fn fill(&mut self, buffer: &mut [u8]) {
-        for byte in &mut *buffer {
-            *byte = Self::at(self.position);
-            self.position += 1;
-        }
+    fn new() -> Self {
+        let period = (0..Self::PERIOD).map(|place| ((place * place) >> 5).to_le_bytes()[0]);
+        Self { bytes: period.clone().chain(period).collect(), position: 0 }
+    }
+
+    /// The next bytes, as many as asked for and as there are in one piece.
+    fn next(&mut self, wanted: usize) -> &[u8] {
+        let start = self.position % Self::PERIOD;
+        let length = wanted.min(Self::PERIOD);
+        self.position += length;
+        &self.bytes[start..start + length]
     }
 
     fn matches(&mut self, received: &[u8]) -> bool {
-        received.iter().all(|byte| {
-            self.position += 1;
-            *byte == Self::at(self.position - 1)
-        })
-    }
-
-    fn at(position: usize) -> u8 {
-        let place = position % Self::PERIOD;
-        u8::try_from(((place * place) >> 5) & 0xFF).unwrap_or_default()
+        received.chunks(Self::PERIOD).all(|piece| self.next(piece.len()) == piece)
     }
 }
 

@@ -164,6 +164,8 @@ impl Keeper {
             let mut state = peer.lock();
             let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
             if state.session().is_some() {
+                // Also when the peer began it: the next time we ask is a first time again.
+                state.initiations.succeeded();
                 let Some(packet) = state.next_waiting() else { return };
                 let sealed = state.session().and_then(|tunnel| tunnel.seal(&packet, room));
                 let Some(length) = sealed else { return };

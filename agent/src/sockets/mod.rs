@@ -3,7 +3,7 @@
 //! One port carries everything: tunnels, control messages, STUN and probes share it, so that they share one
 //! NAT mapping. Each shard of the data plane has its own socket on that port for IPv4 and one for IPv6
 //! (`SO_REUSEPORT`); the kernel keeps a flow on one of them and all send from the same port. What arrives is
-//! read by the shards alone. Spare sockets on other ports, for measuring a NAT, are in [`spare`].
+//! read by the shards alone. Spare sockets on other ports, for measuring a NAT, are [`SpareSockets`].
 
 #[cfg(target_os = "linux")]
 mod linux;
