@@ -71,6 +71,7 @@ fn the_same_session_moves_between_relay_and_direct_path() {
         assert_eq!(a.receive("a packet back"), back);
     };
     exchange(1);
+    let settled = Instant::now();
     let heard = b.observe_until("A heard by the relay", |seen| !seen.rx.is_empty());
     assert!(heard.rx.iter().all(|(path, ..)| *path == relay.path()));
 
@@ -84,9 +85,9 @@ fn the_same_session_moves_between_relay_and_direct_path() {
     a.moves(&b, relay.path(), &relay);
     exchange(4);
     let age = |device: &Device| device.plane.peer_counters()[0].session_age.unwrap();
-    assert!(age(&a) <= DEADLINE && age(&b) <= DEADLINE);
-    let handshakes = a.plane.peer_counters()[0].tx_packets + b.plane.peer_counters()[0].tx_packets - 8;
-    assert!(handshakes <= 4, "one handshake of three messages for four paths, not {handshakes} messages");
+    let since = settled.elapsed();
+    let ages = [age(&a), age(&b)];
+    assert!(ages.iter().all(|age| *age >= since), "a new session for another path: {ages:?}");
 }
 
 #[test]

@@ -29,8 +29,8 @@ fn a_sealed_packet_is_longer_by_the_overhead_and_names_the_peers_index() {
 
 #[test]
 fn a_counter_at_the_end_of_its_range_is_dropped_before_boringtun_sees_it() {
-    // boringtun 0.7.1 adds 1,024 to a received counter: with overflow checks that is a panic, without them the
-    // replay window starts again. An authenticated peer could send it, or anyone who knows the index.
+    // boringtun 0.7.1 adds 1,024 to the counter of a packet it has authenticated: with overflow checks that is a
+    // panic, without them the replay window starts again. It takes no more than one ill-willed member.
     let (mut a, _) = connected();
     let mut room = [0; 2_048];
     let length = a.seal(&packet(1), &mut room).unwrap();
