@@ -2,10 +2,24 @@
 //!
 //! | service | what it does | where |
 //! | --- | --- | --- |
-//! | checkpoint | knows who is online and tells members of each other | `proto::service` |
+//! | checkpoint | knows who is online and tells members of each other | `proto::service`, [`checkpoint`] |
 //! | handshake | starts both ends of a pair at the same moment | `proto::service` |
-//! | stun | shows devices their own public address | `proto::service` |
+//! | stun | shows devices their own public address | `proto::service`, [`stun`] |
 //! | relay | carries datagrams of pairs that find no direct path | `proto::service` |
 //! | index | permanent data: networks, members, invites | [`index`] |
+//!
+//! The machines of `proto` decide; [`udp`] is the one shell around all of them. They reach [`index`] through
+//! [`bus`] only, so any subset can run in a process of its own ([`services`]).
 
+pub mod api;
+pub mod bus;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod health;
 pub mod index;
+pub mod keys;
+pub mod metrics;
+pub mod problem;
+pub mod routes;
+pub mod udp;

@@ -4,6 +4,8 @@
 //! common ground of SQLite and Postgres, so that the queries beside this file serve both.
 
 use std::borrow::Cow;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,9 +64,11 @@ impl Backend {
             (Schema::Upgrade | Schema::Require, false) => return Err(IndexError::Missing(path.to_owned())),
             (Schema::Create, false) | (Schema::Upgrade | Schema::Require, true) => {}
         }
+        if schema == Schema::Create {
+            create_private(path)?;
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(schema == Schema::Create)
             .journal_mode(SqliteJournalMode::Wal)
             // A removal that was confirmed to an administrator survives a power cut; writes are rare enough.
             .synchronous(SqliteSynchronous::Full)
@@ -80,7 +84,7 @@ impl Backend {
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(TURN_TIMEOUT)
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+            .connect_lazy_with(options.read_only(true));
         Ok(Self { writer, reader })
     }
 
@@ -89,6 +93,17 @@ impl Backend {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// Makes an empty file that only its owner may read; SQLite gives its side files the same mode.
+fn create_private(path: &Path) -> Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|error| IndexError::Denied(error.to_string()))
 }
 
 /// Compares the schema of the file with ours and migrates where that is wanted.

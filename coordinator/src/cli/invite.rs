@@ -1,0 +1,122 @@
+//! `lanyard-server invite add|list|revoke`
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use lanyard_wire::join::JoinString;
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::limits::CONTROL_PORT;
+use lanyard_wire::names::{InviteCode, NetworkName};
+use serde_json::json;
+
+use super::output::{span, table};
+use super::{Place, args, operator};
+use crate::config::Config;
+use crate::index::Clock;
+use crate::index::invites::{self, NewInvite};
+
+/// What to do with invites.
+#[derive(Debug, Subcommand)]
+pub enum Invite {
+    /// Make an invite and print the string to join with. It is shown this once.
+    Add {
+        /// The network.
+        #[arg(value_parser = args::network_name)]
+        network: NetworkName,
+        /// How many devices it lets in.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        uses: u32,
+        /// How long it lasts: 90s, 30m, 24h, 7d.
+        #[arg(long, default_value = "24h", value_parser = args::lifetime_ms, value_name = "TIME")]
+        expires: i64,
+        /// Let its holders wait for "member approve".
+        #[arg(long)]
+        approve_by_hand: bool,
+    },
+    /// List invites.
+    List {
+        /// Of one network only.
+        #[arg(value_parser = args::network_name)]
+        network: Option<NetworkName>,
+    },
+    /// End an invite. Who came in with it stays in.
+    Revoke {
+        /// Its id or its whole code.
+        invite: String,
+    },
+}
+
+impl Invite {
+    pub(super) async fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
+        let config = place.config()?;
+        let index = place.index(&config).await?;
+        match self {
+            Self::Add { network, uses, expires, approve_by_hand } => {
+                let new = NewInvite {
+                    network: network.clone(),
+                    max_uses: uses,
+                    lifetime_ms: expires,
+                    auto_approve: !approve_by_hand,
+                };
+                let key = index.public_key().await?;
+                let (invite, code) = index.add_invite(&new, &operator()).await?;
+                let join = join_string(&config, network, code, key).to_string();
+                place.output.print("invite", &json!({ "invite": invite, "join": join }), || {
+                    let uses = if uses == 1 { "1 device".to_owned() } else { format!("{uses} devices") };
+                    format!("lanyard join '{join}'\n(for {uses}, {}; shown this once)\n", span(expires))
+                })
+            }
+            Self::List { network } => {
+                let invites = index.invites(network.as_ref()).await?;
+                place.output.print("invites", &invites, || {
+                    let now = Clock::system().now_ms();
+                    let rows: Vec<Vec<String>> = invites.iter().map(|invite| row(invite, now)).collect();
+                    table(&["INVITE", "NETWORK", "CODE", "USES", "STATE"], &rows)
+                })
+            }
+            Self::Revoke { invite } => {
+                let invite = index.revoke_invite(&invite, &operator()).await?;
+                place.output.print("invite", &invite, || {
+                    format!("invite {}... of network \"{}\" is revoked\n", invite.code_prefix, invite.network)
+                })
+            }
+        }
+    }
+}
+
+/// The string a device joins with.
+pub(super) fn join_string(
+    config: &Config,
+    network: NetworkName,
+    code: InviteCode,
+    key: PublicKey,
+) -> JoinString {
+    let port = config.control.listen.first().map_or(CONTROL_PORT, SocketAddr::port);
+    JoinString {
+        host: config.public.host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase(),
+        port: (port != CONTROL_PORT).then_some(port),
+        network,
+        invite: Some(code),
+        key,
+    }
+}
+
+fn row(invite: &invites::Invite, now_ms: i64) -> Vec<String> {
+    let state = if invite.revoked_at.is_some() {
+        "revoked".to_owned()
+    } else if invite.uses >= invite.max_uses {
+        "used up".to_owned()
+    } else if invite.expires_at <= now_ms {
+        "expired".to_owned()
+    } else {
+        format!("open, {} left", span(invite.expires_at - now_ms))
+    };
+    vec![
+        invite.id.clone(),
+        invite.network.to_string(),
+        format!("{}...", invite.code_prefix),
+        format!("{}/{}", invite.uses, invite.max_uses),
+        state,
+    ]
+}

@@ -1,0 +1,155 @@
+//! The command line of the coordinator: one file for each command.
+//!
+//! Commands act on the data directory of this machine: whoever may read it is an administrator, nobody else is. A
+//! running server notices their changes through the outbox. Exit codes: 0 done, 1 failed, 2 misused.
+
+pub mod args;
+pub mod check_config;
+pub mod completion;
+pub mod device;
+pub mod doctor;
+pub mod init;
+pub mod invite;
+pub mod member;
+pub mod network;
+pub mod output;
+pub mod setup_link;
+pub mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use self::output::Output;
+use crate::config::Config;
+use crate::index::{Actor, Clock, Index, Schema};
+use crate::keys;
+
+/// Where everything lies unless told otherwise.
+const DEFAULT_DIR: &str = "/var/lib/lanyard-server";
+
+/// Name of the settings file inside the data directory.
+const CONFIG_FILE: &str = "lanyard-server.toml";
+
+/// The coordinator of a lanyard: devices meet here and then talk to each other directly.
+#[derive(Debug, Parser)]
+#[command(name = "lanyard-server", version, about, max_term_width = 80)]
+pub struct Cli {
+    /// Data directory: keys, database and, unless --config is given, settings [default: /var/lib/lanyard-server].
+    #[arg(long, global = true, env = "LANYARD_SERVER_DIR", value_name = "DIR", hide_env_values = true)]
+    pub dir: Option<PathBuf>,
+    /// Settings file [default: lanyard-server.toml in the data directory].
+    #[arg(long, global = true, env = "LANYARD_SERVER_CONFIG", value_name = "PATH", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// Print JSON ("v": 1) instead of text.
+    #[arg(short, long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the data directory, keys, database, first network and an invite. Once.
+    Init(init::Init),
+    /// Look for what will not work: files, ports, addresses, clock, disk.
+    Doctor,
+    /// Read the settings and say what is wrong or what is in force.
+    CheckConfig,
+    /// Networks.
+    #[command(subcommand)]
+    Network(network::Network),
+    /// Invites: codes that let devices join.
+    #[command(subcommand)]
+    Invite(invite::Invite),
+    /// Members of a network, and devices that wait to become members.
+    #[command(subcommand)]
+    Member(member::Member),
+    /// Devices, in whatever network.
+    #[command(subcommand)]
+    Device(device::Device),
+    /// Make a new one-time admin link; the one before stops working.
+    SetupLink,
+    /// Print completions for a shell.
+    Completion(completion::Completion),
+    /// Print the version.
+    Version,
+}
+
+/// What every command gets: where things lie and how to print.
+#[derive(Debug)]
+pub struct Place {
+    dir: Option<PathBuf>,
+    config: Option<PathBuf>,
+    output: Output,
+}
+
+/// Runs one command to its end.
+///
+/// # Errors
+/// Whatever the command could not do.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let place = Place { dir: cli.dir, config: cli.config, output: Output::new(cli.json) };
+    match cli.command {
+        Command::Completion(command) => Ok(command.run()),
+        Command::Version => version::run(&place),
+        Command::CheckConfig => check_config::run(&place),
+        Command::Doctor => wait_for(doctor::run(&place)),
+        Command::Init(command) => wait_for(command.run(&place)),
+        Command::Network(command) => wait_for(command.run(&place)),
+        Command::Invite(command) => wait_for(command.run(&place)),
+        Command::Member(command) => wait_for(command.run(&place)),
+        Command::Device(command) => wait_for(command.run(&place)),
+        Command::SetupLink => wait_for(setup_link::run(&place)),
+    }
+}
+
+/// Runs a command that asks the database.
+fn wait_for(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(command)
+}
+
+impl Place {
+    /// The data directory before any settings are read.
+    fn dir(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
+    }
+
+    /// The settings file.
+    fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| self.dir().join(CONFIG_FILE))
+    }
+
+    /// The settings in force.
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut config = Config::load(&self.config_path(), environment())?;
+        if let Some(dir) = &self.dir {
+            config.data.dir.clone_from(dir);
+        }
+        Ok(config)
+    }
+
+    /// Opens the database of those settings as it is.
+    async fn index(&self, config: &Config) -> anyhow::Result<Index> {
+        let fleet = keys::read_fleet(&config.data.dir)?;
+        Ok(Index::open(&config.database(), Schema::Require, &fleet, Clock::system()).await?)
+    }
+}
+
+/// The environment as text; what is no Unicode cannot be one of our settings.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Who is at the keyboard, for the audit trail.
+fn operator() -> Actor {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    Actor::operator(&name.unwrap_or_else(|| "unknown".to_owned()))
+}

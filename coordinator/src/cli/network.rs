@@ -1,0 +1,127 @@
+//! `lanyard-server network add|list|show`
+
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use ipnetwork::Ipv4Network;
+use lanyard_wire::names::NetworkName;
+
+use super::output::{ago, table};
+use super::{Place, args, member, operator};
+use crate::index::Clock;
+use crate::index::networks::{self, Approve, JoinMode, NewNetwork};
+use crate::routes::local_prefixes;
+
+/// What to do with networks.
+#[derive(Debug, Subcommand)]
+pub enum Network {
+    /// Make a network.
+    Add {
+        /// Its name in join strings: small letters, digits, dashes.
+        #[arg(value_parser = args::network_name)]
+        name: NetworkName,
+        /// Its IPv4 prefix [default: one that collides with nothing known].
+        #[arg(long)]
+        prefix: Option<Ipv4Network>,
+        /// Who may ask to join.
+        #[arg(long, value_enum, default_value_t = Door::Invite)]
+        join: Door,
+        /// Let even holders of an invite wait for "member approve".
+        #[arg(long)]
+        approve_by_hand: bool,
+    },
+    /// List networks.
+    List,
+    /// Show one network and its members.
+    Show {
+        /// Its name.
+        #[arg(value_parser = args::network_name)]
+        name: NetworkName,
+    },
+}
+
+/// Who may ask to join.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Door {
+    /// Holders of an invite.
+    Invite,
+    /// Everybody; an administrator decides.
+    Request,
+    /// Nobody.
+    Locked,
+}
+
+impl From<Door> for JoinMode {
+    fn from(door: Door) -> Self {
+        match door {
+            Door::Invite => Self::Invite,
+            Door::Request => Self::Request,
+            Door::Locked => Self::Locked,
+        }
+    }
+}
+
+impl Network {
+    pub(super) async fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
+        let index = place.index(&place.config()?).await?;
+        match self {
+            Self::Add { name, prefix, join, approve_by_hand } => {
+                let new = NewNetwork {
+                    slug: name,
+                    prefix4: prefix,
+                    join_mode: join.into(),
+                    approve: if approve_by_hand { Approve::Manual } else { Approve::Auto },
+                    avoid: local_prefixes(),
+                };
+                let network = index.add_network(&new, &operator()).await?;
+                place.output.print("network", &network, || {
+                    format!(
+                        "network \"{}\" made: {} and {}/64\nnext: lanyard-server invite add {}\n",
+                        network.slug, network.prefix4, network.prefix6, network.slug
+                    )
+                })
+            }
+            Self::List => {
+                let networks = index.networks().await?;
+                place.output.print("networks", &networks, || {
+                    let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
+                    table(&["NETWORK", "PREFIX", "JOIN", "APPROVE", "MEMBERS", "WAITING"], &rows)
+                })
+            }
+            Self::Show { name } => {
+                let network = index.network(&name).await?;
+                let members = index.members_of(&name, false).await?;
+                let data = serde_json::json!({ "network": network, "members": members });
+                place.output.print("details", &data, || {
+                    let now = Clock::system().now_ms();
+                    format!("{}\n{}", describe(&network, now), member::render(&members, now))
+                })
+            }
+        }
+    }
+}
+
+fn row(network: &networks::Network) -> Vec<String> {
+    vec![
+        network.slug.to_string(),
+        network.prefix4.to_string(),
+        network.join_mode.to_string(),
+        network.approve.to_string(),
+        network.active.to_string(),
+        network.pending.to_string(),
+    ]
+}
+
+fn describe(network: &networks::Network, now_ms: i64) -> String {
+    format!(
+        "network   {}\nid        {}\nprefixes  {} and {}/64\njoin      {}, approved {}\nrevision  {}\nmade      {}\n",
+        network.slug,
+        network.id,
+        network.prefix4,
+        network.prefix6,
+        network.join_mode,
+        if network.approve == Approve::Auto { "at once" } else { "by hand" },
+        network.revision,
+        ago(network.created_at, now_ms),
+    )
+}

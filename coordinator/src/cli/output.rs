@@ -1,0 +1,131 @@
+//! What commands print: tables that fit 80 columns, or JSON with a version.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to a terminal")]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::problem::{code_of, story_of};
+
+/// Version of the JSON schema.
+const SCHEMA: u32 = 1;
+
+/// Text or JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    as_json: bool,
+}
+
+impl Output {
+    /// Chooses the form.
+    #[must_use]
+    pub const fn new(as_json: bool) -> Self {
+        Self { as_json }
+    }
+
+    /// Prints `data` under `name` as JSON, or the text.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn print(
+        self,
+        name: &str,
+        data: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<ExitCode> {
+        let line = if self.as_json {
+            let mut object = json!({ "v": SCHEMA });
+            if let Value::Object(fields) = &mut object {
+                fields.insert(name.to_owned(), serde_json::to_value(data)?);
+            }
+            format!("{object}\n")
+        } else {
+            text()
+        };
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+            // "lanyard-server member list home | head -1" is no failure.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// Prints why a command failed and returns its exit code.
+#[must_use]
+pub fn failure(error: &anyhow::Error, as_json: bool) -> ExitCode {
+    if as_json {
+        println!(
+            "{}",
+            json!({ "v": SCHEMA, "error": { "code": code_of(error), "message": story_of(error) } })
+        );
+    } else {
+        eprintln!("lanyard-server: {} ({})", story_of(error), code_of(error));
+    }
+    ExitCode::FAILURE
+}
+
+/// Renders rows under a heading, each column as wide as its widest cell.
+#[must_use]
+pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(heading.get(column).map(|cell| cell.len())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let mut text = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    line(&mut heading.iter().copied());
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+    text
+}
+
+/// How long ago that was, in one unit.
+#[must_use]
+pub fn ago(then_ms: i64, now_ms: i64) -> String {
+    format!("{} ago", span(now_ms.saturating_sub(then_ms)))
+}
+
+/// A length of time in one unit.
+#[must_use]
+pub fn span(milliseconds: i64) -> String {
+    let seconds = milliseconds.max(0) / 1_000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_lines_its_columns_up() {
+        let text = table(&["NAME", "STATE"], &[vec!["a-long-name".to_owned(), "in".to_owned()]]);
+        assert_eq!(text, "NAME         STATE\na-long-name  in\n");
+    }
+
+    #[test]
+    fn lengths_of_time_read_in_one_unit() {
+        assert_eq!(span(59_999), "59 s");
+        assert_eq!(span(3_600_000), "1 h");
+        assert_eq!(span(86_400_000), "24 h");
+        assert_eq!(ago(0, 30 * 86_400_000), "30 d ago");
+        assert_eq!(span(-5), "0 s");
+    }
+}

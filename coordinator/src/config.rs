@@ -1,0 +1,509 @@
+//! Settings: defaults, then the file, then the environment.
+//!
+//! Every key stands in docs/examples/lanyard-server.toml with its default. A key nobody knows is refused by name,
+//! in the file and in the environment: a misspelt setting must not be a silent default.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::problem::Problem;
+
+/// What the environment's overrides begin with.
+pub const ENV_PREFIX: &str = "LANYARD_SERVER_";
+
+/// Variables with that beginning that are no settings: they are options of the command line.
+const ENV_OPTIONS: [&str; 2] = ["LANYARD_SERVER_CONFIG", "LANYARD_SERVER_DIR"];
+
+/// One of the five services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Who is online; pushes changes to members.
+    Checkpoint,
+    /// Starts both ends of a pair at once.
+    Handshake,
+    /// Shows devices their public address.
+    Stun,
+    /// Carries datagrams of pairs without a direct path.
+    Relay,
+    /// Permanent data.
+    Index,
+}
+
+impl Service {
+    /// All five.
+    pub const ALL: [Self; 5] = [Self::Checkpoint, Self::Handshake, Self::Stun, Self::Relay, Self::Index];
+
+    /// The name in settings, metrics and `/healthz`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Handshake => "handshake",
+            Self::Stun => "stun",
+            Self::Relay => "relay",
+            Self::Index => "index",
+        }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What devices call this coordinator.
+    pub public: Public,
+    /// Keys and database.
+    pub data: Data,
+    /// What runs here.
+    pub services: Services,
+    /// The shared UDP sockets.
+    pub control: Control,
+    /// The handshake service.
+    pub handshake: Handshake,
+    /// The relay service.
+    pub relay: Relay,
+    /// The STUN service.
+    pub stun: Stun,
+    /// HTTP.
+    pub web: Web,
+    /// How services in several processes meet.
+    pub bus: Bus,
+    /// Logging.
+    pub log: Log,
+}
+
+/// `[public]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Public {
+    /// IP address or name in join strings.
+    pub host: String,
+    /// The addresses behind it.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// `[data]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// The data directory.
+    pub dir: PathBuf,
+}
+
+/// `[services]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Services {
+    /// Which of the five.
+    pub run: Vec<Service>,
+    /// Name of a process without the checkpoint.
+    pub name: String,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// One socket for each.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[handshake]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Handshake {
+    /// Handshake services of other processes.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// `[relay]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Relay {
+    /// Bits a second for one pair; 0 for no limit.
+    pub rate_bps: u64,
+    /// Bytes at once for one pair.
+    pub burst_bytes: u64,
+    /// Relays of other processes.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A service in another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// Its `services.name`.
+    pub name: String,
+    /// Where devices reach it.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// `[stun]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stun {
+    /// Local addresses, at most two of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Their public addresses.
+    pub public: Vec<IpAddr>,
+    /// Two ports.
+    pub ports: [u16; 2],
+    /// Whether bare requests of strangers stay without answer.
+    pub strict: bool,
+    /// STUN services of other processes.
+    pub elsewhere: Vec<SocketAddr>,
+}
+
+/// `[web]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Web {
+    /// Socket address, or empty for none.
+    pub listen: String,
+}
+
+/// `[bus]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bus {
+    /// Where INDEX listens; empty for nowhere.
+    pub listen: String,
+    /// Where INDEX is; empty for none.
+    pub connect: String,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Filter of `tracing`.
+    pub level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("/var/lib/lanyard-server") }
+    }
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self { run: Service::ALL.to_vec(), name: "main".to_owned() }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        let port = lanyard_wire::limits::CONTROL_PORT;
+        Self { listen: vec![([0, 0, 0, 0], port).into(), ([0u16; 8], port).into()] }
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self { rate_bps: 100_000_000, burst_bytes: 2_000_000, elsewhere: Vec::new() }
+    }
+}
+
+impl Default for Stun {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            public: Vec::new(),
+            ports: [lanyard_wire::limits::STUN_PORT, lanyard_wire::limits::STUN_ALTERNATE_PORT],
+            strict: true,
+            elsewhere: Vec::new(),
+        }
+    }
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { listen: "0.0.0.0:8080".to_owned() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// Reads the file and the environment, and checks that it makes sense.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the file, the line or the variable.
+    pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Self, Problem> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = if error.kind() == std::io::ErrorKind::NotFound {
+                format!(
+                    "there is no {}: run \"lanyard-server init\" first, or name the right --config",
+                    path.display()
+                )
+            } else {
+                format!("{} cannot be read ({error}): run this as the user who owns it", path.display())
+            };
+            Problem::new("config.unreadable", text)
+        })?;
+        let config = Self::parse(&text, &path.display().to_string(), env)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads the text of a file and the environment.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the line or the variable.
+    pub fn parse(
+        text: &str,
+        source: &str,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Problem> {
+        // Once from the text, where an error has its line; the table then takes the overrides.
+        toml::from_str::<Self>(text).map_err(|error| {
+            let is_unknown = error.message().starts_with("unknown field");
+            let code = if is_unknown { "config.unknown_key" } else { "config.invalid" };
+            Problem::new(code, format!("{source} is wrong: {}", error.to_string().trim_end()))
+        })?;
+        let mut table: Table = toml::from_str(text)
+            .map_err(|error| Problem::new("config.invalid", format!("{source} is wrong: {error}")))?;
+        let known = Self::known_keys();
+        for (variable, value) in env.filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
+            if !ENV_OPTIONS.contains(&variable.as_str()) {
+                apply(&mut table, &known, &variable, &value)?;
+            }
+        }
+        table.try_into().map_err(|error: toml::de::Error| {
+            Problem::new(
+                "config.invalid",
+                format!("the environment overrides {source} wrongly: {}", error.message()),
+            )
+        })
+    }
+
+    /// Every table and key with its default.
+    ///
+    /// # Panics
+    /// Never: the defaults are plain values.
+    #[must_use]
+    pub fn known_keys() -> Table {
+        #[expect(clippy::expect_used, reason = "defaults hold nothing that TOML cannot say")]
+        Table::try_from(Self::default()).expect("defaults are TOML")
+    }
+
+    /// Whether that service runs in this process.
+    #[must_use]
+    pub fn runs(&self, service: Service) -> bool {
+        self.services.run.contains(&service)
+    }
+
+    /// Whether one of the services on the control sockets runs in this process.
+    #[must_use]
+    pub fn runs_control(&self) -> bool {
+        [Service::Checkpoint, Service::Handshake, Service::Relay]
+            .into_iter()
+            .any(|service| self.runs(service))
+    }
+
+    /// Where the database lies.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data.dir.join("lanyard.db")
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the key and what would do.
+    pub fn check(&self) -> Result<(), Problem> {
+        let wrong = |key: &str, why: &str| Err(Problem::new("config.invalid", format!("{key} {why}")));
+        if self.services.run.is_empty() {
+            return wrong("services.run", "is empty: name at least one service");
+        }
+        if self.public.host.is_empty() && self.runs(Service::Checkpoint) {
+            return wrong(
+                "public.host",
+                "is empty: set the IP address or name that devices reach this server by",
+            );
+        }
+        if self.public.host.contains(['/', ' ', '#', '?', '@']) {
+            return wrong("public.host", "must be a bare IP address or name, without scheme, port or path");
+        }
+        if self.runs_control() && self.control.listen.is_empty() {
+            return wrong("control.listen", "is empty: give at least \"0.0.0.0:7443\"");
+        }
+        let is_v4 = |ip: &&IpAddr| ip.is_ipv4();
+        for (key, list) in [("stun.addresses", &self.stun.addresses), ("stun.public", &self.stun.public)] {
+            let four = list.iter().filter(is_v4).count();
+            if four > 2 || list.len() - four > 2 {
+                return wrong(key, "takes at most two addresses of each family");
+            }
+        }
+        if !self.stun.public.is_empty() && self.stun.public.len() != self.stun.addresses.len() {
+            return wrong("stun.public", "must name as many addresses as stun.addresses, in the same order");
+        }
+        if self.stun.ports[0] == self.stun.ports[1] && self.stun.ports[0] != 0 {
+            return wrong("stun.ports", "must be two different ports");
+        }
+        for (key, address) in [("web.listen", &self.web.listen), ("bus.listen", &self.bus.listen)] {
+            if !address.is_empty() && address.parse::<SocketAddr>().is_err() {
+                return wrong(key, "must be ADDRESS:PORT, for example \"127.0.0.1:8080\", or empty");
+            }
+        }
+        if self.runs(Service::Checkpoint) && !self.runs(Service::Index) && self.bus.connect.is_empty() {
+            return wrong(
+                "bus.connect",
+                "is empty: a checkpoint without its own index needs the address of one",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Puts one variable of the environment into the table.
+fn apply(table: &mut Table, known: &Table, variable: &str, value: &str) -> Result<(), Problem> {
+    let name = variable.trim_start_matches(ENV_PREFIX).to_ascii_lowercase();
+    let target = known.iter().find_map(|(section, keys)| {
+        let key = name.strip_prefix(section.as_str())?.strip_prefix('_')?;
+        keys.get(key).map(|default| (section, key.to_owned(), default))
+    });
+    let Some((section, key, default)) = target else {
+        let text = format!(
+            "{variable} is set in the environment but is no setting: unset it, or see \
+             docs/examples/lanyard-server.toml for the names"
+        );
+        return Err(Problem::new("config.unknown_key", text));
+    };
+    let entry = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(keys) = entry {
+        keys.insert(key, env_value(default, value));
+    }
+    Ok(())
+}
+
+/// Reads a variable: as TOML where that gives the wanted type, as plain text otherwise; lists may be `a,b`.
+fn env_value(default: &Value, text: &str) -> Value {
+    if let Ok(mut parsed) = toml::from_str::<Table>(&format!("value = {text}"))
+        && let Some(value) = parsed.remove("value")
+        && value.same_type(default)
+    {
+        return value;
+    }
+    if default.is_array() {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        return Value::Array(
+            items.map(|item| item.parse().map_or_else(|_| item.into(), Value::Integer)).collect(),
+        );
+    }
+    Value::String(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../docs/examples/lanyard-server.toml");
+
+    fn none() -> std::iter::Empty<(String, String)> {
+        std::iter::empty()
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
+        let list: Vec<_> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        list.into_iter()
+    }
+
+    #[test]
+    fn the_commented_example_holds_every_key_with_its_default() {
+        let example: Table = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(example, Config::known_keys());
+        assert_eq!(Config::parse(EXAMPLE, "example", none()).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_line() {
+        let error = Config::parse("[stun]\nstrikt = false\n", "lanyard-server.toml", none()).unwrap_err();
+        assert_eq!(error.code(), "config.unknown_key");
+        assert!(error.to_string().contains("strikt") && error.to_string().contains("line 2"), "{error}");
+        let error = Config::parse("[stunn]\n", "lanyard-server.toml", none()).unwrap_err();
+        assert!(error.to_string().contains("stunn"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_named() {
+        let error = Config::parse("[stun\n\u{0}", "lanyard-server.toml", none()).unwrap_err();
+        assert_eq!(error.code(), "config.invalid");
+        assert!(error.to_string().contains("lanyard-server.toml"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let text = "[log]\nlevel = \"warn\"\n[stun]\nports = [1, 2]\n";
+        let overrides = env(&[
+            ("LANYARD_SERVER_LOG_LEVEL", "debug"),
+            ("LANYARD_SERVER_LOG_FORMAT", "json"),
+            ("LANYARD_SERVER_CONTROL_LISTEN", "127.0.0.1:1, [::1]:2"),
+            ("LANYARD_SERVER_STUN_PORTS", "5000,5001"),
+            ("LANYARD_SERVER_STUN_STRICT", "false"),
+            ("LANYARD_SERVER_PUBLIC_HOST", "203.0.113.10"),
+            ("LANYARD_SERVER_SERVICES_RUN", "[\"relay\"]"),
+            ("LANYARD_SERVER_RELAY_RATE_BPS", "8000"),
+            ("LANYARD_SERVER_RELAY_ELSEWHERE", "[{ name = \"r2\", addresses = [\"198.51.100.7:7443\"] }]"),
+            ("LANYARD_SERVER_DIR", "not a setting"),
+            ("PATH", "not ours"),
+        ]);
+        let config = Config::parse(text, "file", overrides).unwrap();
+        assert_eq!((config.log.level.as_str(), config.log.format), ("debug", LogFormat::Json));
+        assert_eq!(config.control.listen.len(), 2);
+        assert_eq!((config.stun.ports, config.stun.strict), ([5000, 5001], false));
+        assert_eq!(config.public.host, "203.0.113.10");
+        assert_eq!(config.services.run, [Service::Relay]);
+        assert_eq!(config.relay.rate_bps, 8_000);
+        assert_eq!(config.relay.elsewhere[0].name, "r2");
+    }
+
+    #[test]
+    fn an_unknown_or_unreadable_variable_is_refused_by_name() {
+        let error = Config::parse("", "file", env(&[("LANYARD_SERVER_LOG_LEVVEL", "debug")])).unwrap_err();
+        assert_eq!(error.code(), "config.unknown_key");
+        assert!(error.to_string().contains("LANYARD_SERVER_LOG_LEVVEL"), "{error}");
+        let error = Config::parse("", "file", env(&[("LANYARD_SERVER_STUN_STRICT", "perhaps")])).unwrap_err();
+        assert_eq!(error.code(), "config.invalid");
+        assert!(error.to_string().contains("boolean"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused_with_what_would_do() {
+        let why = |text: &str| {
+            let text = format!("[public]\nhost = \"203.0.113.10\"\n{text}");
+            Config::parse(&text, "file", none()).unwrap().check().unwrap_err().to_string()
+        };
+        assert!(Config::default().check().unwrap_err().to_string().contains("public.host"));
+        assert!(why("[services]\nrun = []").contains("services.run"));
+        assert!(why("[services]\nrun = [\"checkpoint\"]").contains("bus.connect"));
+        assert!(why("[stun]\nports = [3478, 3478]").contains("two different"));
+        assert!(
+            why("[stun]\naddresses = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]").contains("at most two")
+        );
+        assert!(why("[stun]\npublic = [\"192.0.2.1\"]").contains("as many"));
+        assert!(why("[web]\nlisten = \"8080\"").contains("web.listen"));
+    }
+}

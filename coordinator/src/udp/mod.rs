@@ -1,0 +1,259 @@
+//! The shell around every UDP machine: it owns the sockets and the clock, and decides nothing.
+//!
+//! A datagram's life:
+//! 1. One system call reads a batch; each of its buffers may hold a train of equal datagrams (GRO).
+//! 2. The machine gets them one by one and says what to do at once: nothing, send an answer, or pass the same bytes
+//!    on to somebody else.
+//! 3. Whatever else the machine wants to send is collected behind it.
+//! 4. Datagrams to one address become trains again and leave, one system call each (GSO). A full socket drops: a
+//!    relay does not queue, and every question of the protocol is asked again.
+//!
+//! Commands and events of the machine pass through bounded channels. An event that finds its channel full is dropped
+//! and counted: the device behind it asks again.
+
+mod batch;
+pub mod sockets;
+
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+
+use lanyard_proto::rejected::Rejected;
+use lanyard_proto::time::{Instant, Wakeup};
+use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
+use quinn_udp::{BATCH_SIZE, RecvMeta};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+
+use self::batch::Batch;
+use self::sockets::{Arrival, Sockets};
+use crate::clock::Clock;
+
+/// Batches read before commands and timers get their turn.
+const ROUNDS: usize = 8;
+
+/// Commands taken before sockets and timers get their turn.
+const COMMANDS: usize = 256;
+
+/// Largest train the kernel hands out.
+const TRAIN_MAX: usize = 65_536;
+
+/// What a machine wants done with the datagram it was just shown.
+#[derive(Debug)]
+pub enum Reply {
+    /// Nothing.
+    Nothing,
+    /// Pass the same bytes on.
+    Forward(SocketAddr),
+    /// Send this.
+    Send(Transmit),
+}
+
+/// A machine of `proto` as the shell sees it: the six verbs, and its numbers.
+pub trait Machine: Send + 'static {
+    /// Wishes from the program.
+    type Command: Send + 'static;
+    /// Facts for the program.
+    type Event: Send + 'static;
+
+    /// Name in metrics.
+    const NAME: &'static str;
+
+    /// Bytes from the network.
+    ///
+    /// # Errors
+    /// Why they were ignored.
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Reply, Rejected>;
+
+    /// A wish.
+    fn handle_command(&mut self, command: Self::Command, now: Instant);
+
+    /// Time passed.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// What to send.
+    fn poll_transmit(&mut self) -> Option<Transmit>;
+
+    /// What happened.
+    fn poll_event(&mut self) -> Option<Self::Event>;
+
+    /// When to come back.
+    fn poll_timeout(&self) -> Option<Wakeup>;
+
+    /// Writes its numbers into the metrics; called once a second.
+    fn observe(&self);
+}
+
+/// What one shell has done, for the metrics.
+#[derive(Debug, Default)]
+struct Counters {
+    rx_datagrams: u64,
+    rx_bytes: u64,
+    events_dropped: u64,
+    rejected: [u64; 32],
+}
+
+/// A machine with its sockets.
+#[derive(Debug)]
+pub struct Shell<M: Machine> {
+    machine: M,
+    sockets: Sockets,
+    clock: Clock,
+    batch: Batch,
+    counters: Counters,
+}
+
+impl<M: Machine> Shell<M> {
+    /// Puts a machine behind sockets.
+    #[must_use]
+    pub fn new(machine: M, sockets: Sockets, clock: Clock) -> Self {
+        Self { machine, sockets, clock, batch: Batch::new(), counters: Counters::default() }
+    }
+
+    /// Runs until `stop` turns true or its sender is gone; what waits to be sent then is sent.
+    pub async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<M::Command>,
+        events: mpsc::Sender<M::Event>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut buffers = Buffers::new();
+        let mut every_second = observation_interval();
+        let mut has_commands = true;
+        loop {
+            let wakeup = self.machine.poll_timeout();
+            let at = wakeup.map(|wakeup| self.clock.tokio_instant(wakeup.at));
+            tokio::select! {
+                socket = self.sockets.readable() => self.read(socket, &mut buffers),
+                command = commands.recv(), if has_commands => match command {
+                    Some(command) => self.obey(command, &mut commands),
+                    None => has_commands = false,
+                },
+                () = sleep_until(at.unwrap_or_else(tokio::time::Instant::now)), if at.is_some() => {
+                    self.machine.handle_timeout(self.clock.now());
+                }
+                _ = every_second.tick() => self.observe(),
+                stopped = stop.wait_for(|stop| *stop) => {
+                    drop(stopped);
+                    break;
+                }
+            }
+            self.drain(&events);
+        }
+        self.drain(&events);
+        self.observe();
+    }
+
+    /// Steps 1 and 2, up to [`ROUNDS`] times on one socket.
+    fn read(&mut self, socket: usize, buffers: &mut Buffers) {
+        for _ in 0..ROUNDS {
+            let Some(count) = self.sockets.receive(socket, buffers) else { return };
+            let now = self.clock.now();
+            for index in 0..count {
+                let (meta, bytes) = buffers.filled(index);
+                let arrival = self.sockets.arrive(socket, meta);
+                for datagram in bytes.chunks(meta.stride.max(1)) {
+                    self.handle(arrival, meta.addr, datagram, now);
+                }
+            }
+            if count < BATCH_SIZE {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, arrival: Arrival, remote: SocketAddr, bytes: &[u8], now: Instant) {
+        self.counters.rx_datagrams += 1;
+        self.counters.rx_bytes += bytes.len() as u64;
+        let datagram = Datagram { local: arrival.local, remote, bytes };
+        match self.machine.handle_datagram(datagram, now) {
+            Ok(Reply::Nothing) => {}
+            Ok(Reply::Forward(target)) => {
+                let route = self.sockets.route(SocketId::MAIN, target, None);
+                self.batch.push(&self.sockets, route, target, bytes);
+            }
+            Ok(Reply::Send(transmit)) => {
+                let route = self.sockets.route(transmit.local, transmit.remote, arrival.ip);
+                self.batch.push(&self.sockets, route, transmit.remote, &transmit.bytes);
+            }
+            Err(why) => {
+                if let Some(count) = self.counters.rejected.get_mut(why as usize) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, first: M::Command, commands: &mut mpsc::Receiver<M::Command>) {
+        let now = self.clock.now();
+        self.machine.handle_command(first, now);
+        for _ in 1..COMMANDS {
+            let Ok(command) = commands.try_recv() else { return };
+            self.machine.handle_command(command, now);
+        }
+    }
+
+    /// Steps 3 and 4.
+    fn drain(&mut self, events: &mpsc::Sender<M::Event>) {
+        while let Some(transmit) = self.machine.poll_transmit() {
+            let route = self.sockets.route(transmit.local, transmit.remote, None);
+            self.batch.push(&self.sockets, route, transmit.remote, &transmit.bytes);
+        }
+        self.batch.flush(&self.sockets);
+        while let Some(event) = self.machine.poll_event() {
+            if events.try_send(event).is_err() {
+                self.counters.events_dropped += 1;
+            }
+        }
+    }
+
+    fn observe(&self) {
+        let counters = &self.counters;
+        let set =
+            |name: &'static str, value: u64| metrics::counter!(name, "machine" => M::NAME).absolute(value);
+        set("lanyard_udp_rx_datagrams_total", counters.rx_datagrams);
+        set("lanyard_udp_rx_bytes_total", counters.rx_bytes);
+        set("lanyard_udp_events_dropped_total", counters.events_dropped);
+        for why in Rejected::ALL {
+            let count = counters.rejected.get(*why as usize).copied().unwrap_or(0);
+            metrics::counter!("lanyard_udp_rejected_total", "machine" => M::NAME, "why" => why.as_str())
+                .absolute(count);
+        }
+        let sent = self.batch.counters();
+        set("lanyard_udp_tx_datagrams_total", sent.datagrams);
+        set("lanyard_udp_tx_bytes_total", sent.bytes);
+        set("lanyard_udp_tx_dropped_total", sent.dropped);
+        self.machine.observe();
+    }
+}
+
+fn observation_interval() -> Interval {
+    let mut every_second = interval(core::time::Duration::from_secs(1));
+    every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every_second
+}
+
+/// Room for one batch of trains.
+#[derive(Debug)]
+pub struct Buffers {
+    bytes: Vec<Vec<u8>>,
+    meta: [RecvMeta; BATCH_SIZE],
+}
+
+impl Buffers {
+    fn new() -> Self {
+        Self { bytes: vec![vec![0; TRAIN_MAX]; BATCH_SIZE], meta: [RecvMeta::default(); BATCH_SIZE] }
+    }
+
+    fn filled(&self, index: usize) -> (&RecvMeta, &[u8]) {
+        let meta = &self.meta[index];
+        (meta, &self.bytes[index][..meta.len])
+    }
+
+    fn parts(&mut self) -> ([IoSliceMut<'_>; BATCH_SIZE], &mut [RecvMeta; BATCH_SIZE]) {
+        let mut buffers = self.bytes.iter_mut();
+        let slices = core::array::from_fn(|_| {
+            IoSliceMut::new(buffers.next().map_or(&mut [][..], |buffer| buffer.as_mut_slice()))
+        });
+        (slices, &mut self.meta)
+    }
+}
