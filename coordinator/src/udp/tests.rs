@@ -31,8 +31,9 @@ impl Machine for Obedient {
         match datagram.bytes.first() {
             Some(b'e') => return Ok(Reply::Send(answer)),
             Some(b'f') => {
-                let text = core::str::from_utf8(&datagram.bytes[1..]).unwrap().trim_end_matches('.');
-                return Ok(Reply::Forward(text.parse().unwrap()));
+                let text = core::str::from_utf8(&datagram.bytes[1..]).map_err(|_| Rejected::Malformed)?;
+                let target = text.trim_end_matches('.').parse().map_err(|_| Rejected::Malformed)?;
+                return Ok(Reply::Forward(target));
             }
             Some(b'q') => self.queue.push_back(answer),
             Some(b't') => self.later = Some((now + Duration::from_millis(5), answer)),
