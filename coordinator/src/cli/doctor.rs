@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::Place;
-use super::output::hanging;
 use crate::config::{Config, Service};
 use crate::index::Index;
 use crate::keys;
@@ -70,7 +69,7 @@ fn render(findings: &[Finding]) -> String {
                 Level::Warn => "warn",
                 Level::Fail => "FAIL",
             };
-            hanging(&format!("{mark}  {:<9}  ", finding.check), &finding.text)
+            format!("{mark}  {:<9}  {}\n", finding.check, finding.text)
         })
         .collect()
 }

@@ -13,8 +13,6 @@
 
 mod batch;
 pub mod sockets;
-#[cfg(test)]
-mod tests;
 
 use std::io::IoSliceMut;
 use std::net::SocketAddr;

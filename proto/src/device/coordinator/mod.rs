@@ -151,11 +151,6 @@ impl Coordinator {
         self.key
     }
 
-    /// Where it is looked for.
-    pub(super) fn addrs(&self) -> &[SocketAddr] {
-        &self.addrs
-    }
-
     /// Networks and members.
     pub(super) const fn directory(&self) -> &Directory {
         &self.directory

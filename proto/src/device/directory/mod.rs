@@ -10,7 +10,7 @@ mod network;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use lanyard_wire::checkpoint::{Member, Roster, RosterChanged};
@@ -82,11 +82,6 @@ impl Directory {
     /// One network.
     pub(super) fn network(&self, id: NetworkId) -> Option<&NetworkView> {
         self.networks.get(&id)
-    }
-
-    /// Everybody who shares a network with this device, each once.
-    pub(super) fn peers(&self) -> BTreeSet<DeviceId> {
-        self.networks.values().flat_map(|network| network.members.keys().copied()).collect()
     }
 
     /// A member by its device id, with the first network it is found in.

@@ -59,11 +59,6 @@ impl Pace {
         }
     }
 
-    /// Tries since a session last opened.
-    pub(super) const fn tries(&self) -> u32 {
-        self.tries
-    }
-
     /// When the next try is due.
     pub(super) const fn next_at(&self) -> Option<Instant> {
         self.next_at

@@ -1,0 +1,453 @@
+//! One try after another to get a direct path to one peer.
+//!
+//! 1. *Asking*: the checkpoint is asked to begin an attempt, or the peer did and we are invited.
+//! 2. *Offered*: HANDSHAKE has our candidates and waits for the peer's.
+//! 3. *Punching*: both ends were told to go and probe each other.
+//! 4. *Direct* when a path was proven, otherwise *relayed* until it is time to try again.
+//!
+//! Two ends may begin at the same moment under different attempt ids; both ids are offered, whichever is
+//! told to go first punches, and probes are understood under either. Which path datagrams take is decided
+//! in `path` and `peer`: an attempt runs beside the traffic and never stops it.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use lanyard_wire::candidate::Candidate;
+use lanyard_wire::checkpoint::BeginOutcome;
+use lanyard_wire::handshake::{Go, Method, Verdict};
+use lanyard_wire::ids::AttemptId;
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::nat::NatCard;
+use lanyard_wire::token::Token;
+
+use super::candidates::Rank;
+use super::punch::{Probe, Punch};
+use super::status::{Advice, CandidateStatus};
+use crate::rng::Rng;
+use crate::time::{Instant, Wakeup};
+
+/// A checkpoint that has not answered by then is taken to be away; its questions are repeated meanwhile.
+const ASKING_MAX: Duration = Duration::from_secs(5);
+
+/// HANDSHAKE keeps a lonely offer for ten seconds (docs/protocol.md); waiting longer is in vain.
+const OFFERED_MAX: Duration = Duration::from_secs(10);
+
+/// Attempts begin at least so far apart, however often a path dies.
+const APART: Duration = Duration::from_secs(1);
+
+/// When to try again after a failure, in seconds; the last is repeated.
+///
+/// Long enough that a pair that cannot be joined costs little, short enough that one whose router was
+/// restarted does not stay on the relay (`NetBird` waits an hour after three tries).
+const RETRY_S: [u64; 4] = [30, 120, 600, 3_600];
+
+/// Spread of the retries, in percent, so that pairs that failed together do not retry together.
+const RETRY_JITTER: u32 = 10;
+
+/// Offers that may be out at once: one of ours, one of the peer's, and one to spare.
+const OFFERS_MAX: usize = 3;
+
+/// What the device has to do for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptWish {
+    /// Ask the checkpoint to begin.
+    Begin { coordinator: PublicKey },
+    /// Tell HANDSHAKE where we may be reached.
+    Offer { coordinator: PublicKey, attempt: AttemptId, ticket: Token, handshake: u8 },
+    /// Stop repeating that.
+    Cancel { coordinator: PublicKey, attempt: AttemptId },
+    /// Tell HANDSHAKE what came of it.
+    Report { coordinator: PublicKey, attempt: AttemptId, verdict: Verdict },
+}
+
+/// How the pair stands while an attempt runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The direct path and its round trip.
+    pub(super) direct: Option<(SocketAddr, Duration)>,
+    /// A relay would carry the pair.
+    pub(super) has_relay: bool,
+    /// Small probes pass, full-size ones do not.
+    pub(super) is_full_size_lost: bool,
+}
+
+/// The tries to reach one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    state: State,
+    coordinator: Option<PublicKey>,
+    standing: Standing,
+    offers: VecDeque<(PublicKey, AttemptId)>,
+    failures: u32,
+    is_stale: bool,
+    began_at: Option<Instant>,
+    method: Option<Method>,
+    their_card: Option<NatCard>,
+    tried: Vec<CandidateStatus>,
+    failure: Option<Advice>,
+    wishes: VecDeque<AttemptWish>,
+    rng: Rng,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Idle,
+    Asking { coordinator: PublicKey, since: Instant },
+    Offered { since: Instant },
+    Punching { coordinator: PublicKey, attempt: AttemptId, punch: Punch, is_reported: bool },
+    Direct,
+    Relayed { retry_at: Instant },
+}
+
+impl Attempt {
+    /// Nothing was tried yet.
+    pub(super) const fn new(rng: Rng) -> Self {
+        Self {
+            state: State::Idle,
+            coordinator: None,
+            standing: Standing { direct: None, has_relay: false, is_full_size_lost: false },
+            offers: VecDeque::new(),
+            failures: 0,
+            is_stale: false,
+            began_at: None,
+            method: None,
+            their_card: None,
+            tried: Vec::new(),
+            failure: None,
+            wishes: VecDeque::new(),
+            rng,
+        }
+    }
+
+    /// Which coordinator can begin attempts, if any answers.
+    pub(super) fn set_coordinator(&mut self, coordinator: Option<PublicKey>) {
+        self.coordinator = coordinator;
+    }
+
+    /// How the pair stands; a direct path found is reported at once.
+    pub(super) fn set_standing(&mut self, standing: Standing) {
+        self.standing = standing;
+        let Some((remote, rtt)) = standing.direct else { return };
+        match &mut self.state {
+            State::Punching { coordinator, attempt, punch, is_reported } => {
+                punch.narrow(Rank::of(remote));
+                if !*is_reported {
+                    *is_reported = true;
+                    let rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+                    let verdict = Verdict::Direct { remote, rtt_us };
+                    self.wishes.push_back(AttemptWish::Report {
+                        coordinator: *coordinator,
+                        attempt: *attempt,
+                        verdict,
+                    });
+                }
+                self.failures = 0;
+            }
+            State::Idle | State::Relayed { .. } => {
+                self.state = State::Direct;
+                self.failures = 0;
+            }
+            State::Asking { .. } | State::Offered { .. } | State::Direct => {}
+        }
+    }
+
+    /// Traffic wants a path: tries unless something is under way or failed lately.
+    pub(super) fn want(&mut self, now: Instant) {
+        if matches!(self.state, State::Idle) {
+            self.begin(now);
+        }
+    }
+
+    /// What was learnt before holds no more (a path died, a network or a NAT changed): tries at once.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.failures = 0;
+        if matches!(self.state, State::Asking { .. } | State::Offered { .. }) {
+            // What was offered may be out of date: if it fails, the next try does not wait long.
+            self.is_stale = true;
+            return;
+        }
+        self.begin(now);
+    }
+
+    /// Nobody wants a path any more.
+    pub(super) fn rest(&mut self) {
+        self.cancel_offers();
+        self.keep_tried();
+        self.state = State::Idle;
+        self.failures = 0;
+        self.is_stale = false;
+    }
+
+    /// The checkpoint answered our question.
+    pub(super) fn began(&mut self, coordinator: PublicKey, outcome: BeginOutcome, now: Instant) {
+        let is_asking =
+            matches!(self.state, State::Asking { coordinator: asked, .. } if asked == coordinator);
+        match outcome {
+            BeginOutcome::Started { attempt, ticket, handshake } => {
+                self.offer(coordinator, attempt, ticket, handshake, now);
+            }
+            BeginOutcome::Offline if is_asking => self.fail(Advice::PeerOffline, now),
+            BeginOutcome::Refused if is_asking => self.fail(Advice::RefusedThere, now),
+            BeginOutcome::NoSharedNetwork if is_asking => self.fail(Advice::NoSharedNetwork, now),
+            // Late answers to a question that something else overtook.
+            BeginOutcome::Offline | BeginOutcome::Refused | BeginOutcome::NoSharedNetwork => {}
+        }
+    }
+
+    /// Offers our candidates for an attempt that the peer, or we, began.
+    pub(super) fn offer(
+        &mut self,
+        coordinator: PublicKey,
+        attempt: AttemptId,
+        ticket: Token,
+        handshake: u8,
+        now: Instant,
+    ) {
+        if self.offers.iter().any(|offer| *offer == (coordinator, attempt)) {
+            return;
+        }
+        if self.offers.len() >= OFFERS_MAX
+            && let Some((coordinator, attempt)) = self.offers.pop_front()
+        {
+            self.wishes.push_back(AttemptWish::Cancel { coordinator, attempt });
+        }
+        self.offers.push_back((coordinator, attempt));
+        self.wishes.push_back(AttemptWish::Offer { coordinator, attempt, ticket, handshake });
+        self.began_at = Some(now);
+        if !matches!(self.state, State::Punching { .. }) {
+            self.state = State::Offered { since: now };
+        }
+    }
+
+    /// HANDSHAKE has both offers: punch. Says whether the attempt was one of ours.
+    pub(super) fn go(
+        &mut self,
+        coordinator: PublicKey,
+        go: &Go,
+        candidates: &[Candidate],
+        rtt: Option<Duration>,
+        now: Instant,
+    ) -> bool {
+        let Some(at) = self.offers.iter().position(|offer| *offer == (coordinator, go.attempt)) else {
+            return false;
+        };
+        self.offers.remove(at);
+        self.method = Some(go.method);
+        self.their_card = Some(go.card);
+        let start = now + Duration::from_millis(u64::from(go.start_after_ms));
+        let punch = Punch::new(candidates, start, rtt);
+        self.state = State::Punching { coordinator, attempt: go.attempt, punch, is_reported: false };
+        self.handle_timeout(now);
+        true
+    }
+
+    /// HANDSHAKE does not take an offer.
+    pub(super) fn offer_rejected(&mut self, attempt: AttemptId, now: Instant) {
+        self.offers.retain(|(_, offered)| *offered != attempt);
+        if self.offers.is_empty() && matches!(self.state, State::Offered { .. }) {
+            self.fail(Advice::CoordinatorUnreachable, now);
+        }
+    }
+
+    /// An authenticated ping came from `remote`.
+    pub(super) fn heard_from(&mut self, remote: SocketAddr, now: Instant) {
+        if let State::Punching { punch, .. } = &mut self.state {
+            punch.heard_from(remote, now);
+            punch.handle_timeout(now);
+        }
+    }
+
+    /// An authenticated answer came from `remote`.
+    pub(super) fn answered(&mut self, remote: SocketAddr) {
+        if let State::Punching { punch, .. } = &mut self.state {
+            punch.answered(remote);
+        }
+    }
+
+    /// Moves on when time is spent.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Asking { since, .. } if *since + ASKING_MAX <= now => {
+                self.fail(Advice::CoordinatorUnreachable, now);
+            }
+            State::Offered { since } if *since + OFFERED_MAX <= now => self.fail(Advice::PeerOffline, now),
+            State::Punching { punch, .. } => {
+                punch.handle_timeout(now);
+                if punch.is_over(now) {
+                    self.end_punch(now);
+                }
+            }
+            State::Relayed { retry_at } if *retry_at <= now => self.begin(now),
+            State::Idle
+            | State::Asking { .. }
+            | State::Offered { .. }
+            | State::Direct
+            | State::Relayed { .. } => {}
+        }
+    }
+
+    /// What to do for the attempt.
+    pub(super) fn poll_wish(&mut self) -> Option<AttemptWish> {
+        self.wishes.pop_front()
+    }
+
+    /// The next probe to send.
+    pub(super) fn poll_probe(&mut self) -> Option<Probe> {
+        match &mut self.state {
+            State::Punching { punch, .. } => punch.poll_probe(),
+            State::Idle
+            | State::Asking { .. }
+            | State::Offered { .. }
+            | State::Direct
+            | State::Relayed { .. } => None,
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
+        match &self.state {
+            State::Idle | State::Direct => None,
+            State::Asking { since, .. } => {
+                Some(Wakeup { at: *since + ASKING_MAX, why: "no checkpoint answers" })
+            }
+            State::Offered { since } => {
+                Some(Wakeup { at: *since + OFFERED_MAX, why: "the peer does not offer" })
+            }
+            State::Punching { punch, .. } => punch.poll_timeout(),
+            State::Relayed { retry_at } => Some(Wakeup { at: *retry_at, why: "try again for a direct path" }),
+        }
+    }
+
+    /// The state in one word.
+    pub(super) const fn state(&self) -> &'static str {
+        match self.state {
+            State::Idle => "idle",
+            State::Asking { .. } => "asking",
+            State::Offered { .. } => "offered",
+            State::Punching { .. } => "punching",
+            State::Direct => "direct",
+            State::Relayed { .. } => "relayed",
+        }
+    }
+
+    /// Something is under way.
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self.state, State::Asking { .. } | State::Offered { .. } | State::Punching { .. })
+    }
+
+    /// The plan that HANDSHAKE chose last.
+    pub(super) const fn method(&self) -> Option<Method> {
+        self.method
+    }
+
+    /// The NAT of the other end, as HANDSHAKE told it last.
+    pub(super) const fn their_card(&self) -> Option<NatCard> {
+        self.their_card
+    }
+
+    /// Why the last try failed.
+    pub(super) const fn failure(&self) -> Option<Advice> {
+        self.failure
+    }
+
+    /// When the last try began.
+    pub(super) const fn began_at(&self) -> Option<Instant> {
+        self.began_at
+    }
+
+    /// When the next one will.
+    pub(super) const fn next_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Relayed { retry_at } => Some(retry_at),
+            State::Idle
+            | State::Asking { .. }
+            | State::Offered { .. }
+            | State::Punching { .. }
+            | State::Direct => None,
+        }
+    }
+
+    /// What came of each candidate of the last punch.
+    pub(super) fn tried(&self) -> Vec<CandidateStatus> {
+        match &self.state {
+            State::Punching { punch, .. } => punch.tried(),
+            State::Idle
+            | State::Asking { .. }
+            | State::Offered { .. }
+            | State::Direct
+            | State::Relayed { .. } => self.tried.clone(),
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let too_soon = self.began_at.map(|at| at + APART).filter(|at| *at > now);
+        if let Some(retry_at) = too_soon {
+            if self.is_running() {
+                self.is_stale = true;
+            } else {
+                self.state = State::Relayed { retry_at };
+            }
+            return;
+        }
+        self.keep_tried();
+        self.is_stale = false;
+        let Some(coordinator) = self.coordinator else {
+            self.fail(Advice::CoordinatorUnreachable, now);
+            return;
+        };
+        self.began_at = Some(now);
+        self.state = State::Asking { coordinator, since: now };
+        self.wishes.push_back(AttemptWish::Begin { coordinator });
+    }
+
+    fn end_punch(&mut self, now: Instant) {
+        let State::Punching { coordinator, attempt, .. } = self.state else { return };
+        if self.standing.direct.is_some() {
+            self.keep_tried();
+            self.cancel_offers();
+            self.failure = None;
+            self.is_stale = false;
+            self.state = State::Direct;
+            return;
+        }
+        let verdict = if self.standing.has_relay { Verdict::Relayed } else { Verdict::None };
+        self.wishes.push_back(AttemptWish::Report { coordinator, attempt, verdict });
+        let why = if self.standing.is_full_size_lost { Advice::FullSizeLost } else { Advice::ProbesLost };
+        self.fail(why, now);
+    }
+
+    fn fail(&mut self, why: Advice, now: Instant) {
+        self.keep_tried();
+        self.cancel_offers();
+        self.failure = Some(why);
+        if self.standing.direct.is_some() {
+            self.state = State::Direct;
+            return;
+        }
+        if core::mem::take(&mut self.is_stale) {
+            self.state = State::Relayed { retry_at: now + APART };
+            return;
+        }
+        let step = usize::try_from(self.failures).unwrap_or(usize::MAX).min(RETRY_S.len() - 1);
+        let wait = Duration::from_secs(RETRY_S.get(step).copied().unwrap_or(RETRY_S[0]));
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Relayed { retry_at: now + self.rng.jitter(wait, RETRY_JITTER) };
+    }
+
+    fn cancel_offers(&mut self) {
+        for (coordinator, attempt) in self.offers.drain(..) {
+            self.wishes.push_back(AttemptWish::Cancel { coordinator, attempt });
+        }
+    }
+
+    fn keep_tried(&mut self) {
+        if let State::Punching { punch, .. } = &self.state {
+            self.tried = punch.tried();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

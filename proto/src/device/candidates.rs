@@ -1,0 +1,194 @@
+//! Where a device may be reached: gathering own candidates, and judging a peer's.
+//!
+//! Own candidates are the host addresses the program reports and what STUN and the coordinators saw of
+//! them. A peer's list is a claim by an authenticated member, yet it names addresses that we are going to
+//! send to, so it is bounded and everything that cannot be a peer's socket is left out.
+//! Terms: RFC 8445.
+
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use lanyard_wire::candidate::{Candidate, CandidateKind};
+use lanyard_wire::limits::CANDIDATES_MAX;
+use lanyard_wire::nat::NatCard;
+
+/// Places kept for reflexive candidates: IPv4 and IPv6 by STUN, and one more by a coordinator's eyes.
+///
+/// A machine with many interfaces must not push out the addresses that work across NATs.
+const REFLEXIVE_MAX: usize = 3;
+
+/// How good an address is, all else being equal; the order is best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// A private address that answers: the same LAN, no NAT in between.
+    Lan,
+    /// Public IPv6: no translation.
+    Ipv6,
+    /// Public IPv4.
+    Ipv4,
+}
+
+impl Rank {
+    /// The rank of an address.
+    pub(super) const fn of(remote: SocketAddr) -> Self {
+        match remote.ip() {
+            IpAddr::V4(ip) if ip.is_private() => Self::Lan,
+            IpAddr::V6(ip) if ip.is_unique_local() => Self::Lan,
+            IpAddr::V6(_) => Self::Ipv6,
+            IpAddr::V4(_) => Self::Ipv4,
+        }
+    }
+}
+
+/// Own candidates, best first, at most [`CANDIDATES_MAX`].
+pub(super) fn gather(local: &[SocketAddr], card: &NatCard, observed: &[SocketAddr]) -> Vec<Candidate> {
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let stun4 = card.reflexive4.map(SocketAddr::V4);
+    let stun6 = card.reflexive6.map(SocketAddr::V6);
+    let seen = stun4.into_iter().chain(stun6).chain(observed.iter().copied());
+    for addr in seen.filter(|addr| is_usable(*addr) && !local.contains(addr)) {
+        if candidates.len() < REFLEXIVE_MAX && !candidates.iter().any(|known| known.addr == addr) {
+            candidates.push(Candidate { kind: CandidateKind::ServerReflexive, addr });
+        }
+    }
+    for addr in local.iter().copied().filter(|addr| is_usable(*addr)) {
+        if candidates.len() < CANDIDATES_MAX && !candidates.iter().any(|known| known.addr == addr) {
+            candidates.push(Candidate { kind: CandidateKind::Host, addr });
+        }
+    }
+    candidates.sort_by_key(|candidate| (Reverse(candidate.priority()), candidate.addr));
+    candidates
+}
+
+/// The part of a peer's candidates that is worth a probe, in the peer's order.
+///
+/// Own addresses are left out (the peer sits behind another NAT with the same private network), and so is
+/// the overlay: a tunnel inside itself carries nothing.
+pub(super) fn accept(
+    theirs: &[Candidate],
+    own: &[SocketAddr],
+    is_overlay: impl Fn(IpAddr) -> bool,
+) -> Vec<Candidate> {
+    let mut accepted: Vec<Candidate> = Vec::new();
+    for candidate in theirs {
+        let is_new = !accepted.iter().any(|known| known.addr == candidate.addr);
+        if is_new
+            && accepted.len() < CANDIDATES_MAX
+            && candidate.kind != CandidateKind::Relayed
+            && is_usable(candidate.addr)
+            && !own.contains(&candidate.addr)
+            && !is_overlay(candidate.addr.ip())
+        {
+            accepted.push(*candidate);
+        }
+    }
+    accepted
+}
+
+/// Could be the address of a peer's socket.
+///
+/// Link-local IPv6 is out because an address on the wire carries no interface.
+pub(super) fn is_usable(addr: SocketAddr) -> bool {
+    let ip_is_usable = match addr.ip() {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+                || ip.is_link_local())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_unicast_link_local()
+                || is_mapped_ipv4(ip))
+        }
+    };
+    ip_is_usable && addr.port() != 0
+}
+
+const fn is_mapped_ipv4(ip: Ipv6Addr) -> bool {
+    ip.to_ipv4_mapped().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn hosts_come_first_and_reflexive_addresses_are_never_pushed_out() {
+        let hosts: Vec<SocketAddr> = (1..=12_u8).map(|host| ([192, 168, 1, host], 7000).into()).collect();
+        let card = NatCard { reflexive4: Some("203.0.113.7:61000".parse().unwrap()), ..NatCard::default() };
+        let candidates = gather(&hosts, &card, &[addr("203.0.113.7:61000"), addr("198.51.100.1:99")]);
+        assert_eq!(candidates.len(), CANDIDATES_MAX);
+        assert_eq!(candidates[0].kind, CandidateKind::Host);
+        let reflexive: Vec<_> =
+            candidates.iter().filter(|candidate| candidate.kind == CandidateKind::ServerReflexive).collect();
+        assert_eq!(reflexive.len(), 2);
+    }
+
+    #[test]
+    fn without_a_nat_the_reflexive_address_is_the_host_itself() {
+        let host = addr("203.0.113.7:7000");
+        let card = NatCard { reflexive4: Some("203.0.113.7:7000".parse().unwrap()), ..NatCard::default() };
+        assert_eq!(
+            gather(&[host], &card, &[host]),
+            vec![Candidate { kind: CandidateKind::Host, addr: host }]
+        );
+    }
+
+    #[test]
+    fn addresses_that_are_no_peers_socket_are_left_out() {
+        let claims = [
+            "127.0.0.1:53",
+            "0.0.0.0:1",
+            "224.0.0.1:5353",
+            "255.255.255.255:9",
+            "169.254.1.1:7",
+            "[fe80::1]:7",
+            "[::1]:7",
+            "[ff02::1]:7",
+            "[::ffff:192.0.2.1]:7",
+            "192.0.2.1:0",
+            "192.168.1.5:7000", // our own
+            "10.9.0.4:7000",    // inside the overlay
+            "192.0.2.1:7000",
+            "192.0.2.1:7000",
+        ];
+        let claims: Vec<Candidate> = claims.iter().map(|text| host(text)).collect();
+        let accepted = accept(
+            &claims,
+            &[addr("192.168.1.5:7000")],
+            |ip| matches!(ip, IpAddr::V4(ip) if ip.octets()[..2] == [10, 9]),
+        );
+        assert_eq!(accepted, vec![host("192.0.2.1:7000")]);
+    }
+
+    #[test]
+    fn a_peers_list_is_bounded() {
+        let claims: Vec<Candidate> = (1..200_u8)
+            .map(|last| Candidate { kind: CandidateKind::Host, addr: ([192, 0, 2, last], 1).into() })
+            .collect();
+        assert_eq!(accept(&claims, &[], |_| false).len(), CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn the_same_lan_ranks_before_ipv6_and_ipv6_before_ipv4() {
+        let ranks = ["192.168.1.5:1", "[2001:db8::1]:1", "203.0.113.1:1"].map(|text| Rank::of(addr(text)));
+        assert_eq!(ranks, [Rank::Lan, Rank::Ipv6, Rank::Ipv4]);
+        assert!(ranks.is_sorted());
+        assert_eq!(Rank::of(addr("[fd00::1]:1")), Rank::Lan);
+    }
+
+    fn host(text: &str) -> Candidate {
+        Candidate { kind: CandidateKind::Host, addr: addr(text) }
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+}

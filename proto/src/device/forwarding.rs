@@ -1,0 +1,238 @@
+//! From networks and paths to the table that the data plane obeys.
+//!
+//! Networks claim addresses in the order in which this device came to know them: of two overlapping IPv4
+//! prefixes the earlier network keeps IPv4, and no coordinator can take an address, or a device's WireGuard
+//! key, from a network that was there before.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use lanyard_wire::checkpoint::{Member, MemberState, NetworkCard};
+use lanyard_wire::ids::{DeviceId, NetworkId};
+use lanyard_wire::keys::PublicKey;
+use lanyard_wire::names::NetworkName;
+
+use super::consent::Consent;
+use super::coordinator::Coordinator;
+use super::directory::NetworkView;
+use super::peer::Peer;
+use super::peers::Peers;
+use super::relayed::Grant;
+use crate::overlay::{ForwardingTable, OverlayAddress, Path, PeerEntry};
+
+/// The newest table, and what has to stay the same from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Forwarding {
+    table: Arc<ForwardingTable>,
+    /// Networks by coordinator and id, earliest first.
+    order: Vec<(PublicKey, NetworkId)>,
+    clashes: BTreeMap<NetworkId, String>,
+}
+
+/// What building a table found.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The table, if it differs from the one before.
+    pub(super) table: Option<Arc<ForwardingTable>>,
+    /// Networks whose IPv4 stays off from now on: id, name, and what it clashes with.
+    pub(super) clashes: Vec<(NetworkId, NetworkName, String)>,
+}
+
+impl Forwarding {
+    /// Networks known from before a restart come first, in the order they had.
+    pub(super) fn remember(&mut self, coordinator: PublicKey, networks: impl Iterator<Item = NetworkId>) {
+        for network in networks {
+            self.note(coordinator, network);
+        }
+    }
+
+    /// The place of a network in the order.
+    pub(super) fn place(&self, coordinator: &PublicKey, network: &NetworkId) -> usize {
+        let known = self.order.iter().position(|known| known == &(*coordinator, *network));
+        known.unwrap_or(usize::MAX)
+    }
+
+    /// What a network's IPv4 prefix clashes with.
+    pub(super) fn clash(&self, network: &NetworkId) -> Option<&String> {
+        self.clashes.get(network)
+    }
+
+    /// An address inside one of the networks this device is on.
+    pub(super) fn is_overlay(&self, ip: IpAddr) -> bool {
+        self.table.addresses.iter().any(|own| match ip {
+            IpAddr::V4(ip) => own.ip4.is_some_and(|(ip4, length)| overlaps((ip, 32), (ip4, length))),
+            IpAddr::V6(ip) => is_within6(ip, own.ip6.0, own.ip6.1),
+        })
+    }
+
+    /// Builds the table of now.
+    pub(super) fn build(&mut self, coordinators: &[Coordinator], peers: &Peers, consent: &Consent) -> Built {
+        let mut networks = Vec::new();
+        for coordinator in coordinators {
+            for network in coordinator.directory().networks() {
+                self.note(coordinator.key(), network.card.id);
+                networks.push((coordinator, network));
+            }
+        }
+        let is_there = |known: &(PublicKey, NetworkId)| {
+            networks.iter().any(|(coordinator, network)| *known == (coordinator.key(), network.card.id))
+        };
+        self.order.retain(is_there);
+        networks.retain(|(_, network)| is_usable(network));
+        networks.sort_by_key(|(coordinator, network)| self.place(&coordinator.key(), &network.card.id));
+
+        let mut draft = Draft::default();
+        for (coordinator, network) in &networks {
+            draft.add_network(&network.card);
+            for (device, member) in &network.members {
+                if consent.allows(device) {
+                    draft.add_member(*device, member, &network.card, peers.get(device));
+                    draft.add_channel(coordinator, *device);
+                }
+            }
+        }
+        let clashes = draft.clashes.iter().filter(|(id, _, with)| self.clashes.get(id) != Some(with));
+        let clashes = clashes.cloned().collect();
+        self.clashes = draft.clashes.iter().map(|(id, _, with)| (*id, with.clone())).collect();
+
+        let table = draft.finish(self.table.generation + 1);
+        let is_news = !table.is_same_as(&self.table);
+        if is_news {
+            self.table = Arc::new(table);
+        }
+        Built { table: is_news.then(|| Arc::clone(&self.table)), clashes }
+    }
+
+    fn note(&mut self, coordinator: PublicKey, network: NetworkId) {
+        if !self.order.contains(&(coordinator, network)) {
+            self.order.push((coordinator, network));
+        }
+    }
+}
+
+/// Switched on, and this device is a full member.
+pub(super) fn is_usable(network: &NetworkView) -> bool {
+    network.enabled && network.card.state == MemberState::Active
+}
+
+/// A table on its way.
+#[derive(Default)]
+struct Draft {
+    addresses: Vec<OverlayAddress>,
+    prefixes: Vec<(Ipv4Addr, u8, NetworkName)>,
+    entries: BTreeMap<DeviceId, PeerEntry>,
+    claimed: BTreeSet<IpAddr>,
+    channels: Vec<(core::net::SocketAddr, lanyard_wire::ids::Channel, DeviceId)>,
+    clashes: Vec<(NetworkId, NetworkName, String)>,
+    /// The network under way has its IPv4.
+    has_ip4: bool,
+}
+
+impl Draft {
+    fn add_network(&mut self, card: &NetworkCard) {
+        let with = self.prefixes.iter().find(|(ip, length, _)| overlaps((*ip, *length), card.prefix4));
+        self.has_ip4 = with.is_none();
+        match with {
+            Some((ip, length, name)) => {
+                self.clashes.push((card.id, card.name.clone(), format!("{name} ({ip}/{length})")));
+            }
+            None => self.prefixes.push((card.prefix4.0, card.prefix4.1, card.name.clone())),
+        }
+        self.claimed.insert(card.ip6.into());
+        if self.has_ip4 {
+            self.claimed.insert(card.ip4.into());
+        }
+        self.addresses.push(OverlayAddress {
+            network: card.id,
+            name: card.name.clone(),
+            ip4: self.has_ip4.then_some((card.ip4, card.prefix4.1)),
+            ip6: (card.ip6, PREFIX6),
+        });
+    }
+
+    fn add_member(&mut self, device: DeviceId, member: &Member, card: &NetworkCard, peer: Option<&Peer>) {
+        let entry = self.entries.entry(device).or_insert_with(|| PeerEntry {
+            device,
+            name: member.name.clone(),
+            wireguard: member.wireguard,
+            addresses: Vec::new(),
+            path: peer.map_or(Path::None, Peer::path),
+        });
+        if entry.wireguard != member.wireguard {
+            return;
+        }
+        let is_ours4 = self.has_ip4 && overlaps((member.ip4, 32), card.prefix4);
+        if is_ours4 && self.claimed.insert(member.ip4.into()) {
+            entry.addresses.push(member.ip4.into());
+        }
+        if is_within6(member.ip6, card.prefix6, PREFIX6) && self.claimed.insert(member.ip6.into()) {
+            entry.addresses.push(member.ip6.into());
+        }
+    }
+
+    fn add_channel(&mut self, coordinator: &Coordinator, device: DeviceId) {
+        if let Some(grant) = grant_of(coordinator, &device)
+            && let Some(channel) = grant.channel()
+        {
+            self.channels.push((grant.addr, channel, device));
+        }
+    }
+
+    fn finish(self, generation: u64) -> ForwardingTable {
+        let peers = self.entries.into_values().collect();
+        ForwardingTable::new(generation, self.addresses, peers, &self.channels)
+    }
+}
+
+/// A coordinator's grant for the pair, with the relay both ends count to.
+pub(super) fn grant_of(coordinator: &Coordinator, peer: &DeviceId) -> Option<Grant> {
+    let token = coordinator.directory().grant_of(peer)?;
+    let channel = lanyard_wire::ids::Channel::new(token.value)?;
+    let relay = Grant::relay_of(channel, coordinator.services()?.relay.len())?;
+    let addr = coordinator.relay_addr(relay)?;
+    Some(Grant { coordinator: coordinator.key(), token, relay, addr })
+}
+
+/// Length of every network's IPv6 prefix (docs/protocol.md).
+const PREFIX6: u8 = 64;
+
+/// Two IPv4 prefixes have addresses in common.
+fn overlaps(one: (Ipv4Addr, u8), other: (Ipv4Addr, u8)) -> bool {
+    let length = u32::from(one.1.min(other.1).min(32));
+    let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
+    (one.0.to_bits() ^ other.0.to_bits()) & mask == 0
+}
+
+fn is_within6(ip: Ipv6Addr, prefix: Ipv6Addr, length: u8) -> bool {
+    let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
+    (ip.to_bits() ^ prefix.to_bits()) & mask == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_overlap_when_one_contains_the_other() {
+        assert!(overlaps(ip("10.9.0.0", 16), ip("10.9.4.0", 24)));
+        assert!(overlaps(ip("10.9.4.0", 24), ip("10.9.0.0", 16)));
+        assert!(overlaps(ip("10.9.4.7", 32), ip("10.9.4.0", 24)));
+        assert!(overlaps(ip("0.0.0.0", 0), ip("10.9.4.0", 24)));
+        assert!(!overlaps(ip("10.9.4.0", 24), ip("10.9.5.0", 24)));
+    }
+
+    #[test]
+    fn an_ipv6_address_is_inside_its_prefix_only() {
+        let prefix = "fd00:1:2:3::".parse().unwrap();
+        assert!(is_within6("fd00:1:2:3::7".parse().unwrap(), prefix, 64));
+        assert!(!is_within6("fd00:1:2:4::7".parse().unwrap(), prefix, 64));
+    }
+
+    fn ip(text: &str, length: u8) -> (Ipv4Addr, u8) {
+        (text.parse().unwrap(), length)
+    }
+}

@@ -1,0 +1,155 @@
+//! The device as a person wants to see it.
+
+use alloc::vec::Vec;
+
+use lanyard_wire::checkpoint::Member;
+use lanyard_wire::ids::DeviceId;
+use lanyard_wire::nat::{Filtering, Mapping, NatCard};
+
+use super::Device;
+use super::coordinator::Coordinator;
+use super::directory::NetworkView;
+use super::event::CoordinatorState;
+use super::peer::Peer;
+use super::status::{Advice, AttemptStatus, MemberStatus, NetworkStatus, Status};
+use crate::overlay::Path;
+use crate::time::Instant;
+
+impl Device {
+    /// The device at this moment.
+    #[must_use]
+    pub fn status(&self, _now: Instant) -> Status {
+        Status {
+            device: self.me,
+            card: *self.netcheck.card(),
+            coordinators: self.coordinators.iter().map(Coordinator::status).collect(),
+            networks: self
+                .coordinators
+                .iter()
+                .flat_map(|coordinator| {
+                    coordinator
+                        .directory()
+                        .networks()
+                        .map(|network| self.network_status(coordinator, network))
+                })
+                .collect(),
+        }
+    }
+
+    fn network_status(&self, coordinator: &Coordinator, network: &NetworkView) -> NetworkStatus {
+        let members: Vec<MemberStatus> = network
+            .members
+            .iter()
+            .map(|(device, member)| self.member_status(coordinator, *device, member))
+            .collect();
+        NetworkStatus {
+            coordinator: coordinator.key(),
+            id: network.card.id,
+            name: network.card.name.clone(),
+            state: network.card.state,
+            enabled: network.enabled,
+            revision: network.revision,
+            prefix4: network.card.prefix4,
+            ip4: network.card.ip4,
+            ip6: network.card.ip6,
+            clash: self.forwarding.clash(&network.card.id).cloned(),
+            members,
+        }
+    }
+
+    fn member_status(&self, coordinator: &Coordinator, device: DeviceId, member: &Member) -> MemberStatus {
+        let peer = self.peers.get(&device);
+        let mut attempt = peer.map_or_else(never_tried, Peer::attempt_status);
+        attempt.advice = self.advice(coordinator, &device, &attempt);
+        let (tx_bytes, rx_bytes) = peer.map_or((0, 0), Peer::bytes);
+        MemberStatus {
+            device,
+            name: member.name.clone(),
+            number: member.number,
+            ip4: member.ip4,
+            ip6: member.ip6,
+            online: member.online,
+            refused: !self.consent.allows(&device),
+            path: peer.map_or(Path::None, Peer::path),
+            rtt: peer.and_then(Peer::rtt),
+            attempt,
+            tx_bytes,
+            rx_bytes,
+        }
+    }
+
+    /// What stands in the way, with what both NATs do taken into account.
+    fn advice(&self, coordinator: &Coordinator, device: &DeviceId, attempt: &AttemptStatus) -> Advice {
+        if !self.consent.allows(device) {
+            return Advice::RefusedHere;
+        }
+        let is_up = matches!(coordinator.state(), CoordinatorState::Online { .. });
+        if attempt.advice == Advice::ProbesLost {
+            blame(self.netcheck.card(), attempt.their_card.as_ref())
+        } else if attempt.advice == Advice::NoRelay && !is_up {
+            Advice::CoordinatorUnreachable
+        } else {
+            attempt.advice
+        }
+    }
+}
+
+const fn never_tried() -> AttemptStatus {
+    AttemptStatus {
+        state: "idle",
+        method: None,
+        their_card: None,
+        candidates_tried: Vec::new(),
+        last_at: None,
+        next_at: None,
+        advice: Advice::Idle,
+    }
+}
+
+/// Which NAT keeps probes from arriving, if it is a NAT.
+fn blame(ours: &NatCard, theirs: Option<&NatCard>) -> Advice {
+    let unknown = NatCard::default();
+    let theirs = theirs.unwrap_or(&unknown);
+    let is_blocked = |card: &NatCard| !card.udp && *card != unknown;
+    let varies = |card: &NatCard| {
+        matches!(card.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent))
+    };
+    let by_port = |card: &NatCard| card.filtering == Some(Filtering::AddressAndPortDependent);
+    match () {
+        () if is_blocked(ours) => Advice::UdpBlockedHere,
+        () if is_blocked(theirs) => Advice::UdpBlockedThere,
+        () if varies(ours) && varies(theirs) => Advice::BothMappingsVary,
+        () if varies(ours) && by_port(theirs) => Advice::MappingVariesHere,
+        () if varies(theirs) && by_port(ours) => Advice::MappingVariesThere,
+        () => Advice::ProbesLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nat_that_stands_in_the_way_is_named() {
+        let friendly = card(Mapping::EndpointIndependent, Filtering::EndpointIndependent);
+        let home = card(Mapping::EndpointIndependent, Filtering::AddressAndPortDependent);
+        let symmetric = card(Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent);
+        let blocked = NatCard { udp: false, ..home };
+        assert_eq!(blame(&symmetric, Some(&symmetric)), Advice::BothMappingsVary);
+        assert_eq!(blame(&symmetric, Some(&home)), Advice::MappingVariesHere);
+        assert_eq!(blame(&home, Some(&symmetric)), Advice::MappingVariesThere);
+        assert_eq!(blame(&blocked, Some(&home)), Advice::UdpBlockedHere);
+        assert_eq!(blame(&home, Some(&blocked)), Advice::UdpBlockedThere);
+        assert_eq!(blame(&home, Some(&home)), Advice::ProbesLost);
+        assert_eq!(blame(&friendly, Some(&symmetric)), Advice::ProbesLost, "that pair should work");
+    }
+
+    #[test]
+    fn nothing_known_of_a_nat_is_no_reason_to_blame_it() {
+        assert_eq!(blame(&NatCard::default(), None), Advice::ProbesLost);
+    }
+
+    fn card(mapping: Mapping, filtering: Filtering) -> NatCard {
+        NatCard { mapping: Some(mapping), filtering: Some(filtering), udp: true, ..NatCard::default() }
+    }
+}

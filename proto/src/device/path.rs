@@ -1,0 +1,500 @@
+//! Which direct path a peer's datagrams take, and for how long.
+//!
+//! A lane is an address at which the peer proved itself. The steps of a lane's life:
+//!
+//! 1. Something authentic came from it (a ping, an answer, tunnel data): it is sent full-size pings.
+//! 2. One of them was answered: the lane is proven, since it carries the largest datagram both ways. Only
+//!    proven lanes are chosen: LAN before IPv6 before IPv4, then by round trip with hysteresis.
+//! 3. Tunnel data went out and nothing came back for a moment: the lane is suspect and pinged quickly.
+//! 4. Nothing answers: the lane is lost and must be proven again. The same happens when the peer, which
+//!    must have seen the silence first, starts to send by relay.
+//!
+//! Pings are counted as signs of life of the peer, never of our own sending direction: only an answer to
+//! our ping, or tunnel data, shows that.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::candidates::Rank;
+use super::punch::{Probe, Size};
+use crate::time::{Instant, Wakeup};
+
+/// Data went out and nothing came back for so long, one round trip aside: the lane is suspect.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// A suspect lane is pinged so often.
+const SUSPECT_EVERY: Duration = Duration::from_millis(100);
+
+/// A suspect lane without an answer is lost after this, or three round trips if they are longer.
+///
+/// Seven pings: at 5 % loss each way all of them vanish once in a hundred million times, and together
+/// with [`QUIET`] a transfer stalls for less than a second.
+const LOST_AFTER: Duration = Duration::from_millis(700);
+
+/// The same after our own network changed, or two round trips: the suspicion is well founded.
+const LOST_AFTER_CHANGE: Duration = Duration::from_millis(300);
+
+/// Data by relay means that the peer left the lane, if the lane was silent for this or two round trips.
+const MIRROR_AFTER: Duration = Duration::from_millis(300);
+
+/// Not in the first moments, in which the peer may not have proven the lane yet; two round trips more.
+const MIRROR_GRACE: Duration = Duration::from_secs(1);
+
+/// A lane that the peer keeps leaving is not chosen again for this, doubling up to a minute.
+///
+/// Where full-size datagrams pass one way only, one end stays on the relay for good; the other must not
+/// switch to and fro.
+const HOLD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// An active lane on which nothing was heard for so long is pinged.
+///
+/// Half of the 30 s that the shortest-lived NAT bindings last, so that one lost ping does no harm.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// A proven lane may be chosen this long after it was last heard: within it no NAT binding expires.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// When pings are sent to prove a lane, after the first sign of life.
+const PROOF_MS: [u64; 4] = [0, 100, 300, 700];
+
+/// A lane that did not prove itself is tried again no sooner than this after a further sign of life.
+const PROOF_AGAIN: Duration = Duration::from_secs(5);
+
+/// A better round trip must be better by a fifth and by this, or the path would flap.
+const RTT_MARGIN: Duration = Duration::from_millis(10);
+
+/// Lanes kept per peer; the victim is the one heard longest ago.
+const LANES_MAX: usize = 16;
+
+/// What the rest of the device should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PathEvent {
+    /// Datagrams go this way from now on.
+    Chosen { remote: SocketAddr, why: &'static str },
+    /// The chosen lane went quiet: others may have to learn our new address.
+    Suspected,
+    /// The chosen lane is dead and nothing better is proven.
+    Lost { remote: SocketAddr, why: &'static str },
+}
+
+/// The lanes of one peer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Paths {
+    lanes: BTreeMap<SocketAddr, Lane>,
+    current: Option<Current>,
+    is_active: bool,
+    probes: VecDeque<Probe>,
+    events: VecDeque<PathEvent>,
+}
+
+/// An address at which the peer was heard.
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    rtt: Option<Duration>,
+    /// A ping of any size was answered.
+    is_answered: bool,
+    /// A full-size ping was answered, last then.
+    proven_at: Option<Instant>,
+    /// An answer or tunnel data came, last then.
+    heard_at: Option<Instant>,
+    proof: Option<Proof>,
+    /// How often in a row the peer left this lane, and until when it is not chosen.
+    left: u32,
+    held_until: Option<Instant>,
+}
+
+/// Pings under way that are to prove a lane: small until somebody vouches for the address, then full-size.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    size: Size,
+    started: Instant,
+    step: usize,
+}
+
+/// The lane that carries the datagrams.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    remote: SocketAddr,
+    since: Instant,
+    health: Health,
+}
+
+/// Whether the current lane answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    /// Everything sent was followed by something heard.
+    Well,
+    /// Sent since then, nothing heard yet.
+    Waiting { since: Instant },
+    /// Pinged quickly until it answers or is lost.
+    Suspect { since: Instant, next_at: Instant, lost_at: Instant },
+}
+
+impl Paths {
+    /// Where datagrams go, if a direct path is chosen.
+    pub(super) fn current(&self) -> Option<SocketAddr> {
+        self.current.map(|current| current.remote)
+    }
+
+    /// Round trip of the current lane.
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.lanes.get(&self.current()?)?.rtt
+    }
+
+    /// The shortest round trip of any lane: a hint for how long answers take.
+    pub(super) fn shortest_rtt(&self) -> Option<Duration> {
+        self.lanes.values().filter_map(|lane| lane.rtt).min()
+    }
+
+    /// Some lane answers small pings and none carries full-size ones.
+    pub(super) fn is_full_size_lost(&self) -> bool {
+        self.lanes.values().any(|lane| lane.is_answered)
+            && self.lanes.values().all(|lane| lane.proven_at.is_none())
+    }
+
+    /// Whether traffic wants a path: only then is one chosen and kept alive.
+    pub(super) fn set_active(&mut self, is_active: bool, now: Instant) {
+        if self.is_active == is_active {
+            return;
+        }
+        self.is_active = is_active;
+        if is_active {
+            self.choose("traffic", now);
+        } else {
+            self.current = None;
+        }
+    }
+
+    /// An authenticated ping from `remote`: the peer is there, though maybe behind a closed door.
+    ///
+    /// An address that is neither expected nor has answered before gets small pings first: the ping may be
+    /// a recording sent from somewhere else.
+    pub(super) fn pinged_from(&mut self, remote: SocketAddr, is_expected: bool, now: Instant) {
+        let is_vouched = is_expected || self.lane(remote).is_answered;
+        self.begin_proof(remote, if is_vouched { Size::Full } else { Size::Small }, now);
+        self.send_proofs(now);
+    }
+
+    /// Our ping to `remote` was answered after `rtt`.
+    pub(super) fn answered(&mut self, remote: SocketAddr, size: Size, rtt: Duration, now: Instant) {
+        let lane = self.lane(remote);
+        lane.is_answered = true;
+        lane.heard_at = Some(now);
+        // RFC 6298's weight of an eighth, without the variance: hysteresis takes its place.
+        lane.rtt = Some(lane.rtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
+        if size == Size::Full {
+            lane.proven_at = Some(now);
+            lane.proof = None;
+        }
+        self.calm(remote);
+        if size == Size::Small {
+            self.begin_proof(remote, Size::Full, now);
+            self.send_proofs(now);
+        }
+        self.prefer_a_live_lane(now);
+        self.choose("proven", now);
+    }
+
+    /// Authenticated tunnel data came from `remote`.
+    pub(super) fn heard(&mut self, remote: SocketAddr, now: Instant) {
+        let is_known = self.is_fresh(remote, now);
+        self.lane(remote).heard_at = Some(now);
+        if self.current() == Some(remote) {
+            self.calm(remote);
+            return;
+        }
+        self.begin_proof(remote, Size::Full, now);
+        self.send_proofs(now);
+        let Some(current) = self.current else { return };
+        // WireGuard's roaming rule, for a peer that moved: its data authenticates the new address, and the
+        // old one is silent. Between two proven lanes the answers decide instead: the two ends may well
+        // send on different ones, and following each other they would swap for ever.
+        let is_silent = current.health != Health::Well || self.silence(current.remote, now) >= QUIET;
+        if !is_known && is_silent {
+            self.take(remote, "the peer moved", now);
+        } else {
+            self.prefer_a_live_lane(now);
+        }
+    }
+
+    /// Tunnel data went out on the current lane and nothing came in.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if let Some(current) = &mut self.current
+            && current.health == Health::Well
+        {
+            current.health = Health::Waiting { since: now };
+        }
+    }
+
+    /// Authenticated tunnel data came by relay: did the peer leave the lane?
+    pub(super) fn heard_by_relay(&mut self, now: Instant) {
+        let Some(current) = self.current else { return };
+        let lane = self.lane(current.remote);
+        let two_rtt = lane.rtt.unwrap_or_default() * 2;
+        let is_settled = now.saturating_since(current.since) >= MIRROR_GRACE + two_rtt;
+        if !is_settled || self.silence(current.remote, now) < MIRROR_AFTER.max(two_rtt) {
+            return;
+        }
+        let was_steady = now.saturating_since(current.since) >= HOLD.1;
+        let lane = self.lane(current.remote);
+        lane.left = if was_steady { 0 } else { lane.left };
+        if lane.left > 0 {
+            let hold = HOLD.0.saturating_mul(1 << (lane.left - 1).min(6)).min(HOLD.1);
+            lane.held_until = Some(now + hold);
+        }
+        lane.left += 1;
+        self.lose("the peer sends by relay", now);
+    }
+
+    /// Our own network changed: what was proven counts no more, and the current lane has to answer now.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        for lane in self.lanes.values_mut() {
+            lane.proven_at = None;
+            lane.proof = None;
+            lane.held_until = None;
+            lane.left = 0;
+        }
+        self.suspect(LOST_AFTER_CHANGE, 2, now);
+        self.handle_timeout(now);
+    }
+
+    /// Sends what is due and notices what did not come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.send_proofs(now);
+        for lane in self.lanes.values_mut() {
+            lane.held_until = lane.held_until.filter(|until| *until > now);
+        }
+        self.watch(now);
+        self.choose("proven", now);
+    }
+
+    /// The next ping to send.
+    pub(super) fn poll_probe(&mut self) -> Option<Probe> {
+        self.probes.pop_front()
+    }
+
+    /// The next fact.
+    pub(super) fn poll_event(&mut self) -> Option<PathEvent> {
+        self.events.pop_front()
+    }
+
+    /// When something is due.
+    pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
+        let proof = self.lanes.values().filter_map(|lane| next_proof(lane.proof?)).min();
+        let hold = self.lanes.values().filter(|lane| lane.proven_at.is_some());
+        let hold = hold.filter_map(|lane| lane.held_until).min().filter(|_| self.is_active);
+        let watch = self.current.map(|current| match current.health {
+            Health::Well => Wakeup { at: self.keep_alive_at(current), why: "keep a direct path alive" },
+            Health::Waiting { since } => Wakeup { at: since + self.quiet(current), why: "a path is quiet" },
+            Health::Suspect { next_at, lost_at, .. } => {
+                Wakeup { at: next_at.min(lost_at), why: "a path is suspect" }
+            }
+        });
+        let proof = proof.map(|at| Wakeup { at, why: "prove a path" });
+        let hold = hold.map(|at| Wakeup { at, why: "a path may be chosen again" });
+        Wakeup::earliest(Wakeup::earliest(proof, hold), watch)
+    }
+
+    /// Addresses worth remembering, best first: the current one, then proven ones.
+    pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
+        let mut proven: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.proven_at.is_some())
+            .map(|(remote, _)| *remote)
+            .collect();
+        proven.sort_by_key(|remote| (self.current() != Some(*remote), Rank::of(*remote), *remote));
+        proven
+    }
+
+    fn lane(&mut self, remote: SocketAddr) -> &mut Lane {
+        if !self.lanes.contains_key(&remote) && self.lanes.len() >= LANES_MAX {
+            let current = self.current();
+            let oldest = self.lanes.iter().filter(|(remote, _)| Some(**remote) != current);
+            if let Some(oldest) = oldest.min_by_key(|(_, lane)| lane.heard_at).map(|(remote, _)| *remote) {
+                self.lanes.remove(&oldest);
+            }
+        }
+        self.lanes.entry(remote).or_default()
+    }
+
+    /// Something authentic shows that the lane may work: unless that is proven, send pings.
+    fn begin_proof(&mut self, remote: SocketAddr, size: Size, now: Instant) {
+        let is_fresh = self.is_fresh(remote, now);
+        let lane = self.lane(remote);
+        let is_due = lane.proof.is_none_or(|proof| {
+            (proof.size, size) == (Size::Small, Size::Full)
+                || now.saturating_since(proof.started) >= PROOF_AGAIN
+        });
+        if !is_fresh && is_due {
+            lane.proof = Some(Proof { size, started: now, step: 0 });
+        }
+    }
+
+    fn send_proofs(&mut self, now: Instant) {
+        for (remote, lane) in &mut self.lanes {
+            if let Some(proof) = &mut lane.proof
+                && next_proof(*proof).is_some_and(|at| at <= now)
+            {
+                proof.step += 1;
+                self.probes.push_back(Probe { remote: *remote, size: proof.size });
+            }
+        }
+    }
+
+    /// Moves the current lane along `Well -> Waiting -> Suspect -> lost`.
+    fn watch(&mut self, now: Instant) {
+        let Some(current) = self.current else { return };
+        match current.health {
+            Health::Well => {
+                if self.keep_alive_at(current) <= now {
+                    self.probes.push_back(Probe { remote: current.remote, size: Size::Small });
+                    self.sent(now);
+                }
+            }
+            Health::Waiting { since } => {
+                if since + self.quiet(current) <= now {
+                    self.suspect(LOST_AFTER, 3, now);
+                    self.watch(now);
+                }
+            }
+            Health::Suspect { lost_at, .. } if lost_at <= now => self.lose("no answer", now),
+            Health::Suspect { since, next_at, lost_at } => {
+                if next_at <= now {
+                    self.probes.push_back(Probe { remote: current.remote, size: Size::Small });
+                    let next_at = now + SUSPECT_EVERY;
+                    self.set_health(Health::Suspect { since, next_at, lost_at });
+                }
+            }
+        }
+    }
+
+    fn suspect(&mut self, at_least: Duration, round_trips: u32, now: Instant) {
+        let lost_at = now + at_least.max(self.rtt().unwrap_or_default() * round_trips);
+        self.set_health(Health::Suspect { since: now, next_at: now, lost_at });
+        if self.current.is_some() {
+            self.events.push_back(PathEvent::Suspected);
+        }
+    }
+
+    /// Something came back on `remote`: if that is the current lane, all is well.
+    fn calm(&mut self, remote: SocketAddr) {
+        if self.current() == Some(remote) {
+            self.set_health(Health::Well);
+        }
+    }
+
+    fn set_health(&mut self, health: Health) {
+        if let Some(current) = &mut self.current {
+            current.health = health;
+        }
+    }
+
+    /// Leaves a lane whose answers are overdue for a proven one that was heard meanwhile.
+    fn prefer_a_live_lane(&mut self, now: Instant) {
+        let Some(Current { remote: old, health: Health::Suspect { since, .. }, .. }) = self.current else {
+            return;
+        };
+        let overdue = QUIET.max(self.rtt().unwrap_or_default() * 2);
+        if now.saturating_since(since) < overdue {
+            return;
+        }
+        let live = self.lanes.iter().filter(|(remote, lane)| {
+            **remote != old
+                && self.is_eligible(lane, now)
+                && lane.heard_at.is_some_and(|heard| heard >= since)
+        });
+        let best =
+            live.min_by_key(|(remote, lane)| (Rank::of(**remote), lane.rtt)).map(|(remote, _)| *remote);
+        if let Some(best) = best {
+            self.lane(old).proven_at = None;
+            self.take(best, "the other one does not answer", now);
+        }
+    }
+
+    /// Takes the best proven lane, if it is better than the current one by enough.
+    fn choose(&mut self, why: &'static str, now: Instant) {
+        if !self.is_active {
+            return;
+        }
+        let mut best = self.current();
+        for (remote, lane) in &self.lanes {
+            if self.is_eligible(lane, now)
+                && best.is_none_or(|best| is_better((*remote, lane.rtt), (best, self.rtt_of(best))))
+            {
+                best = Some(*remote);
+            }
+        }
+        if let Some(best) = best
+            && self.current() != Some(best)
+        {
+            self.take(best, why, now);
+        }
+    }
+
+    fn take(&mut self, remote: SocketAddr, why: &'static str, now: Instant) {
+        self.current = Some(Current { remote, since: now, health: Health::Well });
+        self.events.push_back(PathEvent::Chosen { remote, why });
+    }
+
+    fn lose(&mut self, why: &'static str, now: Instant) {
+        let Some(Current { remote, .. }) = self.current.take() else { return };
+        let lane = self.lane(remote);
+        lane.proven_at = None;
+        lane.proof = None;
+        self.choose(why, now);
+        if self.current.is_none() {
+            self.events.push_back(PathEvent::Lost { remote, why });
+        }
+    }
+
+    fn is_eligible(&self, lane: &Lane, now: Instant) -> bool {
+        let is_fresh = |at: Option<Instant>| at.is_some_and(|at| now.saturating_since(at) < FRESH);
+        lane.proven_at.is_some()
+            && (is_fresh(lane.proven_at) || is_fresh(lane.heard_at))
+            && lane.held_until.is_none_or(|until| until <= now)
+    }
+
+    fn is_fresh(&self, remote: SocketAddr, now: Instant) -> bool {
+        self.lanes.get(&remote).is_some_and(|lane| self.is_eligible(lane, now))
+    }
+
+    fn rtt_of(&self, remote: SocketAddr) -> Option<Duration> {
+        self.lanes.get(&remote)?.rtt
+    }
+
+    fn silence(&self, remote: SocketAddr, now: Instant) -> Duration {
+        let heard = self.lanes.get(&remote).and_then(|lane| lane.heard_at);
+        heard.map_or(Duration::MAX, |heard| now.saturating_since(heard))
+    }
+
+    fn quiet(&self, current: Current) -> Duration {
+        // 50 ms: the data plane reports what it heard at most that late.
+        self.rtt_of(current.remote).map_or(QUIET, |rtt| QUIET.max(rtt + Duration::from_millis(50)))
+    }
+
+    fn keep_alive_at(&self, current: Current) -> Instant {
+        let heard = self.lanes.get(&current.remote).and_then(|lane| lane.heard_at);
+        heard.unwrap_or(current.since).max(current.since) + KEEP_ALIVE
+    }
+}
+
+fn next_proof(proof: Proof) -> Option<Instant> {
+    PROOF_MS.get(proof.step).map(|millis| proof.started + Duration::from_millis(*millis))
+}
+
+/// Whether one lane beats another by enough to move: by rank unless it is slower, else by round trip.
+fn is_better(new: (SocketAddr, Option<Duration>), old: (SocketAddr, Option<Duration>)) -> bool {
+    let (new_rank, old_rank) = (Rank::of(new.0), Rank::of(old.0));
+    let (Some(new_rtt), Some(old_rtt)) = (new.1, old.1) else { return new_rank < old_rank };
+    match new_rank.cmp(&old_rank) {
+        core::cmp::Ordering::Less => new_rtt <= old_rtt + (old_rtt / 5).max(RTT_MARGIN),
+        core::cmp::Ordering::Equal => new_rtt + (old_rtt / 5).max(RTT_MARGIN) < old_rtt,
+        core::cmp::Ordering::Greater => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,517 @@
+//! One other device: when to have a path to it, and which.
+//!
+//! The rules, in the order of a peer's day:
+//!
+//! 1. Traffic, a person, or the peer itself wants a path: datagrams go by relay at once, and an attempt to
+//!    get a direct path runs beside.
+//! 2. A direct path is proven: datagrams take it; the binding at the relay stays for the way back.
+//! 3. The direct path goes silent: relay again, the old address is knocked at, and a new attempt begins.
+//! 4. No traffic for three minutes: no path, no packets; addresses and attempt are remembered.
+//! 5. No coordinator answers: remembered addresses are recalled under the remembered attempt, and paths are
+//!    kept longer, since nobody could bring the two ends together again.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use lanyard_wire::candidate::Candidate;
+use lanyard_wire::checkpoint::BeginOutcome;
+use lanyard_wire::handshake::Go;
+use lanyard_wire::ids::{AttemptId, Channel};
+use lanyard_wire::keys::{PublicKey, SecretKey};
+use lanyard_wire::token::Token;
+
+use super::attempt::{Attempt, AttemptWish, Standing};
+use super::cache::MemberCache;
+use super::path::{PathEvent, Paths};
+use super::pings::{Heard, Pings};
+use super::punch::Probe;
+use super::recall::{Help, Recall};
+use super::relayed::{Grant, RelayWish, Relayed};
+use super::status::{Advice, AttemptStatus};
+use crate::overlay::{Observation, Path};
+use crate::rejected::Rejected;
+use crate::rng::Rng;
+use crate::time::{Instant, Wakeup, WallClock};
+use crate::transmit::{Datagram, SocketId, Transmit};
+
+/// A peer without traffic for so long has no path.
+///
+/// Keeping paths open that nobody uses would cost every pair a packet each 15 s; opening one again costs
+/// a relayed round trip.
+const IDLE_AFTER: Duration = Duration::from_secs(180);
+
+/// The same while no coordinator answers: a path that closes then may not open again.
+const IDLE_AFTER_ALONE: Duration = Duration::from_secs(3_600);
+
+/// After a start of this device, peers are looked for if they were active in this many seconds.
+const RECENT_S: u64 = 3_600;
+
+/// A recall after a start waits for this: a coordinator that is there has answered by then, and brings
+/// both ends together at one moment, which spares NATs an early packet from outside.
+const RECALL_DELAY: Duration = Duration::from_millis(500);
+
+/// What a peer wants from the rest of the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Send a datagram.
+    Send(Transmit),
+    /// Speak to checkpoint or HANDSHAKE.
+    Attempt(AttemptWish),
+    /// Speak to a relay.
+    Relay(RelayWish),
+    /// Let every service see our present address.
+    Poke,
+    /// Datagrams take another path.
+    Moved { from: Path, to: Path, why: &'static str },
+    /// Something worth saving was learnt.
+    Learnt,
+}
+
+/// What the coordinators know about the pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// One that answers and knows both.
+    pub(super) coordinator: Option<PublicKey>,
+    /// The right to a relay.
+    pub(super) grant: Option<Grant>,
+    /// The peer has a session with a coordinator.
+    pub(super) is_online: bool,
+}
+
+/// One other device.
+#[derive(Debug)]
+pub(super) struct Peer {
+    identity: PublicKey,
+    reach: Reach,
+    pings: Pings,
+    paths: Paths,
+    attempt: Attempt,
+    relayed: Relayed,
+    recall: Recall,
+    /// The candidates of the last start signal.
+    expected: Vec<SocketAddr>,
+    path: Path,
+    /// When traffic last flowed; none for a peer that has no path for want of it.
+    traffic_at: Option<Instant>,
+    /// The same, kept for good, and from before the start of this device in seconds of the Unix epoch.
+    last_traffic: Option<Instant>,
+    last_traffic_s: u64,
+    tx_bytes: u64,
+    rx_bytes: u64,
+    actions: VecDeque<Action>,
+    rng: Rng,
+}
+
+impl Peer {
+    /// A peer that nobody wants yet; `full_size` is the length of its largest tunnel datagrams.
+    pub(super) fn new(identity: PublicKey, full_size: usize, mut rng: Rng) -> Self {
+        Self {
+            identity,
+            reach: Reach::default(),
+            pings: Pings::new(full_size, rng.fork(b"pings")),
+            paths: Paths::default(),
+            attempt: Attempt::new(rng.fork(b"attempt")),
+            relayed: Relayed::new(),
+            recall: Recall::default(),
+            expected: Vec::new(),
+            path: Path::None,
+            traffic_at: None,
+            last_traffic: None,
+            last_traffic_s: 0,
+            tx_bytes: 0,
+            rx_bytes: 0,
+            actions: VecDeque::new(),
+            rng,
+        }
+    }
+
+    /// Takes what the cache says, and looks for a peer that was active lately unless a coordinator
+    /// answers soon.
+    pub(super) fn remember(&mut self, cached: &MemberCache, unix_s: u64, now: Instant) {
+        self.recall.remember(&cached.endpoints);
+        self.last_traffic_s = cached.last_active_unix_s;
+        if unix_s.saturating_sub(cached.last_active_unix_s) <= RECENT_S {
+            self.begin_recall(None, now + RECALL_DELAY);
+        }
+        self.settle("remembered", now);
+    }
+
+    /// Learns an attempt id, under which probes are understood from now on; gives the one forgotten for it.
+    pub(super) fn learn(&mut self, attempt: AttemptId, me: &SecretKey) -> Option<AttemptId> {
+        self.actions.push_back(Action::Learnt);
+        self.pings.learn(attempt, me, &self.identity)
+    }
+
+    /// Attempt ids under which probes are understood.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptId> + '_ {
+        self.pings.attempts()
+    }
+
+    /// What the coordinators know has changed.
+    pub(super) fn set_reach(&mut self, reach: Reach, now: Instant) {
+        if self.reach == reach {
+            return;
+        }
+        let old = core::mem::replace(&mut self.reach, reach);
+        self.attempt.set_coordinator(reach.coordinator);
+        self.relayed.set_grant(reach.grant);
+        let is_back = old.coordinator.is_none() && reach.coordinator.is_some();
+        if is_back {
+            self.recall.stop();
+        }
+        let is_there = !old.is_online && reach.is_online;
+        if self.traffic_at.is_some() && self.paths.current().is_none() && (is_back || is_there) {
+            self.attempt.restart(now);
+        }
+        self.settle("the coordinator's word", now);
+    }
+
+    /// Traffic or a person wants a path.
+    pub(super) fn connect(&mut self, now: Instant) {
+        self.traffic_at = Some(now);
+        self.settle("traffic", now);
+        if self.paths.current().is_none() {
+            self.attempt.want(now);
+        }
+        self.settle("traffic", now);
+    }
+
+    /// The peer wants a path: it began an attempt, or bound our channel.
+    ///
+    /// Does not count as traffic of a pair that has some, or two ends could keep each other awake.
+    pub(super) fn called(&mut self, now: Instant) {
+        if self.traffic_at.is_none() {
+            self.traffic_at = Some(now);
+        }
+        self.settle("the peer called", now);
+    }
+
+    /// Offers our candidates for the attempt that the peer began.
+    pub(super) fn invited(
+        &mut self,
+        coordinator: PublicKey,
+        attempt: AttemptId,
+        ticket: Token,
+        handshake: u8,
+        now: Instant,
+    ) {
+        self.attempt.offer(coordinator, attempt, ticket, handshake, now);
+        self.called(now);
+    }
+
+    /// The checkpoint answered our question for an attempt.
+    pub(super) fn began(&mut self, coordinator: PublicKey, outcome: BeginOutcome, now: Instant) {
+        self.attempt.began(coordinator, outcome, now);
+        self.settle("the coordinator's word", now);
+    }
+
+    /// HANDSHAKE gave the start signal; `candidates` are those of its list worth a probe.
+    pub(super) fn go(
+        &mut self,
+        coordinator: PublicKey,
+        go: &Go,
+        candidates: &[Candidate],
+        now: Instant,
+    ) -> Result<(), Rejected> {
+        let rtt = self.paths.shortest_rtt();
+        if !self.attempt.go(coordinator, go, candidates, rtt, now) {
+            return Err(Rejected::UnknownAttempt);
+        }
+        self.expected = candidates.iter().map(|candidate| candidate.addr).collect();
+        self.settle("punching", now);
+        Ok(())
+    }
+
+    /// HANDSHAKE does not take an offer.
+    pub(super) fn offer_rejected(&mut self, attempt: AttemptId, now: Instant) {
+        self.attempt.offer_rejected(attempt, now);
+        self.settle("the coordinator's word", now);
+    }
+
+    /// A relay agreed to carry the pair.
+    pub(super) fn bound(&mut self, channel: Channel, now: Instant) {
+        self.relayed.bound(channel);
+        self.settle("the relay agreed", now);
+    }
+
+    /// A relay refused to carry the pair.
+    pub(super) fn relay_refused(&mut self, channel: Channel, now: Instant) {
+        self.relayed.refused(channel, now);
+        self.settle("the relay refused", now);
+    }
+
+    /// Whether this relay channel of this coordinator is the pair's.
+    pub(super) fn is_for(&self, coordinator: &PublicKey, channel: Channel) -> bool {
+        self.relayed.is_for(channel)
+            && self.reach.grant.is_some_and(|grant| grant.coordinator == *coordinator)
+    }
+
+    /// What the data plane saw since its last report.
+    pub(super) fn observe(&mut self, observation: &Observation, now: Instant) {
+        let rx_bytes: u64 = observation.rx.iter().map(|(_, _, bytes)| *bytes).sum();
+        self.tx_bytes = self.tx_bytes.saturating_add(observation.tx_bytes);
+        self.rx_bytes = self.rx_bytes.saturating_add(rx_bytes);
+        let was_idle = self.traffic_at.is_none();
+        if observation.tx_packets > 0 || observation.waiting || !observation.rx.is_empty() {
+            self.traffic_at = Some(now);
+            self.last_traffic = Some(now);
+        }
+        self.settle("traffic", now);
+        let current = self.path;
+        let mut is_heard = false;
+        for (path, _, _) in &observation.rx {
+            match *path {
+                Path::Direct { remote, .. } => {
+                    is_heard |= *path == current;
+                    self.paths.heard(remote, now);
+                }
+                Path::Relayed { .. } => self.paths.heard_by_relay(now),
+                Path::None => {}
+            }
+        }
+        if observation.tx_packets > 0 && !is_heard && current.is_direct() {
+            self.paths.sent(now);
+        }
+        self.settle("traffic", now);
+        if (was_idle || observation.waiting) && self.traffic_at.is_some() && self.paths.current().is_none() {
+            self.attempt.want(now);
+            self.settle("traffic", now);
+        }
+    }
+
+    /// Reads a probe that names one of this peer's attempts.
+    ///
+    /// # Errors
+    ///
+    /// When the peer did not make it, or it answers or repeats nothing it should.
+    pub(super) fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Rejected> {
+        let remote = datagram.remote;
+        let memorable = self.pings.memorable();
+        match self.pings.handle_datagram(datagram, now)? {
+            Heard::Ping { answer } => {
+                self.actions.push_back(Action::Send(answer));
+                self.attempt.heard_from(remote, now);
+                let is_expected = self.expected.contains(&remote) || self.recall.knows(remote);
+                self.paths.pinged_from(remote, is_expected, now);
+            }
+            Heard::Pong { size, rtt } => {
+                self.attempt.answered(remote);
+                self.recall.answered(remote);
+                self.paths.answered(remote, size, rtt, now);
+            }
+        }
+        if self.pings.memorable() != memorable {
+            self.actions.push_back(Action::Learnt);
+        }
+        self.settle("proven", now);
+        Ok(())
+    }
+
+    /// Our own network changed.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        self.paths.network_changed(now);
+        if self.traffic_at.is_some() {
+            self.attempt.restart(now);
+        }
+        if self.reach.coordinator.is_none() {
+            self.begin_recall(None, now);
+        }
+        self.settle("our network changed", now);
+    }
+
+    /// What our NAT does has changed: what failed before may work now.
+    pub(super) fn card_changed(&mut self, now: Instant) {
+        if self.traffic_at.is_some() && self.paths.current().is_none() && !self.attempt.is_running() {
+            self.attempt.restart(now);
+        }
+        self.settle("our network changed", now);
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.idle_at().is_some_and(|at| at <= now) {
+            self.rest(now);
+            self.settle("no traffic", now);
+        }
+        self.paths.handle_timeout(now);
+        self.attempt.handle_timeout(now);
+        self.relayed.handle_timeout(now);
+        self.recall.handle_timeout(now);
+        self.settle("time", now);
+    }
+
+    /// What to do next.
+    pub(super) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When something is due.
+    pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
+        let idle = self.idle_at().map(|at| Wakeup { at, why: "a path nobody uses" });
+        let recall = self.recall.poll_timeout();
+        [idle, recall, self.paths.poll_timeout(), self.attempt.poll_timeout(), self.relayed.poll_timeout()]
+            .into_iter()
+            .fold(None, Wakeup::earliest)
+    }
+
+    /// Where datagrams go.
+    pub(super) const fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Round trip of the direct path.
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.paths.rtt()
+    }
+
+    /// Bytes sent to the peer and heard from it since start.
+    pub(super) const fn bytes(&self) -> (u64, u64) {
+        (self.tx_bytes, self.rx_bytes)
+    }
+
+    /// When traffic last flowed, in seconds of the Unix epoch; 0 for never.
+    pub(super) fn last_traffic_s(&self, wall: &WallClock) -> u64 {
+        self.last_traffic.map_or(self.last_traffic_s, |at| wall.unix_s(at))
+    }
+
+    /// Addresses worth remembering, best first.
+    pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
+        self.recall.endpoints(self.paths.endpoints())
+    }
+
+    /// The attempt worth remembering.
+    pub(super) fn memorable(&self) -> Option<AttemptId> {
+        self.pings.memorable()
+    }
+
+    /// How the attempt stands; the advice is about what this peer alone knows.
+    pub(super) fn attempt_status(&self) -> AttemptStatus {
+        let advice = match (self.path, self.attempt.failure()) {
+            (Path::Direct { .. }, _) => Advice::Direct,
+            _ if self.traffic_at.is_none() => Advice::Idle,
+            _ if self.attempt.is_running() => Advice::Trying,
+            (_, Some(failure)) => failure,
+            (Path::None, None) => Advice::NoRelay,
+            (Path::Relayed { .. }, None) => Advice::Trying,
+        };
+        AttemptStatus {
+            state: self.attempt.state(),
+            method: self.attempt.method(),
+            their_card: self.attempt.their_card(),
+            candidates_tried: self.attempt.tried(),
+            last_at: self.attempt.began_at(),
+            next_at: self.attempt.next_at(),
+            advice,
+        }
+    }
+
+    /// The pair may not speak (any more): everything closes at once.
+    pub(super) fn shut(&mut self, now: Instant) {
+        self.rest(now);
+        self.settle("not allowed", now);
+    }
+
+    /// Nobody used the path for long: let everything close.
+    fn rest(&mut self, now: Instant) {
+        self.recall.remember(&self.paths.endpoints());
+        self.recall.stop();
+        self.traffic_at = None;
+        self.attempt.rest();
+        self.relayed.release();
+        self.paths.set_active(false, now);
+        self.actions.push_back(Action::Learnt);
+    }
+
+    fn idle_at(&self) -> Option<Instant> {
+        let after = if self.reach.coordinator.is_some() { IDLE_AFTER } else { IDLE_AFTER_ALONE };
+        self.traffic_at.map(|at| at + after)
+    }
+
+    /// Brings everything in line with everything else, and hands on what the parts want.
+    fn settle(&mut self, why: &'static str, now: Instant) {
+        let mut why = why;
+        let is_active = self.traffic_at.is_some();
+        self.paths.set_active(is_active, now);
+        if is_active {
+            self.relayed.want();
+        }
+        while let Some(event) = self.paths.poll_event() {
+            match event {
+                PathEvent::Chosen { why: chosen, .. } => why = chosen,
+                PathEvent::Suspected => self.actions.push_back(Action::Poke),
+                PathEvent::Lost { remote, why: lost } => {
+                    why = lost;
+                    self.lost(remote, now);
+                }
+            }
+        }
+        self.attempt.set_standing(Standing {
+            direct: self.paths.current().map(|remote| (remote, self.paths.rtt().unwrap_or_default())),
+            has_relay: self.relayed.path().is_some(),
+            is_full_size_lost: self.paths.is_full_size_lost(),
+        });
+        self.recall_if_alone(now);
+        self.recall.handle_timeout(now);
+        self.hand_on(now);
+        let path = self.choose_path();
+        if path != self.path {
+            let from = core::mem::replace(&mut self.path, path);
+            self.actions.push_back(Action::Moved { from, to: path, why });
+            self.actions.push_back(Action::Learnt);
+        }
+    }
+
+    fn choose_path(&self) -> Path {
+        match (self.traffic_at, self.paths.current()) {
+            (None, _) => Path::None,
+            (Some(_), Some(remote)) => Path::Direct { local: SocketId::MAIN, remote },
+            (Some(_), None) => self.relayed.path().unwrap_or_default(),
+        }
+    }
+
+    /// The direct path died: relay, knock at the old address, begin anew.
+    fn lost(&mut self, remote: SocketAddr, now: Instant) {
+        self.relayed.renew();
+        self.recall.remember(&[remote]);
+        self.begin_recall(Some(remote), now);
+        self.attempt.restart(now);
+    }
+
+    /// Without a coordinator only what is remembered helps.
+    fn recall_if_alone(&mut self, now: Instant) {
+        let is_alone = !self.attempt.is_running()
+            && self.attempt.failure() == Some(Advice::CoordinatorUnreachable)
+            && self.traffic_at.is_some()
+            && self.paths.current().is_none();
+        if is_alone && self.recall.is_due(now) {
+            self.begin_recall(None, now);
+        }
+    }
+
+    fn begin_recall(&mut self, lost: Option<SocketAddr>, start: Instant) {
+        let help = if self.reach.coordinator.is_some() { Help::Coordinator } else { Help::Alone };
+        self.recall.begin(lost, &self.expected, help, start, self.rng.fork(b"recall"));
+    }
+
+    /// Turns what the parts want into actions.
+    fn hand_on(&mut self, now: Instant) {
+        let mut probes: Vec<Probe> = Vec::new();
+        probes.extend(core::iter::from_fn(|| self.paths.poll_probe()));
+        probes.extend(core::iter::from_fn(|| self.attempt.poll_probe()));
+        probes.extend(core::iter::from_fn(|| self.recall.poll_probe()));
+        for probe in probes {
+            let is_path = self.paths.current() == Some(probe.remote);
+            if let Some(ping) = self.pings.ping(probe.remote, probe.size, is_path, now) {
+                self.actions.push_back(Action::Send(ping));
+            }
+        }
+        while let Some(wish) = self.attempt.poll_wish() {
+            self.actions.push_back(Action::Attempt(wish));
+        }
+        while let Some(wish) = self.relayed.poll_wish() {
+            self.actions.push_back(Action::Relay(wish));
+        }
+    }
+}
