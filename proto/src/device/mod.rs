@@ -46,7 +46,7 @@ use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::envelope::{PING, PONG};
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
-use lanyard_wire::names::{InviteCode, NetworkName};
+use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
 use lanyard_wire::probe::Probe;
 
 pub use cache::{CoordinatorCache, DeviceCache, MemberCache, NetworkCache};
@@ -154,7 +154,9 @@ impl Device {
                 }
             }
             Command::RemoveCoordinator { key } => self.remove_coordinator(&key, now),
-            Command::Join { tag, key, network, invite } => self.join(tag, &key, network, invite, now),
+            Command::Join { tag, key, network, invite, name } => {
+                self.join(tag, &key, (network, invite, name), now);
+            }
             Command::Leave { tag, network } => self.leave(tag, network, now),
             Command::Enable { network, enabled } => {
                 for coordinator in &mut self.coordinators {
@@ -306,14 +308,13 @@ impl Device {
         &mut self,
         tag: u64,
         key: &PublicKey,
-        network: NetworkName,
-        invite: Option<InviteCode>,
+        wish: (NetworkName, Option<InviteCode>, Option<DeviceName>),
         now: Instant,
     ) {
         let wireguard = self.wireguard;
         let prefixes = core::mem::take(&mut self.prefixes);
         match self.coordinator_mut(key) {
-            Some(coordinator) => coordinator.join(tag, network, invite, wireguard, &prefixes, now),
+            Some(coordinator) => coordinator.join(tag, wish, wireguard, &prefixes, now),
             None => {
                 let outcome = JoinOutcome::Refused(JoinRefusal::Unavailable);
                 self.push_event(Event::Joined { tag, outcome });

@@ -12,7 +12,7 @@ use lanyard_wire::handshake::{Offer, Report, ToHandshake, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::limits::{CANDIDATES_MAX, OS_MAX, PREFIXES_MAX, REFUSED_MAX, VERSION_MAX};
-use lanyard_wire::names::{InviteCode, NetworkName};
+use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
 use lanyard_wire::nat::NatCard;
 use lanyard_wire::relay::{RelayRefusal, ToRelay};
 use lanyard_wire::token::Token;
@@ -24,12 +24,11 @@ use crate::device::link::Expect;
 use crate::time::Instant;
 
 impl Coordinator {
-    /// Asks to join a network; answered by [`CoordinatorEvent::Joined`].
+    /// Asks to join a network, by a name of its own or the device's; answered by [`CoordinatorEvent::Joined`].
     pub(in crate::device) fn join(
         &mut self,
         tag: u64,
-        network: NetworkName,
-        invite: Option<InviteCode>,
+        (network, invite, name): (NetworkName, Option<InviteCode>, Option<DeviceName>),
         wireguard: PublicKey,
         prefixes: &[(Ipv4Addr, u8)],
         now: Instant,
@@ -41,7 +40,7 @@ impl Coordinator {
                 request,
                 network,
                 invite,
-                name: shared.name.clone(),
+                name: name.unwrap_or_else(|| shared.name.clone()),
                 wireguard,
                 os: cut(&shared.os, OS_MAX),
                 version: cut(&shared.version, VERSION_MAX),
