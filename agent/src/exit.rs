@@ -109,6 +109,8 @@ codes! {
     SocketsFailed = "sockets.failed" => Failed,
     /// The join string is wrong.
     JoinString = "join.string" => Usage,
+    /// The name wanted for this device is wrong.
+    JoinName = "join.name" => Usage,
     /// The coordinator's host name has no address.
     JoinNoAddress = "join.no_address" => Failed,
     /// The coordinator does not answer.
@@ -133,6 +135,8 @@ codes! {
     JoinUnavailable = "join.unavailable" => Failed,
     /// An administrator has to approve this device.
     JoinPending = "join.pending" => WaitingForApproval,
+    /// The coordinator did not answer a request.
+    ServerNoAnswer = "server.no_answer" => Failed,
     /// This device has no such network.
     NetworkUnknown = "network.unknown" => NotJoined,
     /// The same network name exists at several coordinators.

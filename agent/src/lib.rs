@@ -1,13 +1,15 @@
 //! The lanyard agent: everything that touches a device's operating system.
 //!
-//! The program is small on purpose. A command line becomes one request for the running agent, and its answers
-//! become text; `lanyard daemon` is that agent. It moves datagrams, timers, commands and events between the
-//! machine of `lanyard-proto`, which decides everything, and the leaves that do the work. The leaves do not
-//! know each other.
+//! The program is small on purpose. [`cli`] turns a command line into one request for the running agent and
+//! its answers into text; `lanyard daemon` is that agent: [`engine`] moves datagrams, timers, commands and
+//! events between the machine of `lanyard-proto`, which decides everything, and the leaves that do the work.
+//! The leaves do not know each other; `engine` alone knows them all.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dataplane;
+pub mod engine;
 pub mod exit;
 pub mod ipc;
 pub mod netmon;

@@ -8,6 +8,7 @@
 
 mod cache;
 mod text;
+mod writer;
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -17,11 +18,14 @@ use std::path::{Path, PathBuf};
 use lanyard_proto::device::DeviceCache;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::{PublicKey, SecretKey};
+use lanyard_wire::names::DeviceName;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::exit::{Code, Problem};
 use text::{Secret, Text};
+
+pub use writer::Writer;
 
 /// The format of both files; a larger number was written by a newer release.
 const VERSION: u32 = 1;
@@ -57,6 +61,8 @@ pub struct State {
     pub port: u16,
     /// `lanyard down` was said, and not `lanyard up` since.
     pub down: bool,
+    /// The name given with the newest `join --name`.
+    pub name: Option<DeviceName>,
     /// Where coordinators are found by name.
     pub hosts: Vec<Host>,
     /// Devices this one refuses.
@@ -267,6 +273,7 @@ struct StateFile {
     boot: u64,
     port: u16,
     down: bool,
+    name: Option<Text<DeviceName>>,
     hosts: Vec<HostFile>,
     refused: Vec<Text<DeviceId>>,
     coordinators: Vec<cache::CoordinatorFile>,
@@ -288,6 +295,7 @@ impl From<&State> for StateFile {
             boot: state.boot,
             port: state.port,
             down: state.down,
+            name: state.name.clone().map(Text),
             hosts: state.hosts.iter().map(host).collect(),
             refused: state.refused.iter().copied().map(Text).collect(),
             coordinators: state.cache.coordinators.iter().map(cache::CoordinatorFile::from).collect(),
@@ -302,6 +310,7 @@ impl From<StateFile> for State {
             boot: file.boot,
             port: file.port,
             down: file.down,
+            name: file.name.map(|name| name.0),
             hosts: file.hosts.into_iter().map(host).collect(),
             refused: file.refused.into_iter().map(|device| device.0).collect(),
             cache: DeviceCache { coordinators: file.coordinators.into_iter().map(Into::into).collect() },
@@ -310,8 +319,10 @@ impl From<StateFile> for State {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    pub(crate) use super::cache::tests::example as example_cache;
 
     #[test]
     fn a_second_agent_on_the_same_directory_is_refused_by_name() {
@@ -346,13 +357,14 @@ mod tests {
         state.boot = 7;
         state.port = 41_641;
         state.down = true;
+        state.name = Some("t480".parse().unwrap());
         state.hosts.push(Host {
             key: PublicKey::from_bytes([3; 32]),
             name: "vpn.example".to_owned(),
             port: 7443,
         });
         state.refused.push(DeviceId::from_bytes([9; 16]));
-        state.cache = cache::tests::example();
+        state.cache = example_cache();
         store.save(&state).unwrap();
         assert_eq!(mode(&directory.path().join(STATE)), 0o600);
         drop(store);

@@ -264,7 +264,7 @@ mod channel {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use lanyard_proto::device::DeviceCache;
     use lanyard_wire::keys::SymmetricKey;
 
@@ -282,7 +282,7 @@ pub(super) mod tests {
     }
 
     /// A cache with every field filled.
-    pub(in crate::state) fn example() -> DeviceCache {
+    pub(crate) fn example() -> DeviceCache {
         let address: SocketAddr = "203.0.113.10:7443".parse().unwrap();
         let service = ServiceAddr { key: PublicKey::from_bytes([3; 32]), addrs: vec![address] };
         let member = Member {

@@ -1,0 +1,94 @@
+//! `lanyard daemon`: the agent itself, in the foreground.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use tracing_subscriber::EnvFilter;
+
+use super::Context;
+use crate::config::{Config, LogFormat};
+use crate::engine;
+use crate::exit::{Code, Exit, Problem};
+use crate::ipc::schema::{Answer, Line};
+use crate::state::Damaged;
+
+/// Run the agent in the foreground
+///
+/// What a service manager starts. Needs root (or CAP_NET_ADMIN and CAP_NET_RAW) for the virtual interface.
+/// Logs go to standard error. SIGTERM or Ctrl-C ends it gracefully: good-bye to the coordinators, state
+/// saved, interface and socket removed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    start: Start,
+    /// Say on standard output, in one line of JSON, when requests are accepted or why not
+    #[arg(long, hide = true)]
+    announce: bool,
+}
+
+/// How an agent is started, by hand or by `up`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Start {
+    /// Rename state files that cannot be read to NAME.broken and start without them
+    #[arg(long)]
+    pub(super) set_aside: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Exit, Problem> {
+    log(&context.config);
+    die_with_any_task();
+    let damaged = if arguments.start.set_aside { Damaged::SetAside } else { Damaged::Refuse };
+    let announce = |answer| {
+        if arguments.announce {
+            // The command that waited may have been interrupted; the agent goes on.
+            drop(say(answer));
+        }
+    };
+    let config = context.config.clone();
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::new(Code::AgentStart, format!("cannot start the runtime: {error}")))
+        .and_then(|runtime| runtime.block_on(engine::run(config, damaged, || announce(Answer::Ready))));
+    match outcome {
+        Ok(()) => Ok(Exit::Ok),
+        Err(problem) => {
+            announce(Answer::Error(problem.clone()));
+            match context.config.log_format {
+                LogFormat::Text => Err(problem),
+                // Whoever reads the log expects nothing but objects.
+                LogFormat::Json => {
+                    tracing::error!(code = problem.code.as_str(), "{}", problem.text);
+                    Ok(problem.code.exit())
+                }
+            }
+        }
+    }
+}
+
+fn say(answer: Answer) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &Line::new(answer))?;
+    writeln!(out)?;
+    out.flush()
+}
+
+fn log(config: &Config) {
+    let filter = EnvFilter::new(&config.log);
+    let color = std::io::stderr().is_terminal();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    match config.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+/// A panic in any thread ends the process: half an agent would look alive and carry nothing.
+fn die_with_any_task() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!(%panic, "a task panicked; the agent ends");
+        print(panic);
+        std::process::abort();
+    }));
+}

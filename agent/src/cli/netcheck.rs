@@ -1,0 +1,184 @@
+//! `lanyard netcheck`: what the NAT in front of this device does, in the words of RFC 4787 and in plain ones.
+
+use std::fmt::Write as _;
+
+use super::Context;
+use super::output::{other, unexpected};
+use super::status::render_server;
+use crate::exit::{Exit, Problem};
+use crate::ipc::schema::{Answer, Ask, Filtering, Mapping, Netcheck, Ports};
+
+/// Measure the NAT in front of this device
+///
+/// Asks the coordinator's pair of STUN services from the tunnel's own UDP port, so that what is measured is
+/// what peers meet. Takes about a second.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+
+pub(super) fn run(_arguments: &Arguments, context: &mut Context<'_>) -> Result<Exit, Problem> {
+    let answer = context.ask(&Ask::Netcheck)?.next().ok_or_else(unexpected)??;
+    context.print(answer, render);
+    Ok(Exit::Ok)
+}
+
+fn render(answer: &Answer) -> String {
+    if let Answer::Netcheck(netcheck) = answer { render_netcheck(netcheck) } else { other(answer) }
+}
+
+fn render_netcheck(netcheck: &Netcheck) -> String {
+    let nat = &netcheck.nat;
+    let mut text = String::new();
+    for (name, value, gloss) in [
+        ("udp", udp(nat.udp), udp_gloss(nat.udp)),
+        ("mapping", mapping(nat.mapping), mapping_gloss(nat.mapping)),
+        ("filtering", filtering(nat.filtering), filtering_gloss(nat.filtering)),
+    ] {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "{name:<10} {value}");
+        if !gloss.is_empty() {
+            let _ = writeln!(text, "{:10} {gloss}", "");
+        }
+    }
+    let _ = writeln!(text, "ports      {}", ports(nat.ports));
+    let hairpin = match nat.hairpin {
+        None => "not measured",
+        Some(true) => "yes: devices behind this NAT reach each other by its outside address",
+        Some(false) => "no",
+    };
+    let _ = writeln!(text, "hairpin    {hairpin}");
+    if let Some(lifetime) = nat.lifetime_s {
+        let _ = writeln!(text, "lifetime   a silent mapping lives at least {lifetime} s");
+    }
+    let seen = |address: Option<std::net::SocketAddr>| {
+        address.map_or("none seen".to_owned(), |seen| seen.to_string())
+    };
+    let _ = writeln!(text, "ipv4       {}", seen(nat.ip4));
+    let _ = writeln!(text, "ipv6       {}", seen(nat.ip6));
+    for server in &netcheck.servers {
+        let _ = writeln!(text, "server     {}", render_server(server));
+    }
+    text
+}
+
+const fn udp(udp: bool) -> &'static str {
+    if udp { "ok" } else { "no answer" }
+}
+
+const fn udp_gloss(udp: bool) -> &'static str {
+    if udp { "" } else { "UDP is blocked here, or the coordinator is away: allow UDP out to it" }
+}
+
+/// The mapping behaviour as RFC 4787 calls it.
+pub(super) const fn mapping(mapping: Option<Mapping>) -> &'static str {
+    match mapping {
+        None => "not measured",
+        Some(Mapping::None) => "none",
+        Some(Mapping::EndpointIndependent) => "endpoint-independent",
+        Some(Mapping::AddressDependent) => "address-dependent",
+        Some(Mapping::AddressAndPortDependent) => "address-and-port-dependent",
+    }
+}
+
+const fn mapping_gloss(mapping: Option<Mapping>) -> &'static str {
+    match mapping {
+        None => "",
+        Some(Mapping::None) => "no address translation: this device has the address others see",
+        Some(Mapping::EndpointIndependent) => "easy: all peers meet the same outside port",
+        Some(Mapping::AddressDependent) => "hard: each peer's address meets another outside port",
+        Some(Mapping::AddressAndPortDependent) => "hard: each peer meets another outside port",
+    }
+}
+
+/// The filtering behaviour as RFC 4787 calls it.
+pub(super) const fn filtering(filtering: Option<Filtering>) -> &'static str {
+    match filtering {
+        None => "not measured",
+        Some(Filtering::EndpointIndependent) => "endpoint-independent",
+        Some(Filtering::AddressDependent) => "address-dependent",
+        Some(Filtering::AddressAndPortDependent) => "address-and-port-dependent",
+    }
+}
+
+const fn filtering_gloss(filtering: Option<Filtering>) -> &'static str {
+    match filtering {
+        None => "",
+        Some(Filtering::EndpointIndependent) => "open: anybody may use the outside port",
+        Some(Filtering::AddressDependent) => "lets in every port of an address that was sent to",
+        Some(Filtering::AddressAndPortDependent) => {
+            "lets in only answers: both ends have to send at once (punching)"
+        }
+    }
+}
+
+fn ports(ports: Option<Ports>) -> String {
+    match ports {
+        None => "not measured".to_owned(),
+        Some(Ports::Preserved) => "preserved: outside as inside".to_owned(),
+        Some(Ports::Sequential { step }) => format!("sequential: {step:+} from one mapping to the next"),
+        Some(Ports::Block { low, high }) => format!("from the block {low} to {high}"),
+        Some(Ports::Random) => "random".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::COLUMNS;
+    use crate::cli::status::tests::example;
+    use crate::ipc::schema::Nat;
+
+    #[test]
+    fn behaviours_have_their_technical_name_and_a_plain_one() {
+        let nat = Nat {
+            udp: true,
+            mapping: Some(Mapping::AddressAndPortDependent),
+            filtering: Some(Filtering::AddressAndPortDependent),
+            ports: Some(Ports::Sequential { step: 2 }),
+            hairpin: Some(false),
+            lifetime_s: Some(25),
+            ip4: Some("192.0.2.44:41641".parse().unwrap()),
+            ip6: None,
+        };
+        let text = render(&Answer::Netcheck(Netcheck { nat, servers: example().servers }));
+        assert_eq!(
+            text,
+            "udp        ok\n\
+             mapping    address-and-port-dependent\n\
+             \x20          hard: each peer meets another outside port\n\
+             filtering  address-and-port-dependent\n\
+             \x20          lets in only answers: both ends have to send at once (punching)\n\
+             ports      sequential: +2 from one mapping to the next\n\
+             hairpin    no\n\
+             lifetime   a silent mapping lives at least 25 s\n\
+             ipv4       192.0.2.44:41641\n\
+             ipv6       none seen\n\
+             server     203.0.113.10:7443  online  14.0 ms\n"
+        );
+    }
+
+    #[test]
+    fn every_line_of_every_nat_fits_the_terminal() {
+        let mappings = [
+            None,
+            Some(Mapping::None),
+            Some(Mapping::EndpointIndependent),
+            Some(Mapping::AddressDependent),
+            Some(Mapping::AddressAndPortDependent),
+        ];
+        let filterings = [
+            None,
+            Some(Filtering::EndpointIndependent),
+            Some(Filtering::AddressDependent),
+            Some(Filtering::AddressAndPortDependent),
+        ];
+        for mapping in mappings {
+            for filtering in filterings {
+                let nat = Nat { mapping, filtering, hairpin: Some(true), ..Nat::default() };
+                let text = render(&Answer::Netcheck(Netcheck { nat, servers: Vec::new() }));
+                for line in text.lines() {
+                    assert!(line.chars().count() <= COLUMNS, "{line}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! `lanyard status`: this device, its networks, one line per peer.
+
+use std::fmt::Write as _;
+
+use super::Context;
+use super::output::{bytes, columns, fit, millis, other, path, unexpected};
+use crate::exit::{Code, Exit, Problem};
+use crate::ipc::schema::{
+    Answer, Ask, Filtering, Mapping, Member, Membership, Nat, Network, Path, Server, ServerState, Status,
+};
+
+/// The longest device name shown in full; `lanyard why` shows the rest.
+const NAME_MAX: usize = 20;
+
+/// Show this device, its networks and its peers
+///
+/// One line per peer: name, address, path, round trip, data received and sent. "idle" means that no traffic
+/// wants a tunnel; one comes up by itself with the first packet.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Show this network only
+    network: Option<String>,
+    /// Show it again whenever something changes
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &mut Context<'_>) -> Result<Exit, Problem> {
+    let mut answers = context.ask(&Ask::Status { watch: arguments.watch })?.peekable();
+    if answers.peek().is_none() {
+        return Err(unexpected());
+    }
+    for answer in answers {
+        let answer = select(answer?, arguments.network.as_deref())?;
+        let clear = arguments.watch;
+        context.print(answer, |answer| {
+            // Home, and erase to the end: the newest state stands where the last one stood.
+            format!("{}{}", if clear { "\x1b[H\x1b[2J" } else { "" }, render(answer))
+        });
+    }
+    Ok(Exit::Ok)
+}
+
+/// Leaves only the named network.
+fn select(answer: Answer, network: Option<&str>) -> Result<Answer, Problem> {
+    let (Answer::Status(mut status), Some(name)) = (answer.clone(), network) else { return Ok(answer) };
+    status.networks.retain(|network| network.name == name);
+    if status.networks.is_empty() {
+        let text = format!("this device has no network \"{name}\"; \"lanyard status\" lists them");
+        return Err(Problem::new(Code::NetworkUnknown, text));
+    }
+    Ok(Answer::Status(status))
+}
+
+fn render(answer: &Answer) -> String {
+    if let Answer::Status(status) = answer { render_status(status) } else { other(answer) }
+}
+
+fn render_status(status: &Status) -> String {
+    let mut text = fit(&status.device.name, NAME_MAX);
+    if let Some(number) = &status.device.number {
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(text, "  id {number}");
+    }
+    if !status.up {
+        text.push_str("  down (\"lanyard up\" switches networking on)\n");
+        return text;
+    }
+    let _ = writeln!(text, "  udp port {}", status.device.port);
+    let _ = writeln!(text, "nat     {}", nat(&status.nat));
+    for server in &status.servers {
+        let _ = writeln!(text, "server  {}", render_server(server));
+    }
+    if status.networks.is_empty() {
+        text.push_str("no networks yet: lanyard join JOIN-STRING\n");
+    }
+    for network in &status.networks {
+        text.push('\n');
+        text.push_str(&render_network(network));
+    }
+    text
+}
+
+/// What the NAT means for this device, in a line.
+fn nat(nat: &Nat) -> String {
+    if !nat.udp {
+        return "unknown yet, or UDP is blocked (\"lanyard netcheck\" tells)".to_owned();
+    }
+    let mapping = match nat.mapping {
+        None => "not measured yet",
+        Some(Mapping::None) => "none: this device has a public address",
+        Some(Mapping::EndpointIndependent) if nat.filtering == Some(Filtering::EndpointIndependent) => {
+            "open: endpoint-independent mapping and filtering"
+        }
+        Some(Mapping::EndpointIndependent) => "easy: endpoint-independent mapping",
+        Some(Mapping::AddressDependent) => "hard: address-dependent mapping",
+        Some(Mapping::AddressAndPortDependent) => "hard: address-and-port-dependent mapping",
+    };
+    let ip6 = if nat.ip6.is_some() { ", IPv6" } else { "" };
+    format!("{mapping}{ip6}")
+}
+
+pub(super) fn render_server(server: &Server) -> String {
+    let state = match server.state {
+        ServerState::Connecting => "connecting",
+        ServerState::Online => "online",
+        ServerState::Offline => "no answer (tunnels go on; \"lanyard netcheck\" tells more)",
+    };
+    let rtt = server.rtt_us.map(|us| format!("  {}", millis(us))).unwrap_or_default();
+    format!("{}  {state}{rtt}", server.host)
+}
+
+fn render_network(network: &Network) -> String {
+    let name = &network.name;
+    match network.state {
+        Membership::Pending => return format!("{name}  waiting for an administrator's approval\n"),
+        Membership::Suspended => return format!("{name}  suspended by an administrator\n"),
+        Membership::Active => {}
+    }
+    if !network.enabled {
+        return format!("{name}  down (\"lanyard up {name}\" switches it on)\n");
+    }
+    let online = network.members.iter().filter(|member| member.online).count();
+    let count = network.members.len();
+    let mut text = format!("{name}  {}  {}  {online} of {count} peers online\n", network.ip4, network.ip6);
+    if let Some(clash) = &network.clash {
+        let _ = writeln!(text, "  IPv4 is off: {} clashes with {clash}; use IPv6", network.prefix4);
+    }
+    let rows: Vec<_> = network.members.iter().map(row).collect();
+    text.push_str(&columns(&rows, 2, 2));
+    text
+}
+
+fn row(member: &Member) -> Vec<String> {
+    let state = match member.path {
+        Path::Direct { .. } | Path::Relay { .. } => path(&member.path),
+        Path::None if member.refused => "refused by this device".to_owned(),
+        Path::None if member.online => "idle".to_owned(),
+        Path::None => "offline".to_owned(),
+    };
+    let mut row = vec![fit(&member.name, NAME_MAX), member.ip4.to_string(), state];
+    if member.path != Path::None {
+        row.push(member.rtt_us.map(millis).unwrap_or_default());
+        row.push(format!("{}/{}", bytes(member.rx_bytes), bytes(member.tx_bytes)));
+    }
+    row
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::cli::output::COLUMNS;
+    use crate::ipc::schema::Device;
+
+    #[test]
+    fn there_is_one_line_per_peer_and_it_fits_the_terminal() {
+        let text = render(&Answer::Status(example()));
+        assert_eq!(
+            text,
+            "t480  id 291-044-871  udp port 41641\n\
+             nat     easy: endpoint-independent mapping\n\
+             server  203.0.113.10:7443  online  14.0 ms\n\
+             \n\
+             home  10.61.7.3  fd5a::3  2 of 3 peers online\n\
+             \x20 nas      10.61.7.2  direct 198.51.100.7:41644  11.2 ms  1.2G/88M\n\
+             \x20 win-den  10.61.7.9  relay 203.0.113.10:7443    48.0 ms  3.1M/2.0M\n\
+             \x20 pixel    10.61.7.4  offline\n\
+             \n\
+             lan-party  waiting for an administrator's approval\n"
+        );
+        for line in text.lines() {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_not_there_is_an_error_of_its_own() {
+        let problem = select(Answer::Status(example()), Some("office")).unwrap_err();
+        assert_eq!(problem.code.exit(), Exit::NotJoined);
+        let Answer::Status(status) = select(Answer::Status(example()), Some("home")).unwrap() else {
+            panic!()
+        };
+        assert_eq!(status.networks.len(), 1);
+    }
+
+    #[test]
+    fn a_device_that_is_down_or_alone_says_what_to_do() {
+        let down = render(&Answer::Status(Status { up: false, ..example() }));
+        assert!(down.contains("lanyard up"), "{down}");
+        let alone = render(&Answer::Status(Status { networks: Vec::new(), ..example() }));
+        assert!(alone.contains("lanyard join"), "{alone}");
+    }
+
+    #[test]
+    fn a_clash_of_prefixes_is_shown_with_the_way_out() {
+        let mut status = example();
+        status.networks[0].clash = Some("lan-party 10.61.0.0/16".to_owned());
+        let text = render(&Answer::Status(status));
+        assert!(
+            text.contains("IPv4 is off: 10.61.7.0/24 clashes with lan-party 10.61.0.0/16; use IPv6"),
+            "{text}"
+        );
+    }
+
+    /// A device with a direct, a relayed and an offline peer.
+    pub(in crate::cli) fn example() -> Status {
+        let member = |name: &str, ip4: &str, online, path| Member {
+            name: name.to_owned(),
+            id: "0".repeat(26),
+            number: "184-220-093".to_owned(),
+            ip4: ip4.parse().unwrap(),
+            ip6: "fd5a::2".parse().unwrap(),
+            online,
+            refused: false,
+            path,
+            rtt_us: None,
+            tx_bytes: 0,
+            rx_bytes: 0,
+        };
+        let direct = Path::Direct { remote: "198.51.100.7:41644".parse().unwrap() };
+        let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap() };
+        let members = vec![
+            Member {
+                rtt_us: Some(11_249),
+                rx_bytes: 1_234_000_000,
+                tx_bytes: 88_000_000,
+                ..member("nas", "10.61.7.2", true, direct)
+            },
+            Member {
+                rtt_us: Some(48_000),
+                rx_bytes: 3_100_000,
+                tx_bytes: 2_000_000,
+                ..member("win-den", "10.61.7.9", true, relay)
+            },
+            member("pixel", "10.61.7.4", false, Path::None),
+        ];
+        let home = Network {
+            name: "home".to_owned(),
+            id: "1".repeat(26),
+            server: "203.0.113.10:7443".to_owned(),
+            state: Membership::Active,
+            enabled: true,
+            prefix4: "10.61.7.0/24".to_owned(),
+            ip4: "10.61.7.3".parse().unwrap(),
+            ip6: "fd5a::3".parse().unwrap(),
+            clash: None,
+            members,
+        };
+        let party = Network {
+            name: "lan-party".to_owned(),
+            state: Membership::Pending,
+            members: Vec::new(),
+            ..home.clone()
+        };
+        Status {
+            version: "0.1.0".to_owned(),
+            device: Device {
+                name: "t480".to_owned(),
+                id: "2".repeat(26),
+                number: Some("291-044-871".to_owned()),
+                key: "k".repeat(43),
+                port: 41_641,
+            },
+            up: true,
+            nat: Nat {
+                udp: true,
+                mapping: Some(Mapping::EndpointIndependent),
+                filtering: Some(Filtering::AddressAndPortDependent),
+                ..Nat::default()
+            },
+            servers: vec![Server {
+                host: "203.0.113.10:7443".to_owned(),
+                key: "3".repeat(43),
+                state: ServerState::Online,
+                observed: Some("192.0.2.44:41641".parse().unwrap()),
+                rtt_us: Some(14_000),
+            }],
+            networks: vec![home, party],
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! `lanyard why`: why a pair talks the way it does, and the one thing that would change it.
+
+use std::fmt::Write as _;
+
+use super::Context;
+use super::netcheck::{filtering, mapping};
+use super::output::{COLUMNS, fit, millis, other, path, span, unexpected};
+use crate::exit::{Exit, Problem};
+use crate::ipc::schema::{
+    Answer, Ask, CandidateKind, Mapping, Member, Method, Nat, Path, Tried, Verdict, Why,
+};
+
+/// Explain the path to a peer
+///
+/// Shows what the NATs at both ends do, what was tried, which path is in use, and the one thing that would
+/// make it better.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Name, overlay address, number or id; NAME.NETWORK where two networks have one of the same name
+    peer: String,
+}
+
+pub(super) fn run(arguments: Arguments, context: &mut Context<'_>) -> Result<Exit, Problem> {
+    let answer = context.ask(&Ask::Why { peer: arguments.peer })?.next().ok_or_else(unexpected)??;
+    context.print(answer, render);
+    Ok(Exit::Ok)
+}
+
+fn render(answer: &Answer) -> String {
+    if let Answer::Why(why) = answer { render_why(why) } else { other(answer) }
+}
+
+fn render_why(why: &Why) -> String {
+    let Why { device, network, peer, .. } = why;
+    let width = device.len().max(peer.name.len()).clamp(7, 20);
+    let name = |name: &str| format!("{:<width$}", fit(name, width));
+    let mut text = format!("{device} <-> {}: {}\n", peer.name, headline(peer));
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(text, "  {}  {network}, {} {}", name("in"), peer.ip4, peer.ip6);
+    for (first, lines) in [
+        (device.as_str(), nat(Some(&why.ours))),
+        (&peer.name, nat(why.theirs.as_ref())),
+        ("tried", tried(why)),
+        ("tries", tries(why)),
+        ("because", wrap(&reason(why), COLUMNS - width - 4)),
+        ("fix", wrap(&advice(why), COLUMNS - width - 4)),
+    ] {
+        for (at, line) in lines.into_iter().enumerate() {
+            let _ = writeln!(text, "  {}  {line}", name(if at == 0 { first } else { "" }));
+        }
+    }
+    text
+}
+
+fn headline(peer: &Member) -> String {
+    let rtt = peer.rtt_us.map(|us| format!(", {}", millis(us))).unwrap_or_default();
+    match peer.path {
+        Path::Direct { .. } => format!("{}{rtt}", path(&peer.path)),
+        Path::Relay { relay } => format!("relayed through {relay}{rtt}"),
+        Path::None if peer.online => "no path in use".to_owned(),
+        Path::None => "offline".to_owned(),
+    }
+}
+
+/// One end's NAT in RFC 4787 words.
+fn nat(nat: Option<&Nat>) -> Vec<String> {
+    let Some(nat) = nat else { return vec!["not told yet: it comes with the first try".to_owned()] };
+    if !nat.udp {
+        return vec!["no UDP gets out, or nothing was measured yet".to_owned()];
+    }
+    let ip6 = if nat.ip6.is_some() { "yes" } else { "no" };
+    vec![
+        format!("mapping {}", mapping(nat.mapping)),
+        format!("filtering {}, IPv6 {ip6}", filtering(nat.filtering)),
+    ]
+}
+
+fn tried(why: &Why) -> Vec<String> {
+    if let (true, Some(Method::Relay)) = (why.tried.is_empty(), why.method) {
+        return vec!["nothing: by both NATs punching is hopeless".to_owned()];
+    }
+    if why.tried.is_empty() {
+        return vec!["nothing yet".to_owned()];
+    }
+    why.tried.iter().map(one_tried).collect()
+}
+
+fn one_tried(tried: &Tried) -> String {
+    let kind = match tried.kind {
+        CandidateKind::Host => "its own address",
+        CandidateKind::ServerReflexive => "seen by STUN",
+        CandidateKind::PeerReflexive => "seen by probes",
+        CandidateKind::Mapped => "port mapping",
+        CandidateKind::Predicted => "predicted",
+        CandidateKind::Relayed => "relay",
+    };
+    let outcome = match (tried.answered, tried.probes) {
+        (true, _) => "answered".to_owned(),
+        (false, 0) => "not probed".to_owned(),
+        (false, 1) => "1 probe, no answer".to_owned(),
+        (false, probes) => format!("{probes} probes, no answer"),
+    };
+    format!("{} ({kind}): {outcome}", tried.address)
+}
+
+fn tries(why: &Why) -> Vec<String> {
+    let last = why.last_try_s.map(|last| format!("last {} ago", span(last)));
+    let next = why.next_try_s.map(|next| format!("next in {}", span(next)));
+    match (last, next) {
+        (None, None) => Vec::new(),
+        (Some(one), None) | (None, Some(one)) => vec![one],
+        (Some(last), Some(next)) => vec![format!("{last}, {next}")],
+    }
+}
+
+/// What stands in the way.
+fn reason(why: &Why) -> String {
+    let (here, there) = (&why.device, &why.peer.name);
+    let varies = |hard: &str, soft: &str| {
+        format!(
+            "{hard}'s router uses another port for every destination, and {soft}'s lets in only known ones"
+        )
+    };
+    match why.verdict {
+        Verdict::Direct => "an authenticated full-size probe was answered on this path".to_owned(),
+        Verdict::Idle => format!("nothing was sent to {there} lately"),
+        Verdict::Trying => "addresses are being exchanged and probed".to_owned(),
+        Verdict::RefusedHere => format!("{here} was told to refuse {there}"),
+        Verdict::RefusedThere => format!("{there} was told to refuse {here}"),
+        Verdict::PeerOffline => format!("the coordinator has no session with {there}"),
+        Verdict::NoSharedNetwork => {
+            "the coordinator knows no network with both of them active in it".to_owned()
+        }
+        Verdict::CoordinatorUnreachable => "no coordinator that knows both of them answers".to_owned(),
+        Verdict::NoRelay => "punching did not work and no relay took the pair".to_owned(),
+        Verdict::UdpBlockedHere => format!("no UDP leaves the network of {here}"),
+        Verdict::UdpBlockedThere => format!("no UDP leaves the network of {there}"),
+        Verdict::BothMappingsVary => "both routers use another port for every destination".to_owned(),
+        Verdict::MappingVariesHere => varies(here, there),
+        Verdict::MappingVariesThere => varies(there, here),
+        Verdict::FullSizeLost => "small probes pass and full-size ones do not".to_owned(),
+        Verdict::ProbesLost => "no probe arrives, though both NATs would let it pass".to_owned(),
+    }
+}
+
+/// The one thing that would help.
+fn advice(why: &Why) -> String {
+    let (here, there) = (&why.device, &why.peer.name);
+    let open = |end: &str| {
+        format!("forward one UDP port to {end} on its router (or switch on its UPnP), or give {end} IPv6")
+    };
+    match why.verdict {
+        Verdict::Direct => "nothing: the path is direct".to_owned(),
+        Verdict::Idle => format!("nothing: no traffic wants a tunnel; \"lanyard ping {there}\" starts one"),
+        Verdict::Trying => "nothing yet: a try is running".to_owned(),
+        Verdict::RefusedHere => format!("{here} refuses {there}; take that back to talk to it"),
+        Verdict::RefusedThere => format!("{there} refuses {here}; its owner has to take that back"),
+        Verdict::PeerOffline => format!("start lanyard on {there}, or bring it back online"),
+        Verdict::NoSharedNetwork => {
+            format!(
+                "make {here} and {there} active members of one network; an administrator can approve them"
+            )
+        }
+        Verdict::CoordinatorUnreachable => {
+            "bring the coordinator back, or let UDP out to it; \"lanyard netcheck\" tells more".to_owned()
+        }
+        Verdict::NoRelay => {
+            format!("let the coordinator relay (service \"relay\"), or {}", open(softer_end(why)))
+        }
+        Verdict::UdpBlockedHere => format!("let UDP out of the network of {here}"),
+        Verdict::UdpBlockedThere => format!("let UDP out of the network of {there}"),
+        Verdict::BothMappingsVary => format!("one end is enough: {}", open(softer_end(why))),
+        Verdict::MappingVariesHere => open(here),
+        Verdict::MappingVariesThere => open(there),
+        Verdict::FullSizeLost => {
+            "let UDP datagrams of 1,340 bytes pass on the way: a tunnel or a router there has a smaller MTU"
+                .to_owned()
+        }
+        Verdict::ProbesLost => {
+            format!("look for a firewall that drops UDP near {here} or {there}")
+        }
+    }
+}
+
+/// The end whose router is worth opening: the one that is hard, and of two hard ones our own.
+fn softer_end(why: &Why) -> &str {
+    let easy = |nat: &Nat| matches!(nat.mapping, Some(Mapping::None | Mapping::EndpointIndependent));
+    let theirs_is_hard = why.theirs.is_some_and(|nat| !easy(&nat));
+    if easy(&why.ours) && theirs_is_hard { &why.peer.name } else { &why.device }
+}
+
+/// The text in lines of at most `width` characters, broken at blanks.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::status::tests::example;
+    use crate::ipc::schema::Filtering;
+
+    const VERDICTS: [Verdict; 16] = [
+        Verdict::Direct,
+        Verdict::Idle,
+        Verdict::Trying,
+        Verdict::RefusedHere,
+        Verdict::RefusedThere,
+        Verdict::PeerOffline,
+        Verdict::NoSharedNetwork,
+        Verdict::CoordinatorUnreachable,
+        Verdict::NoRelay,
+        Verdict::UdpBlockedHere,
+        Verdict::UdpBlockedThere,
+        Verdict::BothMappingsVary,
+        Verdict::MappingVariesHere,
+        Verdict::MappingVariesThere,
+        Verdict::FullSizeLost,
+        Verdict::ProbesLost,
+    ];
+
+    #[test]
+    fn a_relayed_pair_is_told_both_nats_what_was_tried_and_the_way_out() {
+        let text = render(&Answer::Why(relayed(Verdict::MappingVariesThere)));
+        assert_eq!(
+            text,
+            "t480 <-> win-den: relayed through 203.0.113.10:7443, 48.0 ms\n\
+             \x20 in       home, 10.61.7.9 fd5a::2\n\
+             \x20 t480     mapping endpoint-independent\n\
+             \x20          filtering address-and-port-dependent, IPv6 no\n\
+             \x20 win-den  mapping address-and-port-dependent\n\
+             \x20          filtering address-and-port-dependent, IPv6 no\n\
+             \x20 tried    192.168.1.5:41641 (its own address): 6 probes, no answer\n\
+             \x20          198.51.100.9:50112 (seen by STUN): 6 probes, no answer\n\
+             \x20 tries    last 40 s ago, next in 80 s\n\
+             \x20 because  win-den's router uses another port for every destination, and t480's\n\
+             \x20          lets in only known ones\n\
+             \x20 fix      forward one UDP port to win-den on its router (or switch on its\n\
+             \x20          UPnP), or give win-den IPv6\n"
+        );
+    }
+
+    #[test]
+    fn every_verdict_has_advice_that_fits_and_names_something_to_do() {
+        let mut all = std::collections::BTreeSet::new();
+        for verdict in VERDICTS {
+            let why = relayed(verdict);
+            assert!(all.insert(advice(&why)), "{verdict:?} repeats");
+            for line in render(&Answer::Why(why)).lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_that_never_tried_says_so() {
+        let mut why = relayed(Verdict::Idle);
+        why.theirs = None;
+        why.tried.clear();
+        why.peer.path = Path::None;
+        let text = render(&Answer::Why(why));
+        assert!(text.contains("no path in use"), "{text}");
+        assert!(text.contains("not told yet"), "{text}");
+        assert!(text.contains("tried    nothing yet"), "{text}");
+        assert!(text.contains("lanyard ping win-den"), "{text}");
+    }
+
+    fn relayed(verdict: Verdict) -> Why {
+        let status = example();
+        let hard = Nat { mapping: Some(Mapping::AddressAndPortDependent), ..status.nat };
+        let tried = |kind, address: &str| Tried {
+            kind,
+            address: address.parse().unwrap(),
+            probes: 6,
+            answered: false,
+        };
+        assert_eq!(hard.filtering, Some(Filtering::AddressAndPortDependent));
+        Why {
+            device: status.device.name,
+            network: "home".to_owned(),
+            peer: status.networks[0].members[1].clone(),
+            ours: status.nat,
+            theirs: Some(hard),
+            attempt: "relayed".to_owned(),
+            method: Some(Method::Plain),
+            tried: vec![
+                tried(CandidateKind::Host, "192.168.1.5:41641"),
+                tried(CandidateKind::ServerReflexive, "198.51.100.9:50112"),
+            ],
+            last_try_s: Some(40),
+            next_try_s: Some(80),
+            verdict,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Requests from the local socket, turned into commands for the machine and answers for people.
+
+use std::time::Duration;
+
+use lanyard_proto::device::{Command, Status};
+use lanyard_wire::join::JoinString;
+use lanyard_wire::limits::CONTROL_PORT;
+use lanyard_wire::names::DeviceName;
+use tokio::sync::mpsc;
+
+use super::echo::Ping;
+use super::waiting::{COORDINATOR_WAIT, NETCHECK_WAIT, What, Wish};
+use super::{Engine, find, report};
+use crate::exit::{Code, Problem};
+use crate::ipc::schema;
+use crate::ipc::schema::{Answer, Ask, Device, Nat, Network, Switched};
+use crate::ipc::server::Call;
+use crate::state::Host;
+
+impl Engine {
+    /// Answers a request, or notes who waits for what.
+    pub(super) async fn call(&mut self, Call { ask, answers }: Call) {
+        let outcome = match ask {
+            Ask::Status { watch } => {
+                if watch {
+                    self.watchers.push(answers.clone());
+                }
+                Ok(Some(Answer::Status(self.status())))
+            }
+            Ask::Up { network } => self.up(network.as_deref()).await.map(Some),
+            Ask::Down { network } => self.down(network.as_deref()).await.map(Some),
+            Ask::Join { join, name, wait_s } => self.join(&join, name.as_deref(), wait_s, &answers),
+            Ask::Leave { network } => self.leave(&network, &answers).map(|()| None),
+            Ask::Ping { peer, count, until_direct, size } => {
+                self.ping(&peer, count, until_direct, size, &answers).map(|()| None)
+            }
+            Ask::Why { peer } => self.why(&peer).map(Some),
+            Ask::Netcheck => self.netcheck(&answers).map(|()| None),
+            Ask::Version => Ok(Some(Answer::Version { version: env!("CARGO_PKG_VERSION").to_owned() })),
+        };
+        let answer = match outcome {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return,
+            Err(problem) => Answer::Error(problem),
+        };
+        // A client that hung up needs no answer; the channel of a new call is empty.
+        drop(answers.try_send(answer));
+    }
+
+    /// Everything there is to see.
+    pub(super) fn status(&self) -> schema::Status {
+        let hosts = &self.state.hosts;
+        let (number, nat, servers, networks) = match &self.networking {
+            Some(networking) => {
+                let status = networking.status();
+                let servers = status.coordinators.iter().map(|one| report::server(one, hosts)).collect();
+                let networks = status.networks.iter().map(|one| report::network(one, hosts)).collect();
+                (report::number(&status), report::nat(&status.card), servers, networks)
+            }
+            None => (None, Nat::default(), Vec::new(), self.remembered()),
+        };
+        let known = || self.state.cache.coordinators.iter().find_map(|cache| cache.number);
+        let identity = self.keys.identity.public();
+        schema::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: Device {
+                name: self.name().to_string(),
+                id: lanyard_wire::ids::DeviceId::of(&identity).to_string(),
+                number: number.or_else(|| known().map(|number| number.to_string())),
+                key: identity.to_string(),
+                port: self.networking.as_ref().map_or(self.state.port, super::Networking::port),
+            },
+            up: self.networking.is_some(),
+            nat,
+            servers,
+            networks,
+        }
+    }
+
+    fn remembered(&self) -> Vec<Network> {
+        let networks = self.state.cache.coordinators.iter().flat_map(|cache| {
+            let server = report::host_of(&cache.key, &self.state.hosts);
+            cache.networks.iter().map(move |network| report::remembered(network, server.clone()))
+        });
+        networks.collect()
+    }
+
+    async fn up(&mut self, network: Option<&str>) -> Result<Answer, Problem> {
+        if let Some(word) = network {
+            return self.enable(word, true);
+        }
+        if self.networking.is_none() {
+            self.start().await?;
+            self.state.down = false;
+            self.save();
+        }
+        let status = self.machine()?;
+        for network in status.networks.iter().filter(|network| !network.enabled) {
+            self.command(Command::Enable { network: network.id, enabled: true });
+        }
+        let networks = status.networks.iter().map(|network| network.name.to_string()).collect();
+        Ok(Answer::Switched(Switched { up: true, networks }))
+    }
+
+    async fn down(&mut self, network: Option<&str>) -> Result<Answer, Problem> {
+        if let Some(word) = network {
+            return self.enable(word, false);
+        }
+        self.stop().await;
+        self.state.down = true;
+        self.save();
+        Ok(Answer::Switched(Switched { up: false, networks: Vec::new() }))
+    }
+
+    fn enable(&mut self, word: &str, enabled: bool) -> Result<Answer, Problem> {
+        let status = self.machine()?;
+        let network = find::network(&status, &self.state.hosts, word)?;
+        self.command(Command::Enable { network: network.id, enabled });
+        Ok(Answer::Switched(Switched { up: enabled, networks: vec![network.name.to_string()] }))
+    }
+
+    fn join(
+        &mut self,
+        join: &str,
+        name: Option<&str>,
+        wait_s: u32,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<Option<Answer>, Problem> {
+        let status = self.machine()?;
+        let JoinString { host, port, network, invite, key } = JoinString::parse(join)
+            .map_err(|error| Problem::new(Code::JoinString, format!("this is not a join string: {error}")))?;
+        let name = match name {
+            Some(name) => {
+                let name: DeviceName = name.parse().map_err(|error| {
+                    Problem::new(Code::JoinName, format!("\"{name}\" cannot be a device's name: {error}"))
+                })?;
+                self.state.name = Some(name.clone());
+                self.save();
+                name
+            }
+            None => self.name(),
+        };
+        let host = Host { key, name: host, port: port.unwrap_or(CONTROL_PORT) };
+        let wish = Wish { host, network, invite, name, patience: Duration::from_secs(wait_s.into()) };
+        if super::is_active(&status, |network| network.coordinator == key && network.name == wish.network) {
+            return Ok(Some(self.joined(&wish, false)));
+        }
+        let host = wish.host.clone();
+        let tag = self.waiting.add(What::Addresses(wish), COORDINATOR_WAIT, answers.clone());
+        self.resolver.ask(&host, Some(tag));
+        Ok(None)
+    }
+
+    fn leave(&mut self, word: &str, answers: &mpsc::Sender<Answer>) -> Result<(), Problem> {
+        let status = self.machine()?;
+        let network = find::network(&status, &self.state.hosts, word)?;
+        let what = What::Leave { network: network.name.to_string() };
+        let tag = self.waiting.add(what, COORDINATOR_WAIT, answers.clone());
+        self.command(Command::Leave { tag, network: network.id });
+        Ok(())
+    }
+
+    fn ping(
+        &mut self,
+        word: &str,
+        count: u32,
+        until_direct: bool,
+        size: u16,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<(), Problem> {
+        let status = self.machine()?;
+        let (network, peer) = find::peer(&status, word)?;
+        if !network.enabled {
+            let text = format!("network {0} is down; \"lanyard up {0}\" switches it on", network.name);
+            return Err(Problem::new(Code::AgentDown, text));
+        }
+        // IPv4 unless it is off here, or IPv6 was asked for by its address.
+        let is_six = network.clash.is_some() || word.parse() == Ok(peer.ip6);
+        let (from, to) = if is_six {
+            (network.ip6.into(), peer.ip6.into())
+        } else {
+            (network.ip4.into(), peer.ip4.into())
+        };
+        let ping =
+            Ping { device: peer.device, name: peer.name.to_string(), from, to, count, until_direct, size };
+        self.command(Command::Connect { peer: peer.device });
+        if let Some(networking) = &self.networking {
+            tokio::spawn(ping.run(networking.table(), answers.clone()));
+        }
+        Ok(())
+    }
+
+    fn why(&self, word: &str) -> Result<Answer, Problem> {
+        let status = self.machine()?;
+        let (network, peer) = find::peer(&status, word)?;
+        let now = self.networking.as_ref().map(super::Networking::now).unwrap_or_default();
+        Ok(Answer::Why(report::why(self.name().to_string(), &status.card, network, peer, now)))
+    }
+
+    fn netcheck(&mut self, answers: &mpsc::Sender<Answer>) -> Result<(), Problem> {
+        if self.machine()?.coordinators.is_empty() {
+            let text = "a coordinator's STUN services are needed to measure; join a network first";
+            return Err(Problem::new(Code::NetworkUnknown, text));
+        }
+        let tag = self.waiting.add(What::Netcheck, NETCHECK_WAIT, answers.clone());
+        self.command(Command::Netcheck { tag });
+        Ok(())
+    }
+
+    /// The machine's status, or why there is none.
+    pub(super) fn machine(&self) -> Result<Status, Problem> {
+        self.networking.as_ref().map(super::Networking::status).ok_or_else(is_down)
+    }
+
+    fn command(&mut self, command: Command) {
+        if let Some(networking) = &mut self.networking {
+            networking.command(command);
+        }
+    }
+}
+
+/// What every request says that needs networking.
+pub(super) fn is_down() -> Problem {
+    Problem::new(Code::AgentDown, "networking is down on this device; \"lanyard up\" switches it on")
+}

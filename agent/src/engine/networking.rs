@@ -1,0 +1,259 @@
+//! Everything that is there while networking is up, and goes with `lanyard down`: the device machine with its
+//! sockets, interface, data plane and network monitor.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanyard_proto::device::{Command, Device, DeviceConfig, Event, Status};
+use lanyard_proto::overlay::ForwardingTable;
+use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
+use lanyard_wire::names::DeviceName;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, trace, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::dataplane::{DataPlane, shard_count};
+use crate::exit::{Code, Problem};
+use crate::netmon::{LocalNetwork, Monitor};
+use crate::sockets::{Inbound, Sockets, SpareSockets};
+use crate::state::{Keys, State};
+use crate::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig};
+
+/// Datagrams for the machine that wait while it works; on top of that the newest are dropped and counted.
+const INBOUND_MAX: usize = 1_024;
+
+/// What is seen by the data plane within this time reaches the machine at once.
+const OBSERVE_EVERY: Duration = Duration::from_millis(50);
+
+/// The longest sleep: the runtime's timers stand still while the computer sleeps, the machine's clock does not.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// The running network stack of the agent.
+pub(super) struct Networking {
+    clock: Clock,
+    device: Device,
+    plane: DataPlane,
+    sockets: Sockets,
+    spare: SpareSockets,
+    addresses: TunAddresses,
+    monitor: Monitor,
+    inbound: mpsc::Receiver<Inbound>,
+    /// When the data plane is asked next; `None` while it is quiet.
+    observe_at: Option<Instant>,
+    table: watch::Sender<Arc<ForwardingTable>>,
+}
+
+/// What woke the engine.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// A datagram for the machine.
+    Datagram(Inbound),
+    /// Traffic after a quiet time.
+    Activity,
+    /// Time to ask the data plane what it saw.
+    Observe,
+    /// The machine wanted to be woken.
+    Timeout,
+    /// The computer's own network changed.
+    Changed(LocalNetwork),
+}
+
+impl Networking {
+    /// Opens the UDP port, makes the interface and starts the data plane and the machine.
+    pub(super) async fn start(
+        config: &Config,
+        keys: &Keys,
+        state: &State,
+        name: DeviceName,
+    ) -> Result<Self, Problem> {
+        let shards = shard_count();
+        // Without a wish of the administrator the last port is only a preference.
+        let sockets = match Sockets::bind(if config.port == 0 { state.port } else { config.port }, shards) {
+            Err(error) if config.port == 0 && state.port != 0 => {
+                warn!(port = state.port, %error, "the last UDP port is gone, taking another");
+                Sockets::bind(0, shards)
+            }
+            bound => bound,
+        };
+        let sockets = sockets.map_err(|error| Problem::quoted(&error.to_string(), Code::SocketsFailed))?;
+        let tun = Tun::create(&TunConfig { name: config.tun.clone(), queues: shards })
+            .await
+            .map_err(|error| Problem::quoted(&error.to_string(), Code::TunFailed))?;
+        let failed = |what: &str, error: std::io::Error| {
+            Problem::new(Code::AgentStart, format!("cannot {what}: {error}"))
+        };
+        let monitor = Monitor::start(Some(tun.addresses.index()))
+            .await
+            .map_err(|error| failed("listen to the kernel's network changes", error))?;
+        let (control, inbound) = mpsc::channel(INBOUND_MAX);
+        let plane = DataPlane::start(tun.queues, sockets.clone(), &keys.wireguard, control.clone())
+            .map_err(|error| failed("start the data plane", error))?;
+
+        let clock = Clock;
+        let device = DeviceConfig {
+            identity: keys.identity.clone(),
+            wireguard: keys.wireguard.public(),
+            boot: state.boot,
+            seed: seed()?,
+            wall: clock.wall(),
+            name,
+            os: std::env::consts::OS.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            tunnel_mtu: OVERLAY_MTU,
+        };
+        let mut networking = Self {
+            device: Device::new(device, clock.now()),
+            clock,
+            plane,
+            sockets,
+            spare: SpareSockets::new(control),
+            addresses: tun.addresses,
+            monitor,
+            inbound,
+            observe_at: None,
+            table: watch::Sender::default(),
+        };
+        networking.announce(networking.monitor.network());
+        Ok(networking)
+    }
+
+    /// Waits for the next thing to do. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Happening, Problem> {
+        let timeout = self.timeout();
+        let observe_at = self.observe_at;
+        tokio::select! {
+            () = sleep_until(timeout) => Ok(Happening::Timeout),
+            () = sleep_until(observe_at.unwrap_or(timeout)), if observe_at.is_some() => Ok(Happening::Observe),
+            () = self.plane.activity().notified(), if observe_at.is_none() => Ok(Happening::Activity),
+            network = self.monitor.changed() => network.map(Happening::Changed).map_err(|error| {
+                Problem::new(Code::AgentStart, format!("the kernel stopped telling network changes: {error}"))
+            }),
+            Some(datagram) = self.inbound.recv() => Ok(Happening::Datagram(datagram)),
+        }
+    }
+
+    /// Lets the machine know. Afterwards [`Networking::send`] and [`Networking::event`] until none is left.
+    pub(super) fn handle(&mut self, happening: Happening) {
+        let now = self.clock.now();
+        match happening {
+            Happening::Datagram(Inbound { local, remote, bytes }) => {
+                let datagram = Datagram { local, remote, bytes: &bytes };
+                if let Err(rejected) = self.device.handle_datagram(datagram, now) {
+                    trace!(%remote, why = rejected.as_str(), "datagram rejected");
+                }
+            }
+            Happening::Activity | Happening::Observe => self.observe(),
+            Happening::Timeout => self.device.handle_timeout(now),
+            Happening::Changed(network) => {
+                debug!(addresses = ?network.addresses, "the network changed");
+                self.announce(network);
+                self.sockets.renew_offload();
+                self.device.handle_command(Command::NetworkChanged, now);
+            }
+        }
+    }
+
+    /// Passes on a wish.
+    pub(super) fn command(&mut self, command: Command) {
+        self.device.handle_command(command, self.clock.now());
+    }
+
+    /// Sends everything the machine wants sent.
+    pub(super) fn send(&mut self) {
+        while let Some(transmit) = self.device.poll_transmit() {
+            if let Err(error) = self.send_one(&transmit) {
+                // No route, or no room: the machine repeats what matters.
+                trace!(remote = %transmit.remote, %error, "datagram not sent");
+            }
+        }
+    }
+
+    /// The machine's next fact.
+    pub(super) fn event(&mut self) -> Option<Event> {
+        self.device.poll_event()
+    }
+
+    /// Makes a table valid for packets and its addresses those of the interface.
+    pub(super) async fn forward(&mut self, table: Arc<ForwardingTable>) {
+        self.plane.set_table(&table);
+        if let Err(error) = self.addresses.apply(&table.addresses).await {
+            warn!(%error, "the interface does not have all its addresses");
+        }
+        self.table.send_replace(table);
+    }
+
+    /// The machine at this moment.
+    pub(super) fn status(&self) -> Status {
+        self.device.status(self.clock.now())
+    }
+
+    /// The machine's clock.
+    pub(super) fn now(&self) -> lanyard_proto::time::Instant {
+        self.clock.now()
+    }
+
+    /// The UDP port in use.
+    pub(super) fn port(&self) -> u16 {
+        self.sockets.port()
+    }
+
+    /// The newest table, for those who only look.
+    pub(super) fn table(&self) -> watch::Receiver<Arc<ForwardingTable>> {
+        self.table.subscribe()
+    }
+
+    /// Closes a spare socket.
+    pub(super) fn close(&mut self, socket: SocketId) {
+        self.spare.close(socket);
+    }
+
+    /// Whether packets still flow; they stop when somebody removes the interface.
+    pub(super) fn is_running(&self) -> bool {
+        self.plane.is_running()
+    }
+
+    /// Ends the data plane; the interface and the port go with it.
+    pub(super) fn stop(self) {
+        self.plane.stop();
+    }
+
+    fn send_one(&mut self, transmit: &Transmit) -> std::io::Result<()> {
+        if transmit.local == SocketId::MAIN { self.sockets.send(transmit) } else { self.spare.send(transmit) }
+    }
+
+    /// Tells the machine which addresses this computer has.
+    fn announce(&mut self, network: LocalNetwork) {
+        let port = self.sockets.port();
+        let addrs = network.addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        self.command(Command::LocalAddresses { addrs, prefixes: network.prefixes });
+    }
+
+    fn observe(&mut self) {
+        let seen = self.plane.observe();
+        // Nothing seen: the data plane notifies when that changes.
+        self.observe_at = (!seen.is_empty()).then(|| Instant::now() + OBSERVE_EVERY);
+        if !seen.is_empty() {
+            self.device.observe(&seen, self.clock.now());
+        }
+    }
+
+    fn timeout(&self) -> Instant {
+        let wait = self
+            .device
+            .poll_timeout()
+            .map_or(SLEEP_MAX, |wakeup| wakeup.at.saturating_since(self.clock.now()));
+        Instant::now() + wait.min(SLEEP_MAX)
+    }
+}
+
+/// Randomness for the machine, which has none of its own.
+fn seed() -> Result<[u8; 32], Problem> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| {
+        Problem::new(Code::AgentStart, format!("the operating system gives no random bytes: {error}"))
+    })?;
+    Ok(seed)
+}

@@ -1,0 +1,192 @@
+//! What is known of a pair of devices and of the NATs between them.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Member, Server};
+
+/// The pair's story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// This device's name.
+    pub device: String,
+    /// The network both are in.
+    pub network: String,
+    /// The peer.
+    pub peer: Member,
+    /// The NAT at this end.
+    pub ours: Nat,
+    /// The NAT at the other end, once told.
+    pub theirs: Option<Nat>,
+    /// State of the newest try for a direct path, in one word.
+    pub attempt: String,
+    /// What the coordinator chose: plain punching or the relay alone.
+    pub method: Option<Method>,
+    /// What was tried.
+    pub tried: Vec<Tried>,
+    /// How long ago the newest try began.
+    pub last_try_s: Option<u64>,
+    /// When the next one comes.
+    pub next_try_s: Option<u64>,
+    /// What stands in the way.
+    pub verdict: Verdict,
+}
+
+/// What the coordinator chose for a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Both ends send probes to each other's addresses at the same moment.
+    Plain,
+    /// Punching is hopeless by both NATs.
+    Relay,
+}
+
+/// One address that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Where the address is from.
+    pub kind: CandidateKind,
+    /// The address.
+    pub address: SocketAddr,
+    /// Probes sent to it.
+    pub probes: u32,
+    /// An authentic answer came.
+    pub answered: bool,
+}
+
+/// Where a candidate address is from (RFC 8445).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CandidateKind {
+    /// An interface of the peer.
+    Host,
+    /// What the peer's STUN service saw.
+    ServerReflexive,
+    /// Where a probe of the peer came from.
+    PeerReflexive,
+    /// A port mapping on the peer's router.
+    Mapped,
+    /// A guess.
+    Predicted,
+    /// A relay.
+    Relayed,
+}
+
+/// What stands in the way of a direct path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing: the path is direct.
+    Direct,
+    /// No traffic wants a tunnel.
+    Idle,
+    /// A try is running.
+    Trying,
+    /// This device refuses the peer.
+    RefusedHere,
+    /// The peer refuses this device.
+    RefusedThere,
+    /// The coordinator says that the peer is not online.
+    PeerOffline,
+    /// No network has both as active members.
+    NoSharedNetwork,
+    /// No coordinator that knows both answers.
+    CoordinatorUnreachable,
+    /// Neither a direct path nor a relay.
+    NoRelay,
+    /// No UDP leaves this device's network.
+    UdpBlockedHere,
+    /// No UDP leaves the peer's network.
+    UdpBlockedThere,
+    /// Both NATs give every destination another port.
+    BothMappingsVary,
+    /// This end's NAT gives every destination another port, and the other filters by port.
+    MappingVariesHere,
+    /// The other end's NAT gives every destination another port, and this one filters by port.
+    MappingVariesThere,
+    /// Small probes pass, full-size ones do not.
+    FullSizeLost,
+    /// By both NATs it should work and no probe arrives.
+    ProbesLost,
+}
+
+/// What a NAT does, in the words of RFC 4787.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nat {
+    /// UDP gets out and answers come back.
+    pub udp: bool,
+    /// To whom a mapping belongs.
+    pub mapping: Option<Mapping>,
+    /// From whom a mapping lets datagrams in.
+    pub filtering: Option<Filtering>,
+    /// How outside ports are chosen.
+    pub ports: Option<Ports>,
+    /// Devices behind the NAT reach each other by its outside address.
+    pub hairpin: Option<bool>,
+    /// For how long a silent mapping was seen to live, at least.
+    pub lifetime_s: Option<u16>,
+    /// The address IPv4 peers see.
+    pub ip4: Option<SocketAddr>,
+    /// The address IPv6 peers see.
+    pub ip6: Option<SocketAddr>,
+}
+
+/// To whom a mapping belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mapping {
+    /// No address translation.
+    None,
+    /// One outside port for all destinations.
+    EndpointIndependent,
+    /// Another outside port for each destination address.
+    AddressDependent,
+    /// Another outside port for each destination address and port.
+    AddressAndPortDependent,
+}
+
+/// From whom a mapping lets datagrams in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filtering {
+    /// From everybody.
+    EndpointIndependent,
+    /// From addresses that were sent to.
+    AddressDependent,
+    /// From addresses and ports that were sent to.
+    AddressAndPortDependent,
+}
+
+/// How outside ports are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "policy", rename_all = "snake_case")]
+pub enum Ports {
+    /// The inside port, where it is free.
+    Preserved,
+    /// A fixed step from the last one.
+    Sequential {
+        /// The step.
+        step: i8,
+    },
+    /// From a small block.
+    Block {
+        /// Lowest port seen.
+        low: u16,
+        /// Highest port seen.
+        high: u16,
+    },
+    /// At random.
+    Random,
+}
+
+/// The NAT in front of this device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Netcheck {
+    /// What was found.
+    #[serde(flatten)]
+    pub nat: Nat,
+    /// The coordinators and how far away they are.
+    pub servers: Vec<Server>,
+}
