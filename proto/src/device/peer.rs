@@ -10,6 +10,8 @@
 //! 5. No coordinator answers: remembered addresses are recalled under the remembered attempt, and paths are
 //!    kept longer, since nobody could bring the two ends together again.
 
+mod facts;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -29,11 +31,11 @@ use super::pings::{Heard, Pings};
 use super::punch::Probe;
 use super::recall::{Help, Recall};
 use super::relayed::{Grant, RelayWish, Relayed};
-use super::status::{Advice, AttemptStatus};
+use super::status::Advice;
 use crate::overlay::{Observation, Path};
 use crate::rejected::Rejected;
 use crate::rng::Rng;
-use crate::time::{Instant, Wakeup, WallClock};
+use crate::time::{Instant, Wakeup};
 use crate::transmit::{Datagram, SocketId, Transmit};
 
 /// A peer without traffic for so long has no path.
@@ -356,57 +358,6 @@ impl Peer {
             .fold(None, Wakeup::earliest)
     }
 
-    /// Where datagrams go.
-    pub(super) const fn path(&self) -> Path {
-        self.path
-    }
-
-    /// Round trip of the direct path.
-    pub(super) fn rtt(&self) -> Option<Duration> {
-        self.paths.rtt()
-    }
-
-    /// Bytes sent to the peer and heard from it since start.
-    pub(super) const fn bytes(&self) -> (u64, u64) {
-        (self.tx_bytes, self.rx_bytes)
-    }
-
-    /// When traffic last flowed, in seconds of the Unix epoch; 0 for never.
-    pub(super) fn last_traffic_s(&self, wall: &WallClock) -> u64 {
-        self.last_traffic.map_or(self.last_traffic_s, |at| wall.unix_s(at))
-    }
-
-    /// Addresses worth remembering, best first.
-    pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
-        self.recall.endpoints(self.paths.endpoints())
-    }
-
-    /// The attempt worth remembering.
-    pub(super) fn memorable(&self) -> Option<AttemptId> {
-        self.pings.memorable()
-    }
-
-    /// How the attempt stands; the advice is about what this peer alone knows.
-    pub(super) fn attempt_status(&self) -> AttemptStatus {
-        let advice = match (self.path, self.attempt.failure()) {
-            (Path::Direct { .. }, _) => Advice::Direct,
-            _ if self.traffic_at.is_none() => Advice::Idle,
-            _ if self.attempt.is_running() => Advice::Trying,
-            (_, Some(failure)) => failure,
-            (Path::None, None) => Advice::NoRelay,
-            (Path::Relayed { .. }, None) => Advice::Trying,
-        };
-        AttemptStatus {
-            state: self.attempt.state(),
-            method: self.attempt.method(),
-            their_card: self.attempt.their_card(),
-            candidates_tried: self.attempt.tried(),
-            last_at: self.attempt.began_at(),
-            next_at: self.attempt.next_at(),
-            advice,
-        }
-    }
-
     /// The pair may not speak (any more): everything closes at once.
     pub(super) fn shut(&mut self, now: Instant) {
         self.rest(now);
@@ -515,3 +466,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

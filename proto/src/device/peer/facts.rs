@@ -1,0 +1,65 @@
+//! What can be told about a peer: for the table, the cache and people.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use lanyard_wire::ids::AttemptId;
+
+use super::Peer;
+use crate::device::status::{Advice, AttemptStatus};
+use crate::overlay::Path;
+use crate::time::WallClock;
+
+impl Peer {
+    /// Where datagrams go.
+    pub(in crate::device) const fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Round trip of the direct path.
+    pub(in crate::device) fn rtt(&self) -> Option<Duration> {
+        self.paths.rtt()
+    }
+
+    /// Bytes sent to the peer and heard from it since start.
+    pub(in crate::device) const fn bytes(&self) -> (u64, u64) {
+        (self.tx_bytes, self.rx_bytes)
+    }
+
+    /// When traffic last flowed, in seconds of the Unix epoch; 0 for never.
+    pub(in crate::device) fn last_traffic_s(&self, wall: &WallClock) -> u64 {
+        self.last_traffic.map_or(self.last_traffic_s, |at| wall.unix_s(at))
+    }
+
+    /// Addresses worth remembering, best first.
+    pub(in crate::device) fn endpoints(&self) -> Vec<SocketAddr> {
+        self.recall.endpoints(self.paths.endpoints())
+    }
+
+    /// The attempt worth remembering.
+    pub(in crate::device) fn memorable(&self) -> Option<AttemptId> {
+        self.pings.memorable()
+    }
+
+    /// How the attempt stands; the advice is about what this peer alone knows.
+    pub(in crate::device) fn attempt_status(&self) -> AttemptStatus {
+        let advice = match (self.path, self.attempt.failure()) {
+            (Path::Direct { .. }, _) => Advice::Direct,
+            _ if self.traffic_at.is_none() => Advice::Idle,
+            _ if self.attempt.is_running() => Advice::Trying,
+            (_, Some(failure)) => failure,
+            (Path::None, None) => Advice::NoRelay,
+            (Path::Relayed { .. }, None) => Advice::Trying,
+        };
+        AttemptStatus {
+            state: self.attempt.state(),
+            method: self.attempt.method(),
+            their_card: self.attempt.their_card(),
+            candidates_tried: self.attempt.tried(),
+            last_at: self.attempt.began_at(),
+            next_at: self.attempt.next_at(),
+            advice,
+        }
+    }
+}
