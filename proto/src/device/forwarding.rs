@@ -50,6 +50,12 @@ impl Forwarding {
         }
     }
 
+    /// The newest table.
+    #[cfg(test)]
+    pub(super) const fn table(&self) -> &Arc<ForwardingTable> {
+        &self.table
+    }
+
     /// The place of a network in the order.
     pub(super) fn place(&self, coordinator: &PublicKey, network: &NetworkId) -> usize {
         let known = self.order.iter().position(|known| known == &(*coordinator, *network));

@@ -370,3 +370,6 @@ impl Device {
         self.events.push_back(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

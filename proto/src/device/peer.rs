@@ -173,6 +173,7 @@ impl Peer {
     /// Traffic or a person wants a path.
     pub(super) fn connect(&mut self, now: Instant) {
         self.traffic_at = Some(now);
+        self.last_traffic = Some(now);
         self.settle("traffic", now);
         if self.paths.current().is_none() {
             self.attempt.want(now);
