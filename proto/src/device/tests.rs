@@ -232,6 +232,7 @@ fn commands_about_strangers_change_nothing() {
         key: coordinator(9),
         network: NetworkName::parse("home").unwrap(),
         invite: None,
+        name: None,
     };
     world.command(0, join);
     world.command(0, Command::Leave { tag: 6, network: NetworkId::from_bytes([99; 16]) });
