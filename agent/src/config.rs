@@ -186,7 +186,7 @@ impl Config {
     fn set(&mut self, key: &Key, value: &str, origin: &str) -> Result<(), Problem> {
         (key.set)(self, value).map_err(|why| {
             let text = format!("{origin} sets {} = \"{value}\", which {why}", key.name);
-            Problem::new(Code::ConfigValue, text)
+            Problem::new(Code::ConfigInvalid, text)
         })
     }
 }
@@ -216,7 +216,7 @@ fn read(path: &Path, may_be_absent: bool) -> Result<Vec<(String, String)>, Probl
                 path.display(),
                 value.type_str()
             );
-            Problem::new(Code::ConfigValue, text)
+            Problem::new(Code::ConfigInvalid, text)
         })
 }
 
@@ -318,7 +318,7 @@ mod tests {
     fn a_wrong_value_names_its_origin() {
         let flags = Flags::from([("port", "70000".to_owned())]);
         let problem = Config::resolve(None, nothing, &flags).unwrap_err();
-        assert_eq!(problem.code, Code::ConfigValue);
+        assert_eq!(problem.code, Code::ConfigInvalid);
         assert!(problem.text.starts_with("the flag --port sets port = \"70000\""), "{problem}");
 
         let file = file("tun = 'much-too-long-for-linux'\n");
@@ -339,7 +339,7 @@ mod tests {
 
         let file = self::file("[port]\nnumber = 3\n");
         let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
-        assert_eq!(problem.code, Code::ConfigValue);
+        assert_eq!(problem.code, Code::ConfigInvalid);
     }
 
     #[test]

@@ -86,7 +86,7 @@ codes! {
     /// A configuration key does not exist.
     ConfigUnknownKey = "config.unknown_key" => Failed,
     /// A configuration value is not acceptable.
-    ConfigValue = "config.value" => Failed,
+    ConfigInvalid = "config.invalid" => Failed,
     /// A file of the state directory cannot be read or written.
     StateUnreadable = "state.unreadable" => Failed,
     /// A file of the state directory is damaged.
@@ -145,8 +145,6 @@ codes! {
     PeerUnknown = "peer.unknown" => Failed,
     /// Several members are called that.
     PeerAmbiguous = "peer.ambiguous" => Usage,
-    /// The coordinator says that the peer is away.
-    PeerOffline = "peer.offline" => NoPath,
     /// Neither a direct path nor a relay reached the peer.
     PathNone = "path.none" => NoPath,
     /// The peer answers by the relay, but no direct path was found in time.
@@ -212,6 +210,13 @@ mod tests {
     }
 
     #[test]
+    fn every_code_has_its_remedy_in_the_operators_page() {
+        let page = include_str!("../../docs/operations.md");
+        let missing: Vec<_> = Code::ALL.iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
+        assert!(missing.is_empty(), "docs/operations.md lacks {missing:?}");
+    }
+
+    #[test]
     fn a_code_travels_as_its_text() {
         for code in Code::ALL {
             let json = serde_json::to_string(code).unwrap();
@@ -222,8 +227,8 @@ mod tests {
 
     #[test]
     fn a_problem_ends_with_its_code() {
-        let problem = Problem::new(Code::PeerOffline, "nas is away");
-        assert_eq!(problem.to_string(), "nas is away (peer.offline)");
+        let problem = Problem::new(Code::PathNone, "no reply from nas");
+        assert_eq!(problem.to_string(), "no reply from nas (path.none)");
         assert_eq!(problem.code.exit(), Exit::NoPath);
     }
 
