@@ -105,8 +105,8 @@ impl Device {
                 for tag in core::mem::take(&mut self.netchecks) {
                     self.push_event(Event::Netcheck { tag, card });
                 }
+                self.register(now);
                 if self.memory.replace_card(card) {
-                    self.register(now);
                     for device in self.peers.devices() {
                         if let Some(peer) = self.peers.get_mut(&device) {
                             peer.card_changed(now);

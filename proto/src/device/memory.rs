@@ -44,9 +44,15 @@ impl Memory {
         }
     }
 
-    /// The newest card; says whether it differs from the one before.
+    /// The newest card; says whether it gives hope to pairs that could not be joined before.
+    ///
+    /// Another port alone does not: some NATs give one for every question.
     pub(super) fn replace_card(&mut self, card: NatCard) -> bool {
-        core::mem::replace(&mut self.card, card) != card
+        let old = core::mem::replace(&mut self.card, card);
+        let behaviour = |card: &NatCard| (card.mapping, card.filtering, card.hairpin, card.udp);
+        let place =
+            |card: &NatCard| (card.reflexive4.map(|addr| *addr.ip()), card.reflexive6.map(|addr| *addr.ip()));
+        (behaviour(&old), place(&old)) != (behaviour(&card), place(&card))
     }
 
     /// It is time to save; says so once.
@@ -118,5 +124,9 @@ mod tests {
         let card = NatCard { udp: true, ..NatCard::default() };
         assert!(memory.replace_card(card));
         assert!(!memory.replace_card(card));
+        let card = NatCard { reflexive4: Some("203.0.113.4:1".parse().unwrap()), ..card };
+        assert!(memory.replace_card(card));
+        let card = NatCard { reflexive4: Some("203.0.113.4:2".parse().unwrap()), ..card };
+        assert!(!memory.replace_card(card), "another port alone");
     }
 }

@@ -16,6 +16,7 @@ mod consent;
 mod coordinator;
 mod directory;
 mod forwarding;
+mod health;
 mod link;
 mod memory;
 mod netcheck;
@@ -29,6 +30,7 @@ mod punch;
 mod reach;
 mod recall;
 mod relayed;
+mod silence;
 
 pub mod cache;
 pub mod command;

@@ -5,9 +5,8 @@
 //! 1. Something authentic came from it (a ping, an answer, tunnel data): it is sent full-size pings.
 //! 2. One of them was answered: the lane is proven, since it carries the largest datagram both ways. Only
 //!    proven lanes are chosen: LAN before IPv6 before IPv4, then by round trip with hysteresis.
-//! 3. Tunnel data went out and nothing came back for a moment: the lane is suspect and pinged quickly.
-//! 4. Nothing answers: the lane is lost and must be proven again. The same happens when the peer, which
-//!    must have seen the silence first, starts to send by relay.
+//! 3. It goes silent under traffic and does not answer (`health`): the lane is lost and must be proven
+//!    again. The same happens when the peer, which must have seen the silence first, starts to send by relay.
 //!
 //! Pings are counted as signs of life of the peer, never of our own sending direction: only an answer to
 //! our ping, or tunnel data, shows that.
@@ -18,23 +17,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::candidates::Rank;
+use super::health::{Health, QUIET, Sign};
 use super::punch::{Probe, Size};
 use crate::time::{Instant, Wakeup};
-
-/// Data went out and nothing came back for so long, one round trip aside: the lane is suspect.
-const QUIET: Duration = Duration::from_millis(200);
-
-/// A suspect lane is pinged so often.
-const SUSPECT_EVERY: Duration = Duration::from_millis(100);
-
-/// A suspect lane without an answer is lost after this, or three round trips if they are longer.
-///
-/// Seven pings: at 5 % loss each way all of them vanish once in a hundred million times, and together
-/// with [`QUIET`] a transfer stalls for less than a second.
-const LOST_AFTER: Duration = Duration::from_millis(700);
-
-/// The same after our own network changed, or two round trips: the suspicion is well founded.
-const LOST_AFTER_CHANGE: Duration = Duration::from_millis(300);
 
 /// Data by relay means that the peer left the lane, if the lane was silent for this or two round trips.
 const MIRROR_AFTER: Duration = Duration::from_millis(300);
@@ -47,11 +32,6 @@ const MIRROR_GRACE: Duration = Duration::from_secs(1);
 /// Where full-size datagrams pass one way only, one end stays on the relay for good; the other must not
 /// switch to and fro.
 const HOLD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// An active lane on which nothing was heard for so long is pinged.
-///
-/// Half of the 30 s that the shortest-lived NAT bindings last, so that one lost ping does no harm.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A proven lane may be chosen this long after it was last heard: within it no NAT binding expires.
 const FRESH: Duration = Duration::from_secs(30);
@@ -73,7 +53,7 @@ const LANES_MAX: usize = 16;
 pub(super) enum PathEvent {
     /// Datagrams go this way from now on.
     Chosen { remote: SocketAddr, why: &'static str },
-    /// The chosen lane went quiet: others may have to learn our new address.
+    /// The chosen lane does not answer: others may have to learn our new address.
     Suspected,
     /// The chosen lane is dead and nothing better is proven.
     Lost { remote: SocketAddr, why: &'static str },
@@ -119,17 +99,6 @@ struct Current {
     remote: SocketAddr,
     since: Instant,
     health: Health,
-}
-
-/// Whether the current lane answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    /// Everything sent was followed by something heard.
-    Well,
-    /// Sent since then, nothing heard yet.
-    Waiting { since: Instant },
-    /// Pinged quickly until it answers or is lost.
-    Suspect { since: Instant, next_at: Instant, lost_at: Instant },
 }
 
 impl Paths {
@@ -188,7 +157,9 @@ impl Paths {
             lane.proven_at = Some(now);
             lane.proof = None;
         }
-        self.calm(remote);
+        if let Some(current) = self.current_at(remote) {
+            current.health.answered(now);
+        }
         if size == Size::Small {
             self.begin_proof(remote, Size::Full, now);
             self.send_proofs(now);
@@ -197,12 +168,12 @@ impl Paths {
         self.choose("proven", now);
     }
 
-    /// Authenticated tunnel data came from `remote`.
-    pub(super) fn heard(&mut self, remote: SocketAddr, now: Instant) {
+    /// So many authenticated datagrams of the tunnel came from `remote`.
+    pub(super) fn heard(&mut self, remote: SocketAddr, packets: u32, now: Instant) {
         let is_known = self.is_fresh(remote, now);
         self.lane(remote).heard_at = Some(now);
-        if self.current() == Some(remote) {
-            self.calm(remote);
+        if let Some(current) = self.current_at(remote) {
+            current.health.heard(packets, now);
             return;
         }
         self.begin_proof(remote, Size::Full, now);
@@ -211,7 +182,7 @@ impl Paths {
         // WireGuard's roaming rule, for a peer that moved: its data authenticates the new address, and the
         // old one is silent. Between two proven lanes the answers decide instead: the two ends may well
         // send on different ones, and following each other they would swap for ever.
-        let is_silent = current.health != Health::Well || self.silence(current.remote, now) >= QUIET;
+        let is_silent = !current.health.is_well() || self.silence(current.remote, now) >= QUIET;
         if !is_known && is_silent {
             self.take(remote, "the peer moved", now);
         } else {
@@ -221,10 +192,8 @@ impl Paths {
 
     /// Tunnel data went out on the current lane and nothing came in.
     pub(super) fn sent(&mut self, now: Instant) {
-        if let Some(current) = &mut self.current
-            && current.health == Health::Well
-        {
-            current.health = Health::Waiting { since: now };
+        if let Some(current) = &mut self.current {
+            current.health.sent(now);
         }
     }
 
@@ -256,7 +225,10 @@ impl Paths {
             lane.held_until = None;
             lane.left = 0;
         }
-        self.suspect(LOST_AFTER_CHANGE, 2, now);
+        let rtt = self.rtt();
+        if let Some(current) = &mut self.current {
+            current.health.network_changed(rtt, now);
+        }
         self.handle_timeout(now);
     }
 
@@ -285,13 +257,7 @@ impl Paths {
         let proof = self.lanes.values().filter_map(|lane| next_proof(lane.proof?)).min();
         let hold = self.lanes.values().filter(|lane| lane.proven_at.is_some());
         let hold = hold.filter_map(|lane| lane.held_until).min().filter(|_| self.is_active);
-        let watch = self.current.map(|current| match current.health {
-            Health::Well => Wakeup { at: self.keep_alive_at(current), why: "keep a direct path alive" },
-            Health::Waiting { since } => Wakeup { at: since + self.quiet(current), why: "a path is quiet" },
-            Health::Suspect { next_at, lost_at, .. } => {
-                Wakeup { at: next_at.min(lost_at), why: "a path is suspect" }
-            }
-        });
+        let watch = self.current.and_then(|current| current.health.poll_timeout(self.rtt()));
         let proof = proof.map(|at| Wakeup { at, why: "prove a path" });
         let hold = hold.map(|at| Wakeup { at, why: "a path may be chosen again" });
         Wakeup::earliest(Wakeup::earliest(proof, hold), watch)
@@ -344,59 +310,29 @@ impl Paths {
         }
     }
 
-    /// Moves the current lane along `Well -> Waiting -> Suspect -> lost`.
+    /// Sees whether the current lane answers.
     fn watch(&mut self, now: Instant) {
-        let Some(current) = self.current else { return };
-        match current.health {
-            Health::Well => {
-                if self.keep_alive_at(current) <= now {
-                    self.probes.push_back(Probe { remote: current.remote, size: Size::Small });
-                    self.sent(now);
-                }
-            }
-            Health::Waiting { since } => {
-                if since + self.quiet(current) <= now {
-                    self.suspect(LOST_AFTER, 3, now);
-                    self.watch(now);
-                }
-            }
-            Health::Suspect { lost_at, .. } if lost_at <= now => self.lose("no answer", now),
-            Health::Suspect { since, next_at, lost_at } => {
-                if next_at <= now {
-                    self.probes.push_back(Probe { remote: current.remote, size: Size::Small });
-                    let next_at = now + SUSPECT_EVERY;
-                    self.set_health(Health::Suspect { since, next_at, lost_at });
-                }
+        let rtt = self.rtt();
+        while let Some(current) = &mut self.current {
+            let remote = current.remote;
+            match current.health.handle_timeout(rtt, now) {
+                Some(Sign::Ping) => self.probes.push_back(Probe { remote, size: Size::Small }),
+                Some(Sign::Suspected) => self.events.push_back(PathEvent::Suspected),
+                Some(Sign::Lost) => return self.lose("no answer", now),
+                None => return,
             }
         }
     }
 
-    fn suspect(&mut self, at_least: Duration, round_trips: u32, now: Instant) {
-        let lost_at = now + at_least.max(self.rtt().unwrap_or_default() * round_trips);
-        self.set_health(Health::Suspect { since: now, next_at: now, lost_at });
-        if self.current.is_some() {
-            self.events.push_back(PathEvent::Suspected);
-        }
-    }
-
-    /// Something came back on `remote`: if that is the current lane, all is well.
-    fn calm(&mut self, remote: SocketAddr) {
-        if self.current() == Some(remote) {
-            self.set_health(Health::Well);
-        }
-    }
-
-    fn set_health(&mut self, health: Health) {
-        if let Some(current) = &mut self.current {
-            current.health = health;
-        }
+    /// The current lane, if it is this one.
+    fn current_at(&mut self, remote: SocketAddr) -> Option<&mut Current> {
+        self.current.as_mut().filter(|current| current.remote == remote)
     }
 
     /// Leaves a lane whose answers are overdue for a proven one that was heard meanwhile.
     fn prefer_a_live_lane(&mut self, now: Instant) {
-        let Some(Current { remote: old, health: Health::Suspect { since, .. }, .. }) = self.current else {
-            return;
-        };
+        let Some(Current { remote: old, health, .. }) = self.current else { return };
+        let Some(since) = health.suspect_since() else { return };
         let overdue = QUIET.max(self.rtt().unwrap_or_default() * 2);
         if now.saturating_since(since) < overdue {
             return;
@@ -435,7 +371,7 @@ impl Paths {
     }
 
     fn take(&mut self, remote: SocketAddr, why: &'static str, now: Instant) {
-        self.current = Some(Current { remote, since: now, health: Health::Well });
+        self.current = Some(Current { remote, since: now, health: Health::new(now) });
         self.events.push_back(PathEvent::Chosen { remote, why });
     }
 
@@ -468,16 +404,6 @@ impl Paths {
     fn silence(&self, remote: SocketAddr, now: Instant) -> Duration {
         let heard = self.lanes.get(&remote).and_then(|lane| lane.heard_at);
         heard.map_or(Duration::MAX, |heard| now.saturating_since(heard))
-    }
-
-    fn quiet(&self, current: Current) -> Duration {
-        // 50 ms: the data plane reports what it heard at most that late.
-        self.rtt_of(current.remote).map_or(QUIET, |rtt| QUIET.max(rtt + Duration::from_millis(50)))
-    }
-
-    fn keep_alive_at(&self, current: Current) -> Instant {
-        let heard = self.lanes.get(&current.remote).and_then(|lane| lane.heard_at);
-        heard.unwrap_or(current.since).max(current.since) + KEEP_ALIVE
     }
 }
 

@@ -31,6 +31,7 @@ use super::pings::{Heard, Pings};
 use super::punch::Probe;
 use super::recall::{Help, Recall};
 use super::relayed::{Grant, RelayWish, Relayed};
+use super::silence::Silence;
 use super::status::Advice;
 use crate::overlay::{Observation, Path};
 use crate::rejected::Rejected;
@@ -91,6 +92,7 @@ pub(super) struct Peer {
     paths: Paths,
     attempt: Attempt,
     relayed: Relayed,
+    silence: Silence,
     recall: Recall,
     /// The candidates of the last start signal.
     expected: Vec<SocketAddr>,
@@ -116,6 +118,7 @@ impl Peer {
             paths: Paths::default(),
             attempt: Attempt::new(rng.fork(b"attempt")),
             relayed: Relayed::new(),
+            silence: Silence::new(),
             recall: Recall::default(),
             expected: Vec::new(),
             path: Path::None,
@@ -264,18 +267,23 @@ impl Peer {
         self.settle("traffic", now);
         let current = self.path;
         let mut is_heard = false;
-        for (path, _, _) in &observation.rx {
+        for (path, packets, _) in &observation.rx {
+            is_heard |= *path == current;
             match *path {
-                Path::Direct { remote, .. } => {
-                    is_heard |= *path == current;
-                    self.paths.heard(remote, now);
+                Path::Direct { remote, .. } => self.paths.heard(remote, *packets, now),
+                Path::Relayed { .. } => {
+                    self.paths.heard_by_relay(now);
+                    self.silence.heard(*packets, now);
                 }
-                Path::Relayed { .. } => self.paths.heard_by_relay(now),
                 Path::None => {}
             }
         }
-        if observation.tx_packets > 0 && !is_heard && current.is_direct() {
-            self.paths.sent(now);
+        if observation.tx_packets > 0 && !is_heard {
+            match current {
+                Path::Direct { .. } => self.paths.sent(now),
+                Path::Relayed { .. } => self.silence.sent(now),
+                Path::None => {}
+            }
         }
         self.settle("traffic", now);
         if (was_idle || observation.waiting) && self.traffic_at.is_some() && self.paths.current().is_none() {
@@ -341,6 +349,9 @@ impl Peer {
         self.paths.handle_timeout(now);
         self.attempt.handle_timeout(now);
         self.relayed.handle_timeout(now);
+        if self.silence.handle_timeout(now) {
+            self.actions.push_back(Action::Poke);
+        }
         self.recall.handle_timeout(now);
         self.settle("time", now);
     }
@@ -354,7 +365,8 @@ impl Peer {
     pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
         let idle = self.idle_at().map(|at| Wakeup { at, why: "a path nobody uses" });
         let recall = self.recall.poll_timeout();
-        [idle, recall, self.paths.poll_timeout(), self.attempt.poll_timeout(), self.relayed.poll_timeout()]
+        let relay = Wakeup::earliest(self.relayed.poll_timeout(), self.silence.poll_timeout());
+        [idle, recall, relay, self.paths.poll_timeout(), self.attempt.poll_timeout()]
             .into_iter()
             .fold(None, Wakeup::earliest)
     }
@@ -410,6 +422,7 @@ impl Peer {
         let path = self.choose_path();
         if path != self.path {
             let from = core::mem::replace(&mut self.path, path);
+            self.silence.stop();
             self.actions.push_back(Action::Moved { from, to: path, why });
             self.actions.push_back(Action::Learnt);
         }

@@ -80,7 +80,7 @@ fn an_answer_ends_the_suspicion_and_so_does_data() {
         paths.sent(at(10_000));
         probes(&mut paths, at(10_000), at(10_500));
         if data {
-            paths.heard(addr(HOME), at(10_500));
+            paths.heard(addr(HOME), 1, at(10_500));
         } else {
             paths.answered(addr(HOME), Size::Small, ms(40), at(10_500));
         }
@@ -116,7 +116,7 @@ fn a_far_peer_is_given_three_round_trips() {
 #[test]
 fn data_by_relay_shows_that_the_peer_left_the_path() {
     let mut paths = direct();
-    paths.heard(addr(HOME), at(10_000));
+    paths.heard(addr(HOME), 1, at(10_000));
     paths.heard_by_relay(at(10_250));
     assert_eq!(paths.current(), Some(addr(HOME)), "late datagrams of before are normal");
     paths.heard_by_relay(at(10_300));
@@ -149,10 +149,10 @@ fn a_path_that_the_peer_keeps_leaving_is_chosen_ever_more_rarely() {
 #[test]
 fn a_peer_that_moved_is_followed_by_its_data_when_the_old_address_is_silent() {
     let mut paths = direct();
-    paths.heard(addr(HOME), at(10_000));
-    paths.heard(addr(MOVED), at(10_050));
+    paths.heard(addr(HOME), 1, at(10_000));
+    paths.heard(addr(MOVED), 1, at(10_050));
     assert_eq!(paths.current(), Some(addr(HOME)), "the old address is alive");
-    paths.heard(addr(MOVED), at(10_250));
+    paths.heard(addr(MOVED), 1, at(10_250));
     assert_eq!(paths.current(), Some(addr(MOVED)));
     let sizes: Vec<Size> =
         probes(&mut paths, at(10_250), at(10_300)).into_iter().map(|(_, size)| size).collect();
@@ -183,7 +183,7 @@ fn two_ends_on_different_good_paths_do_not_chase_each_other() {
     for tick in 1..200 {
         let now = at(tick * 100);
         paths.sent(now);
-        paths.heard(addr(MOVED), now + ms(10));
+        paths.heard(addr(MOVED), 1, now + ms(10));
         for (_, size) in probes(&mut paths, now, now + ms(50)) {
             paths.answered(addr(HOME), size, ms(40), now + ms(90));
         }
@@ -197,7 +197,7 @@ fn a_dead_path_is_left_for_a_proven_live_one_without_the_relay() {
     paths.answered(addr(MOVED), Size::Full, ms(41), at(9_000));
     paths.sent(at(10_000));
     probes(&mut paths, at(10_000), at(10_420));
-    paths.heard(addr(MOVED), at(10_420));
+    paths.heard(addr(MOVED), 1, at(10_420));
     assert_eq!(paths.current(), Some(addr(MOVED)));
 }
 

@@ -1,9 +1,12 @@
 //! Two peers of each other over a network of two addresses: from the first packet to the last.
 
-use self::pair::{End, Pair, addr, direct, direct_pair, kind, ms, peer};
+use alloc::vec;
+
 use super::*;
 
 mod pair;
+
+use self::pair::{End, Pair, addr, direct, direct_pair, kind, ms, observation, peer};
 
 #[test]
 fn the_first_packet_goes_by_relay_and_the_direct_path_follows_without_a_gap() {
@@ -72,6 +75,27 @@ fn when_one_direction_dies_both_ends_leave() {
         let (left_at, to) = end.moves[2];
         assert!(to.is_relayed());
         assert!(left_at.saturating_since(died) <= ms(1_300), "{:?}", left_at.saturating_since(died));
+    }
+}
+
+#[test]
+fn an_end_that_only_receives_lets_the_services_know_where_it_is() {
+    for is_relayed in [false, true] {
+        let mut pair = direct_pair();
+        if is_relayed {
+            pair.mtu = 1_200;
+            pair.is_blocked = true;
+            pair.talk_for(Duration::from_secs(3));
+        }
+        let path = pair.ends[1].peer.path();
+        assert_eq!(path.is_relayed(), is_relayed);
+        let flow = Observation { rx: vec![(path, 40, 50_000)], waiting: false, ..observation(false) };
+        let flow = Observation { tx_packets: 0, ..flow };
+        pair.ends[1].peer.observe(&flow, pair.now);
+        pair.is_blocked = true;
+        pair.pokes = 0;
+        pair.run_for(ms(600));
+        assert!(pair.pokes >= 1, "relayed: {is_relayed}");
     }
 }
 

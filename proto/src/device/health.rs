@@ -1,0 +1,237 @@
+//! Whether the direct path in use still answers.
+//!
+//! Nothing is asked while data flows both ways. Two things raise a suspicion: data went out and nothing came
+//! back, or a flow that was coming in stopped at once, which is how an end that only receives learns that
+//! its NAT forgot it. A suspect path is pinged quickly until it answers or is lost. A path on which nothing
+//! was heard for long is pinged as well, so that NATs keep it open.
+
+use core::time::Duration;
+
+use crate::time::{Instant, Wakeup};
+
+/// Data went out and nothing came back for so long, one round trip aside: the path is suspect.
+pub(super) const QUIET: Duration = Duration::from_millis(200);
+
+/// The data plane reports what it heard at most that late.
+const REPORT_DELAY: Duration = Duration::from_millis(50);
+
+/// So many datagrams in one report (50 ms) are a flow: 20 kB/s or more at full size.
+const FLOW: u32 = 3;
+
+/// A flow that stops for so long makes the path suspect: twice what TCP waits before it repeats.
+const FLOW_STOPPED: Duration = Duration::from_millis(400);
+
+/// A suspect path is pinged so often.
+const SUSPECT_EVERY: Duration = Duration::from_millis(100);
+
+/// A suspect path without an answer is lost after this, or three round trips if they are longer.
+///
+/// Seven pings: at 5 % loss each way all of them vanish once in ten million times, and together with
+/// [`QUIET`] a transfer stalls for less than a second.
+const LOST_AFTER: Duration = Duration::from_millis(700);
+
+/// The same after our own network changed, or two round trips: the suspicion is well founded.
+const LOST_AFTER_CHANGE: Duration = Duration::from_millis(300);
+
+/// A path on which nothing was heard for so long is pinged.
+///
+/// Half of the 30 s that the shortest-lived NAT bindings last, so that one lost ping does no harm.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What the owner of the path has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// Ping the path.
+    Ping,
+    /// The first ping of a suspicion was not answered: others may have to learn our new address.
+    Suspected,
+    /// The path is dead.
+    Lost,
+}
+
+/// The health of one path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Health {
+    state: State,
+    heard_at: Instant,
+    /// A flow came in; when to wonder where it went.
+    flow_checked_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Everything sent was followed by something heard.
+    Well,
+    /// Sent since then, nothing heard yet.
+    Waiting { since: Instant },
+    /// Pinged quickly until it answers or is lost.
+    Suspect { since: Instant, next_at: Instant, lost_at: Instant, is_told: bool },
+}
+
+impl Health {
+    /// A path that was just taken.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { state: State::Well, heard_at: now, flow_checked_at: None }
+    }
+
+    /// Nothing is owed to us.
+    pub(super) fn is_well(&self) -> bool {
+        self.state == State::Well
+    }
+
+    /// Since when the path is suspect.
+    pub(super) const fn suspect_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Suspect { since, .. } => Some(since),
+            State::Well | State::Waiting { .. } => None,
+        }
+    }
+
+    /// Data went out and nothing came in.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if self.state == State::Well {
+            self.state = State::Waiting { since: now };
+        }
+    }
+
+    /// A ping was answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.state = State::Well;
+        self.heard_at = now;
+    }
+
+    /// So many datagrams of data came in.
+    pub(super) fn heard(&mut self, packets: u32, now: Instant) {
+        self.answered(now);
+        let is_flow = packets >= FLOW;
+        self.flow_checked_at = is_flow.then_some(now + FLOW_STOPPED);
+    }
+
+    /// Our own network changed: the path has to answer now.
+    pub(super) fn network_changed(&mut self, rtt: Option<Duration>, now: Instant) {
+        self.suspect(LOST_AFTER_CHANGE.max(rtt.unwrap_or_default() * 2), now);
+    }
+
+    /// What is due; call until `None`.
+    pub(super) fn handle_timeout(&mut self, rtt: Option<Duration>, now: Instant) -> Option<Sign> {
+        let lost_after = LOST_AFTER.max(rtt.unwrap_or_default() * 3);
+        if self.flow_checked_at.is_some_and(|at| at <= now) {
+            self.flow_checked_at = None;
+            if self.suspect_since().is_none() {
+                self.suspect(lost_after, now);
+            }
+        }
+        match self.state {
+            State::Well if self.heard_at + KEEP_ALIVE <= now => {
+                self.state = State::Waiting { since: now };
+                Some(Sign::Ping)
+            }
+            State::Waiting { since } if since + quiet(rtt) <= now => {
+                self.suspect(lost_after, now);
+                self.handle_timeout(rtt, now)
+            }
+            State::Suspect { lost_at, .. } if lost_at <= now => Some(Sign::Lost),
+            State::Suspect { since, next_at, lost_at, is_told: false }
+                if since + SUSPECT_EVERY.max(rtt.unwrap_or_default()) <= now =>
+            {
+                self.state = State::Suspect { since, next_at, lost_at, is_told: true };
+                Some(Sign::Suspected)
+            }
+            State::Suspect { since, next_at, lost_at, is_told } if next_at <= now => {
+                let next_at = now + SUSPECT_EVERY;
+                self.state = State::Suspect { since, next_at, lost_at, is_told };
+                Some(Sign::Ping)
+            }
+            State::Well | State::Waiting { .. } | State::Suspect { .. } => None,
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn poll_timeout(&self, rtt: Option<Duration>) -> Option<Wakeup> {
+        let state = match self.state {
+            State::Well => Wakeup { at: self.heard_at + KEEP_ALIVE, why: "keep a direct path alive" },
+            State::Waiting { since } => Wakeup { at: since + quiet(rtt), why: "a path is quiet" },
+            State::Suspect { next_at, lost_at, .. } => {
+                Wakeup { at: next_at.min(lost_at), why: "a path is suspect" }
+            }
+        };
+        let flow = self.flow_checked_at.map(|at| Wakeup { at, why: "a flow stopped" });
+        Wakeup::earliest(Some(state), flow)
+    }
+
+    fn suspect(&mut self, lost_after: Duration, now: Instant) {
+        self.state = State::Suspect { since: now, next_at: now, lost_at: now + lost_after, is_told: false };
+    }
+}
+
+fn quiet(rtt: Option<Duration>) -> Duration {
+    rtt.map_or(QUIET, |rtt| QUIET.max(rtt + REPORT_DELAY))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn a_flow_that_stops_is_asked_about_once_and_an_answer_settles_it() {
+        let mut health = Health::new(at(0));
+        health.heard(40, at(1_000));
+        assert_eq!(signs(&mut health, 1_000, 1_400), [(1_400, Sign::Ping)]);
+        health.answered(at(1_440));
+        assert_eq!(signs(&mut health, 1_440, 10_000), []);
+    }
+
+    #[test]
+    fn an_end_that_only_receives_notices_that_nothing_comes_any_more() {
+        let mut health = Health::new(at(0));
+        health.heard(40, at(1_000));
+        let signs = signs(&mut health, 1_000, 3_000);
+        assert_eq!(signs[..3], [(1_400, Sign::Ping), (1_500, Sign::Suspected), (1_500, Sign::Ping)]);
+        assert_eq!(signs.last(), Some(&(2_100, Sign::Lost)));
+    }
+
+    #[test]
+    fn a_packet_now_and_then_is_no_flow() {
+        let mut health = Health::new(at(0));
+        for second in 1..5 {
+            health.heard(1, at(second * 1_000));
+            assert_eq!(signs(&mut health, second * 1_000, second * 1_000 + 999), []);
+        }
+    }
+
+    #[test]
+    fn an_answered_suspicion_tells_nobody() {
+        let mut health = Health::new(at(0));
+        for round in 1..50 {
+            let start = round * 300;
+            health.sent(at(start));
+            assert_eq!(signs(&mut health, start, start + 240), [(start + 200, Sign::Ping)]);
+            health.answered(at(start + 240));
+        }
+    }
+
+    fn signs(health: &mut Health, from: u64, until: u64) -> Vec<(u64, Sign)> {
+        let mut signs = Vec::new();
+        let mut now = at(from);
+        loop {
+            while let Some(sign) = health.handle_timeout(Some(Duration::from_millis(40)), now) {
+                signs.push((now.as_micros() / 1_000, sign));
+                if sign == Sign::Lost {
+                    return signs;
+                }
+            }
+            let next = health.poll_timeout(Some(Duration::from_millis(40))).unwrap().at;
+            if next > at(until) {
+                return signs;
+            }
+            assert!(next > now, "spins");
+            now = next;
+        }
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+}
