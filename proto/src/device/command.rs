@@ -86,6 +86,6 @@ pub enum Command {
         /// Returned with the answer.
         tag: u64,
     },
-    /// Say good-bye to every coordinator.
+    /// Hand over what is worth saving and say good-bye to every coordinator.
     Shutdown,
 }

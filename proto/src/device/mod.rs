@@ -38,6 +38,7 @@ pub mod config;
 pub mod event;
 pub mod status;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -181,6 +182,9 @@ impl Device {
                 self.netcheck.start(now);
             }
             Command::Shutdown => {
+                // There may be no later moment.
+                let cache = self.to_cache(now);
+                self.push_event(Event::Persist(Box::new(cache)));
                 for coordinator in &mut self.coordinators {
                     coordinator.shutdown(now);
                 }

@@ -222,6 +222,16 @@ fn what_is_saved_brings_a_third_life() {
 }
 
 #[test]
+fn a_switch_thrown_just_before_the_end_is_saved() {
+    let mut world = World::new(&[network(1, "home", "10.7.0.0")]);
+    world.run_for(2_000);
+    let network = world.table(0).addresses[0].network;
+    world.command(0, Command::Enable { network, enabled: false });
+    world.command(0, Command::Shutdown);
+    assert!(!world.saved(0).coordinators[0].networks[0].enabled);
+}
+
+#[test]
 fn commands_about_strangers_change_nothing() {
     let mut world = World::new(&[network(1, "home", "10.7.0.0")]);
     world.events(0);
