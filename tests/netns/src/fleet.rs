@@ -227,7 +227,7 @@ impl Agent {
         command
             .args(["netns", "exec", &self.namespace])
             .arg(program("lanyard")?)
-            .env("LANYARD_CONFIG", self.directory.join("lanyard.toml"))
+            .env("LANYARD_CONFIG", "/dev/null")
             .env("LANYARD_STATE", &self.directory)
             .env("LANYARD_SOCKET", self.directory.join("lanyard.sock"));
         Ok(command)
