@@ -109,6 +109,8 @@ struct Engine {
     resolver: Resolver,
     /// `None` while `lanyard down` holds.
     networking: Option<Networking>,
+    /// How often it was switched on since the process started.
+    starts: u64,
     waiting: Waiting,
     watchers: Vec<mpsc::Sender<Answer>>,
     /// Something a watcher wants to see happened in this turn.
@@ -127,6 +129,7 @@ impl Engine {
             writer: Writer::start(store),
             resolver: Resolver::new(),
             networking: None,
+            starts: 0,
             waiting: Waiting::default(),
             watchers: Vec::new(),
             changed: false,
@@ -158,7 +161,11 @@ impl Engine {
 
     /// Switches networking on with everything that is remembered.
     async fn start(&mut self) -> Result<(), Problem> {
-        let mut networking = Networking::start(&self.config, &self.keys, &self.state, self.name()).await?;
+        self.starts += 1;
+        // The number on disk counts processes; within one, down and up begin new sessions too.
+        let boot = self.state.boot.saturating_mul(0x1_0000).saturating_add(self.starts);
+        let name = self.name();
+        let mut networking = Networking::start(&self.config, &self.keys, self.state.port, boot, name).await?;
         for host in &self.state.hosts {
             let cache = self.state.cache.coordinators.iter().find(|cache| cache.key == host.key).cloned();
             let mut addrs: Vec<_> = resolve::literal(host).into_iter().collect();
@@ -252,7 +259,8 @@ impl Engine {
                     }
                 }
             }
-            Event::Path { peer, from, to, why } => debug!(%peer, ?from, ?to, why, "path changed"),
+            // The machine has said why in the log.
+            Event::Path { .. } => {}
             Event::Member { name, change, .. } => match change {
                 MemberChange::Joined => info!(%name, "member joined"),
                 MemberChange::Left => info!(%name, "member left"),

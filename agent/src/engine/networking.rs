@@ -19,7 +19,7 @@ use crate::dataplane::{DataPlane, shard_count};
 use crate::exit::{Code, Problem};
 use crate::netmon::{LocalNetwork, Monitor};
 use crate::sockets::{Inbound, Sockets, SpareSockets};
-use crate::state::{Keys, State};
+use crate::state::Keys;
 use crate::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig};
 
 /// Datagrams for the machine that wait while it works; on top of that the newest are dropped and counted.
@@ -63,17 +63,21 @@ pub(super) enum Happening {
 
 impl Networking {
     /// Opens the UDP port, makes the interface and starts the data plane and the machine.
+    ///
+    /// `last_port` is taken again if it is free and the configuration names none; `boot` is larger than in
+    /// any earlier start.
     pub(super) async fn start(
         config: &Config,
         keys: &Keys,
-        state: &State,
+        last_port: u16,
+        boot: u64,
         name: DeviceName,
     ) -> Result<Self, Problem> {
         let shards = shard_count();
         // Without a wish of the administrator the last port is only a preference.
-        let sockets = match Sockets::bind(if config.port == 0 { state.port } else { config.port }, shards) {
-            Err(error) if config.port == 0 && state.port != 0 => {
-                warn!(port = state.port, %error, "the last UDP port is gone, taking another");
+        let sockets = match Sockets::bind(if config.port == 0 { last_port } else { config.port }, shards) {
+            Err(error) if config.port == 0 && last_port != 0 => {
+                warn!(port = last_port, %error, "the last UDP port is gone, taking another");
                 Sockets::bind(0, shards)
             }
             bound => bound,
@@ -96,7 +100,7 @@ impl Networking {
         let device = DeviceConfig {
             identity: keys.identity.clone(),
             wireguard: keys.wireguard.public(),
-            boot: state.boot,
+            boot,
             seed: seed()?,
             wall: clock.wall(),
             name,
