@@ -354,3 +354,6 @@ async fn next(networking: &mut Option<Networking>) -> Result<Happening, Problem>
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
