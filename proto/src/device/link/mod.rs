@@ -38,6 +38,13 @@ use crate::transmit::{Datagram, Outbox, SocketId, Transmit};
 /// Every how many tries a key exchange is begun although there is a ticket, which may be refused in silence.
 const HELLO_EVERY: u32 = 3;
 
+/// Seconds that one ticket key is in use. A ticket carries its key's number: hours since 1970.
+const TICKET_EPOCH_S: u64 = 3_600;
+
+/// Older keys that a service keeps. With an older ticket the key exchange comes first, which is faster than
+/// being refused in silence.
+const TICKET_EPOCHS: u64 = 2;
+
 /// Age at which the keys of a session are agreed anew.
 const KEYS_AGE: Duration = Duration::from_secs(24 * 3_600);
 
@@ -356,14 +363,20 @@ impl Link {
             self.give_up(now);
         }
         self.retries = 0;
-        let stale = self.rekey_at <= now;
-        if self.ticket.is_some() && !stale && number % HELLO_EVERY != HELLO_EVERY - 1 {
+        if self.has_good_ticket(now) && number % HELLO_EVERY != HELLO_EVERY - 1 {
             self.resume(now);
         } else {
             let remote = self.pick(self.hellos);
             self.hellos = self.hellos.wrapping_add(1);
             self.greet(remote, now);
         }
+    }
+
+    /// A ticket that a service may still open, unless fresh keys are due.
+    fn has_good_ticket(&self, now: Instant) -> bool {
+        let epoch = self.shared.wall.unix_s(now) / TICKET_EPOCH_S;
+        let is_fresh = |ticket: &Ticket| epoch.saturating_sub(u64::from(ticket.key_id())) <= TICKET_EPOCHS;
+        self.rekey_at > now && self.ticket.as_ref().is_some_and(|(ticket, _)| is_fresh(ticket))
     }
 
     fn resume(&mut self, now: Instant) {
