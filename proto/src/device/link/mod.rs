@@ -14,6 +14,9 @@ mod inbound;
 mod pace;
 mod session;
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -113,6 +116,8 @@ pub(super) struct Link {
     timestamp_ms: u64,
     session: Option<(Session, Health)>,
     effort: Option<Effort>,
+    /// When the question of the effort was sent: its answer tells the round trip.
+    effort_at: Instant,
     pace: Pace,
     /// When the keys are to be agreed anew.
     rekey_at: Instant,
@@ -148,6 +153,7 @@ impl Link {
             timestamp_ms: 0,
             session: None,
             effort: None,
+            effort_at: now,
             pace: Pace::new(),
             rekey_at: now + KEYS_AGE,
             hinted_at: None,
@@ -385,7 +391,7 @@ impl Link {
         self.resumes = self.resumes.wrapping_add(1);
         let Some(ticket) = &self.ticket else { return };
         let (effort, bytes) = Effort::resume(ticket, self.shared.boot, timestamp_ms, &mut self.rng);
-        self.effort = Some(effort);
+        (self.effort, self.effort_at) = (Some(effort), now);
         self.outbox.push(Transmit { local: SocketId::MAIN, remote, bytes });
     }
 
@@ -396,13 +402,13 @@ impl Link {
         let greeting =
             Effort::greet(identity, &self.key, cookie, self.shared.boot, timestamp_ms, &mut self.rng);
         let Some((effort, bytes)) = greeting else { return };
-        self.effort = Some(effort);
+        (self.effort, self.effort_at) = (Some(effort), now);
         self.outbox.push(Transmit { local: SocketId::MAIN, remote, bytes });
     }
 
     fn open(&mut self, won: Won, now: Instant) {
         let Won { session, observed, ticket } = won;
-        let rtt = self.session.as_ref().and_then(|(_, health)| health.rtt());
+        let rtt = Some(now.saturating_since(self.effort_at));
         if let Some(place) = self.addrs.iter().position(|addr| *addr == session.remote) {
             (self.good, self.resumes, self.hellos) = (place, 0, 0);
         }
