@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::Place;
+use super::output::hanging;
 use crate::config::{Config, Service};
 use crate::index::Index;
 use crate::keys;
@@ -69,7 +70,7 @@ fn render(findings: &[Finding]) -> String {
                 Level::Warn => "warn",
                 Level::Fail => "FAIL",
             };
-            format!("{mark}  {:<9}  {}\n", finding.check, finding.text)
+            hanging(&format!("{mark}  {:<9}  ", finding.check), &finding.text)
         })
         .collect()
 }

@@ -17,6 +17,7 @@ use lanyard_wire::names::NetworkName;
 use serde_json::json;
 
 use super::invite::join_string;
+use super::output::hanging;
 use super::setup_link::admin_link;
 use super::{Place, args, environment, operator};
 use crate::config::Config;
@@ -55,6 +56,7 @@ struct Made {
     link: Option<String>,
     network: NetworkName,
     notes: Vec<String>,
+    start: String,
 }
 
 impl Init {
@@ -71,8 +73,9 @@ impl Init {
             debris.dirs.push(dir.clone());
         }
         keys::create_private_dir(&dir).map_err(|error| unwritable(&dir, &error))?;
-        let made = self.make(&dir, &config_path, &text, config, notes, &mut debris).await?;
+        let mut made = self.make(&dir, &config_path, &text, config, notes, &mut debris).await?;
         debris.keep();
+        made.start = place.start_command();
         made.print(place)
     }
 
@@ -109,7 +112,7 @@ impl Init {
         };
         index.close().await;
         let join = join_string(&config, self.network.clone(), code, key).to_string();
-        Ok(Made { config, key, join, link, network: self.network.clone(), notes })
+        Ok(Made { config, key, join, link, network: self.network.clone(), notes, start: String::new() })
     }
 
     /// The text of the settings file, and what the person should know about it.
@@ -167,6 +170,7 @@ impl Made {
             "join": self.join,
             "setup": self.link,
             "notes": self.notes,
+            "start": self.start,
         });
         place.output.print("coordinator", &data, || self.render())
     }
@@ -189,13 +193,13 @@ impl Made {
             );
         }
         for note in &self.notes {
-            let _ = writeln!(text, "note       {note}");
+            text.push_str(&hanging("note       ", note));
         }
         let _ = write!(
             text,
-            "\nstart it:  lanyard-server serve\nfirst join (network \"{}\", {FIRST_INVITE_USES} devices, 24 h):\n\n\
+            "\nstart it:  {}\nfirst join (network \"{}\", {FIRST_INVITE_USES} devices, 24 h):\n\n\
              lanyard join '{}'\n",
-            self.network, self.join,
+            self.start, self.network, self.join,
         );
         text
     }

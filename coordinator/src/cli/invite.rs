@@ -16,6 +16,9 @@ use crate::config::Config;
 use crate::index::Clock;
 use crate::index::invites::{self, NewInvite};
 
+/// Rounds what is left, so that a fresh invite for 24 hours is not listed with 23.
+const HALF_A_MINUTE_MS: i64 = 30_000;
+
 /// What to do with invites.
 #[derive(Debug, Subcommand)]
 pub enum Invite {
@@ -110,7 +113,7 @@ fn row(invite: &invites::Invite, now_ms: i64) -> Vec<String> {
     } else if invite.expires_at <= now_ms {
         "expired".to_owned()
     } else {
-        format!("open, {} left", span(invite.expires_at - now_ms))
+        format!("open, {} left", span(invite.expires_at - now_ms + HALF_A_MINUTE_MS))
     };
     vec![
         invite.id.clone(),

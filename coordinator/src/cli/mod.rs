@@ -126,6 +126,17 @@ impl Place {
         self.config.clone().unwrap_or_else(|| self.dir().join(CONFIG_FILE))
     }
 
+    /// How to start what lies here.
+    fn start_command(&self) -> String {
+        let mut command = "lanyard-server serve".to_owned();
+        if let Some(config) = &self.config {
+            command += &format!(" --config {}", config.display());
+        } else if let Some(dir) = self.dir.as_ref().filter(|dir| dir.as_os_str() != DEFAULT_DIR) {
+            command += &format!(" --dir {}", dir.display());
+        }
+        command
+    }
+
     /// The settings in force.
     fn config(&self) -> anyhow::Result<Config> {
         let mut config = Config::load(&self.config_path(), environment())?;

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use crate::problem::{code_of, story_of};
 
+/// Width of the output.
+const COLUMNS: usize = 80;
+
 /// Version of the JSON schema.
 const SCHEMA: u32 = 1;
 
@@ -92,6 +95,28 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Puts a text behind a head, broken at spaces so that it fits 80 columns; further lines begin under the text.
+#[must_use]
+pub fn hanging(head: &str, text: &str) -> String {
+    let indent = head.chars().count();
+    let mut lines = head.to_owned();
+    let mut column = indent;
+    for word in text.split(' ') {
+        let width = word.chars().count();
+        if column > indent && column + 1 + width > COLUMNS {
+            let _ = write!(lines, "\n{:indent$}", "");
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += width;
+    }
+    lines.push('\n');
+    lines
+}
+
 /// How long ago that was, in one unit.
 #[must_use]
 pub fn ago(then_ms: i64, now_ms: i64) -> String {
@@ -118,6 +143,14 @@ mod tests {
     fn a_table_lines_its_columns_up() {
         let text = table(&["NAME", "STATE"], &[vec!["a-long-name".to_owned(), "in".to_owned()]]);
         assert_eq!(text, "NAME         STATE\na-long-name  in\n");
+    }
+
+    #[test]
+    fn long_texts_hang_under_their_head() {
+        let text = hanging("note  ", &"word ".repeat(40));
+        assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("      word")), "{text}");
+        assert_eq!(text.matches("word").count(), 40);
     }
 
     #[test]

@@ -13,6 +13,8 @@
 
 mod batch;
 pub mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::io::IoSliceMut;
 use std::net::SocketAddr;
