@@ -76,7 +76,8 @@ fn render_status(status: &Status) -> String {
     }
     for network in &status.networks {
         text.push('\n');
-        text.push_str(&render_network(network));
+        let knows = |server: &Server| server.host == network.server && server.state == ServerState::Online;
+        text.push_str(&render_network(network, status.servers.iter().any(knows)));
     }
     text
 }
@@ -110,7 +111,8 @@ pub(super) fn render_server(server: &Server) -> String {
     format!("{}  {state}{rtt}", server.host)
 }
 
-fn render_network(network: &Network) -> String {
+/// A network with its peers; without its coordinator nobody knows who is online.
+fn render_network(network: &Network, presence_known: bool) -> String {
     let name = &network.name;
     match network.state {
         Membership::Pending => return format!("{name}  waiting for an administrator's approval\n"),
@@ -120,21 +122,25 @@ fn render_network(network: &Network) -> String {
     if !network.enabled {
         return format!("{name}  down (\"lanyard up {name}\" switches it on)\n");
     }
-    let online = network.members.iter().filter(|member| member.online).count();
     let count = network.members.len();
+    let online = match presence_known {
+        true => network.members.iter().filter(|member| member.online).count().to_string(),
+        false => "?".to_owned(),
+    };
     let mut text = format!("{name}  {}  {}  {online} of {count} peers online\n", network.ip4, network.ip6);
     if let Some(clash) = &network.clash {
         let _ = writeln!(text, "  IPv4 is off: {} clashes with {clash}; use IPv6", network.prefix4);
     }
-    let rows: Vec<_> = network.members.iter().map(row).collect();
+    let rows: Vec<_> = network.members.iter().map(|member| row(member, presence_known)).collect();
     text.push_str(&columns(&rows, 2, 2));
     text
 }
 
-fn row(member: &Member) -> Vec<String> {
+fn row(member: &Member, presence_known: bool) -> Vec<String> {
     let state = match member.path {
         Path::Direct { .. } | Path::Relay { .. } => path(&member.path),
         Path::None if member.refused => "refused by this device".to_owned(),
+        Path::None if !presence_known => "idle (presence unknown)".to_owned(),
         Path::None if member.online => "idle".to_owned(),
         Path::None => "offline".to_owned(),
     };
@@ -181,6 +187,15 @@ pub(super) mod tests {
             panic!()
         };
         assert_eq!(status.networks.len(), 1);
+    }
+
+    #[test]
+    fn without_the_coordinator_nobody_is_called_offline() {
+        let mut status = example();
+        status.servers[0].state = ServerState::Offline;
+        let text = render(&Answer::Status(status));
+        assert!(text.contains("home  10.61.7.3  fd5a::3  ? of 3 peers online"), "{text}");
+        assert!(text.contains("pixel    10.61.7.4  idle (presence unknown)"), "{text}");
     }
 
     #[test]
