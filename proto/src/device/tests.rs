@@ -184,6 +184,29 @@ fn a_probe_from_inside_the_overlay_is_not_a_path() {
 }
 
 #[test]
+fn a_probe_with_any_bit_changed_is_ignored() {
+    let mut world = World::new(&[network(1, "home", "10.7.0.0")]);
+    world.devices[0].handle_timeout(world.now + core::time::Duration::from_secs(1));
+    let pings: Vec<Vec<u8>> = core::iter::from_fn(|| world.devices[0].poll_transmit())
+        .map(|transmit| transmit.bytes)
+        .filter(|bytes| bytes.first() == Some(&PING))
+        .collect();
+    let remote = ([192, 0, 2, 66], 666).into();
+    for ping in &pings {
+        for bit in 0..ping.len() * 8 {
+            let mut bytes = ping.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let datagram = Datagram { local: crate::transmit::SocketId::MAIN, remote, bytes: &bytes };
+            assert!(world.devices[1].handle_datagram(datagram, world.now).is_err(), "bit {bit}");
+            let cut = Datagram { bytes: &ping[..bit / 8], ..datagram };
+            assert!(world.devices[1].handle_datagram(cut, world.now).is_err(), "cut at {}", bit / 8);
+        }
+    }
+    let answers = core::iter::from_fn(|| world.devices[1].poll_transmit());
+    assert_eq!(answers.filter(|answer| answer.remote == remote).count(), 0);
+}
+
+#[test]
 fn noise_and_datagrams_of_the_data_plane_are_turned_away() {
     let mut device = fresh(1, 1);
     let remote = ([192, 0, 2, 66], 666).into();

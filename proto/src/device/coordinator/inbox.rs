@@ -98,6 +98,8 @@ impl Coordinator {
                 };
                 if let JoinOutcome::Joined { network } | JoinOutcome::Pending { network } = outcome {
                     self.ask_roster(self.directory.ask(network), now);
+                    // Only a member has a number, and only Registered tells it.
+                    self.ask_register(now);
                 }
                 self.events.push_back(CoordinatorEvent::Joined { tag, outcome });
             }
