@@ -72,6 +72,11 @@ impl Presence {
         news
     }
 
+    /// A session began, and its answer says where we are seen.
+    pub(super) const fn set_observed(&mut self, observed: SocketAddr) {
+        self.observed = Some(observed);
+    }
+
     /// Is it time to register again? Asks once.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         let due = self.refresh_at.is_some_and(|at| at <= now);

@@ -19,6 +19,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use lanyard_wire::checkpoint::{ServiceAddr, Services};
 use lanyard_wire::ids::{AttemptId, DeviceId, NetworkId};
@@ -38,6 +39,9 @@ use super::status::CoordinatorStatus;
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup, WallClock};
 use crate::transmit::{Datagram, Transmit};
+
+/// Least time between two registrations that pokes cause.
+const REGISTER_GAP: Duration = Duration::from_secs(1);
 
 /// What every coordinator of a device needs to know about the device.
 #[derive(Debug)]
@@ -73,8 +77,10 @@ pub(super) struct Coordinator {
     refused: Vec<DeviceId>,
     /// Attempts that we were invited to lately, so that a repeated push is no second invitation.
     invited: VecDeque<AttemptId>,
-    /// A session began and nothing was registered in it yet.
+    /// No session began yet, so nothing was registered.
     fresh: bool,
+    /// When a poke last registered.
+    poked_at: Option<Instant>,
     events: VecDeque<CoordinatorEvent>,
 }
 
@@ -106,6 +112,7 @@ impl Coordinator {
             refused: Vec::new(),
             invited: VecDeque::new(),
             fresh: true,
+            poked_at: None,
             events: VecDeque::new(),
             rng,
         };
@@ -114,7 +121,14 @@ impl Coordinator {
     }
 
     /// Makes every service hear us from where we are now, and answer. Often called, rarely sent.
+    ///
+    /// Whoever pokes doubts that we are where we were, so we also register: the answer says where we are
+    /// seen, which is a candidate that the next attempt needs.
     pub(super) fn poke(&mut self, now: Instant) {
+        if !self.fresh && self.poked_at.is_none_or(|at| now.saturating_since(at) >= REGISTER_GAP) {
+            self.poked_at = Some(now);
+            self.ask_register(now);
+        }
         for link in self.links.values_mut() {
             link.poke(now);
         }
@@ -281,6 +295,9 @@ impl Coordinator {
             return;
         }
         self.fresh = false;
+        if let Some(LinkState::Open { observed, .. }) = self.links.get(key).map(Link::state) {
+            self.presence.set_observed(observed);
+        }
         self.directory.begin_session();
         self.requests.restart(now);
         self.ask_register(now);

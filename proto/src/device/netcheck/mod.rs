@@ -107,9 +107,15 @@ impl Netcheck {
         }
     }
 
-    /// Names this device's own addresses, each with the main socket's port.
+    /// Names this device's own addresses, each with the main socket's port; a change is followed by a run.
     pub(super) fn set_local(&mut self, local: &[SocketAddr]) {
-        self.local = local.to_vec();
+        if self.local != local {
+            self.local = local.to_vec();
+            // A run under way judges by them at its end.
+            if self.run.is_none() && !self.servers.is_empty() {
+                self.next_run = Some(Instant::ZERO);
+            }
+        }
     }
 
     /// What the newest run found.
@@ -239,7 +245,7 @@ impl Netcheck {
             }
             card.udp = true;
             card.mapping = verdict::mapping(&survey.seen, &self.local);
-            card.filtering = verdict::filtering(survey.heard);
+            card.filtering = verdict::filtering(survey.heard());
             card.ports = self.port_policy(card.mapping, survey, place, &run.questions);
         }
         let wait = if first_silent || !card.udp { REFRESH_BLOCKED } else { REFRESH };

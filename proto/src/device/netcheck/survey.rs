@@ -33,8 +33,12 @@ pub(super) struct Survey {
     pub(super) seen: Grid,
     /// What the first server says its other address is.
     other: Option<SocketAddr>,
-    /// Answers from elsewhere, as far as they mean something.
-    pub(super) heard: Heard,
+    /// Asked to answer from another port, the first server answered from the same, or that it cannot.
+    refused: bool,
+    /// An answer from another address came in.
+    address_did: bool,
+    /// An answer from another port came in.
+    port_did: bool,
     sampling: bool,
 }
 
@@ -71,7 +75,16 @@ pub(super) struct Question {
 impl Survey {
     /// Nothing asked yet.
     pub(super) fn new(v6: bool, servers: Grid) -> Self {
-        Self { v6, servers, seen: Grid::default(), other: None, heard: Heard::default(), sampling: false }
+        Self {
+            v6,
+            servers,
+            seen: Grid::default(),
+            other: None,
+            refused: false,
+            address_did: false,
+            port_did: false,
+            sampling: false,
+        }
     }
 
     /// The questions to begin with; `place` of this survey among those of the run.
@@ -101,6 +114,21 @@ impl Survey {
     /// Where the main socket appears, by the first server if it answered.
     pub(super) fn reflexive(&self) -> Option<SocketAddr> {
         self.seen.iter().flatten().flatten().next().copied()
+    }
+
+    /// Answers from elsewhere, as far as they mean something.
+    ///
+    /// A server of a single address may name no other one (RFC 5780, section 7.4) and still have two ports.
+    pub(super) fn heard(&self) -> Heard {
+        let [[first, second], _] = self.seen;
+        let names_port =
+            self.other.zip(self.first()).is_some_and(|(other, first)| other.port() != first.port());
+        let has_port = names_port || second.is_some();
+        Heard {
+            port_can: first.is_some() && has_port && !self.refused,
+            address_did: self.address_did,
+            port_did: self.port_did,
+        }
     }
 
     /// The first server kept silent while another answered.
@@ -135,15 +163,18 @@ impl Survey {
                 }
                 if (ip, port) == (0, 0) {
                     self.other = response.other;
-                    self.heard.port_can = self.other.is_some_and(|other| other.port() != first.port());
                 }
             }
             // The source itself is the proof: whoever answers from the asked place proves nothing.
-            Topic::OtherAddress if remote.ip() != first.ip() => self.heard.address_did = true,
+            Topic::OtherAddress if remote.ip() != first.ip() => self.address_did = true,
             Topic::OtherPort if remote.ip() == first.ip() && remote.port() != first.port() => {
-                self.heard.port_did = true;
+                self.port_did = true;
             }
-            Topic::OtherAddress | Topic::OtherPort => return Err(Rejected::Unexpected),
+            Topic::OtherPort => {
+                self.refused = true;
+                return Err(Rejected::Unexpected);
+            }
+            Topic::OtherAddress => return Err(Rejected::Unexpected),
             Topic::Sample => {}
         }
         Ok(())
@@ -190,7 +221,7 @@ impl Question {
 
     /// Drops the question about another port once another address was heard: that says more.
     pub(super) fn skip_if_settled(&mut self, surveys: &[Survey]) {
-        let heard = surveys.get(self.survey).is_some_and(|survey| survey.heard.address_did);
+        let heard = surveys.get(self.survey).is_some_and(|survey| survey.address_did);
         self.answered |= heard && self.topic == Topic::OtherPort;
     }
 
@@ -228,8 +259,14 @@ impl Question {
         if datagram.local != self.local || (!changes && datagram.remote != self.remote) {
             return Err(Rejected::NotAllowed);
         }
-        let response = stun::Response::parse(datagram.bytes).map_err(|_| Rejected::Malformed)?;
         let survey = surveys.get_mut(self.survey).ok_or(Rejected::Unexpected)?;
+        let response = match stun::Answer::parse(datagram.bytes).map_err(|_| Rejected::Malformed)? {
+            stun::Answer::Success(response) => response,
+            stun::Answer::Error(_) => {
+                survey.refused |= self.topic == Topic::OtherPort;
+                return Err(Rejected::Unsupported);
+            }
+        };
         survey.learn(self.topic, datagram.remote, &response)?;
         self.answered = true;
         self.mapped = Some(response.mapped);

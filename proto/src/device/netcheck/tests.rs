@@ -374,7 +374,8 @@ impl World {
         if request.change.port && !self.plain_servers {
             source.set_port(other.port());
         }
-        let other = (!self.plain_servers).then_some(other);
+        // A server of one address names no other one.
+        let other = (!self.plain_servers && other.ip() != asked.ip()).then_some(other);
         (source, stun::Response { txid: request.txid, mapped, origin: Some(source), other }.encode())
     }
 }
