@@ -3,6 +3,7 @@
 //! Consecutive datagrams to one address by one route, all of one length except a shorter last one, leave with one
 //! system call. Where the kernel or the card refuses that, they leave one by one.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use super::sockets::{Route, Sockets};
@@ -72,24 +73,29 @@ impl Batch {
     pub(super) fn flush(&mut self, sockets: &Sockets) {
         let Some((route, remote)) = self.target.take() else { return };
         let segment = (self.count > 1).then_some(self.segment);
-        if sockets.send(route, remote, &self.bytes, segment).is_ok() {
-            self.sent.datagrams += self.count as u64;
-            self.sent.bytes += self.bytes.len() as u64;
-        } else if segment.is_some() && !sockets.is_full(route) {
-            for datagram in self.bytes.chunks(self.segment.max(1)) {
-                match sockets.send(route, remote, datagram, None) {
-                    Ok(()) => {
-                        self.sent.datagrams += 1;
-                        self.sent.bytes += datagram.len() as u64;
-                    }
-                    Err(_) => self.sent.dropped += 1,
-                }
+        match sockets.send(route, remote, &self.bytes, segment) {
+            Ok(()) => {
+                self.sent.datagrams += self.count as u64;
+                self.sent.bytes += self.bytes.len() as u64;
             }
-        } else {
-            self.sent.dropped += self.count as u64;
+            Err(error) if segment.is_some() && error.kind() != ErrorKind::WouldBlock => {
+                self.send_one_by_one(sockets, route, remote);
+            }
+            Err(_) => self.sent.dropped += self.count as u64,
         }
         self.bytes.clear();
         self.count = 0;
         self.is_closed = false;
+    }
+    fn send_one_by_one(&mut self, sockets: &Sockets, route: Route, remote: SocketAddr) {
+        for datagram in self.bytes.chunks(self.segment.max(1)) {
+            match sockets.send(route, remote, datagram, None) {
+                Ok(()) => {
+                    self.sent.datagrams += 1;
+                    self.sent.bytes += datagram.len() as u64;
+                }
+                Err(_) => self.sent.dropped += 1,
+            }
+        }
     }
 }

@@ -207,11 +207,6 @@ impl Sockets {
             .try_io(Interest::WRITABLE, || socket.state.try_send(UdpSockRef::from(&socket.io), &transmit))
     }
 
-    /// Whether a socket's buffer has no room: sending again at once is of no use.
-    pub(super) fn is_full(&self, route: Route) -> bool {
-        self.list[route.socket].io.try_io(Interest::WRITABLE, || Ok(())).is_err()
-    }
-
     fn first_of(&self, remote: SocketAddr) -> Option<usize> {
         self.list.iter().position(|socket| socket.address.is_ipv4() == remote.is_ipv4())
     }
