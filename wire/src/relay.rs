@@ -69,7 +69,7 @@ pub enum RelayRefusal {
     Expired,
     /// The token is not for this device, not for a channel, or not of this fleet.
     Forged,
-    /// The service is draining.
+    /// The channel is another pair's, or the service is draining.
     Busy,
     /// The service holds as many channels as it can.
     Full,

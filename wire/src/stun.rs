@@ -200,7 +200,7 @@ impl Response {
 pub struct ErrorResponse {
     /// The request's transaction.
     pub txid: TransactionId,
-    /// 300 to 699; this crate's service says 400 (bad request) and 420 (unknown attribute).
+    /// 300 to 699; our own service says 420 (unknown attribute) only.
     pub code: u16,
     /// With 420, the attributes that were not understood.
     pub unknown: Vec<u16>,

@@ -88,12 +88,16 @@ impl DataHeader {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(DATA_HEADER);
+        self.write(&mut writer);
+        writer.into_bytes()
+    }
+
+    fn write(&self, writer: &mut Writer) {
         writer.u8(DATA);
         writer.u8(if self.answer { ANSWER_WANTED } else { 0 });
         writer.zeros(2);
         writer.u32(self.receiver.value());
         writer.u64(self.counter);
-        writer.into_bytes()
     }
 
     /// Reads the header of a whole datagram.
@@ -121,11 +125,15 @@ impl DataHeader {
     /// A whole DATA datagram: header, sealed body, tag.
     #[must_use]
     pub fn seal(&self, key: &SymmetricKey, body: &[u8]) -> Vec<u8> {
-        let header = self.encode();
-        let mut datagram = Vec::with_capacity(body.len().saturating_add(DATA_HEADER).saturating_add(TAG));
-        datagram.extend_from_slice(&header);
-        datagram.extend_from_slice(body);
-        seal::seal_in_place(key, self.counter, &header, &mut datagram, DATA_HEADER);
+        let length = body.len().saturating_add(DATA_HEADER).saturating_add(TAG);
+        let mut writer = Writer::with_capacity(length);
+        self.write(&mut writer);
+        writer.bytes(body);
+        let mut datagram = writer.into_bytes();
+        if let Some((header, body)) = datagram.split_at_mut_checked(DATA_HEADER) {
+            let tag = seal::seal_detached(key, self.counter, header, body);
+            datagram.extend_from_slice(&tag);
+        }
         datagram
     }
 
