@@ -24,6 +24,10 @@ use crate::rejected::Rejected;
 use crate::time::Instant;
 use crate::transmit::Datagram;
 
+/// How long after the first registration of a session the members that are here have been named: 20 ms, and
+/// three repetitions of a push.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
+
 /// Invitations remembered.
 const INVITED_MAX: usize = 64;
 
@@ -145,6 +149,9 @@ impl Coordinator {
     fn handle_registered(&mut self, answer: &Registered, now: Instant) -> Result<(), Rejected> {
         if self.requests.take(answer.request) != Some(Ask::Register) {
             return Err(Rejected::Unexpected);
+        }
+        if core::mem::take(&mut self.unregistered) {
+            self.away_at = Some(now + AWAY_AFTER);
         }
         let news = self.presence.registered(answer, &mut self.rng, now);
         if let Some(link) = self.links.get_mut(&self.key) {

@@ -79,6 +79,10 @@ pub(super) struct Coordinator {
     invited: VecDeque<AttemptId>,
     /// No session began yet, so nothing was registered.
     fresh: bool,
+    /// The session that stands has not answered a registration yet.
+    unregistered: bool,
+    /// When members of whom a new session said nothing count as away.
+    away_at: Option<Instant>,
     /// When a poke last registered.
     poked_at: Option<Instant>,
     events: VecDeque<CoordinatorEvent>,
@@ -112,6 +116,8 @@ impl Coordinator {
             refused: Vec::new(),
             invited: VecDeque::new(),
             fresh: true,
+            unregistered: true,
+            away_at: None,
             poked_at: None,
             events: VecDeque::new(),
             rng,
@@ -235,6 +241,10 @@ impl Coordinator {
         for link in self.links.values_mut() {
             link.handle_timeout(now);
         }
+        if self.away_at.is_some_and(|at| at <= now) {
+            self.away_at = None;
+            self.directory.drop_unconfirmed();
+        }
         if self.presence.is_due(now) {
             self.ask_register(now);
         }
@@ -254,6 +264,8 @@ impl Coordinator {
     /// When to call [`Coordinator::handle_timeout`] next.
     pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
         let mut first = self.presence.refresh_at().map(|at| Wakeup { at, why: "register again" });
+        let away = self.away_at.map(|at| Wakeup { at, why: "who is away" });
+        first = Wakeup::earliest(first, away);
         for (key, link) in &self.links {
             first = Wakeup::earliest(first, link.poll_timeout());
             if !link.is_open() {
@@ -299,6 +311,7 @@ impl Coordinator {
             self.presence.set_observed(observed);
         }
         self.directory.begin_session();
+        (self.unregistered, self.away_at) = (true, None);
         self.requests.restart(now);
         self.ask_register(now);
         if !self.refused.is_empty() {

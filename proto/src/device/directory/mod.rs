@@ -10,10 +10,10 @@ mod network;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use lanyard_wire::checkpoint::{Member, Roster, RosterChanged};
+use lanyard_wire::checkpoint::{Change, Member, Roster, RosterChanged};
 use lanyard_wire::ids::{DeviceId, NetworkId, PushId, Revision};
 use lanyard_wire::limits::NETWORKS_MAX;
 use lanyard_wire::names::{DeviceName, NetworkName};
@@ -59,6 +59,8 @@ pub(super) struct Directory {
     networks: BTreeMap<NetworkId, NetworkView>,
     /// The newest word on each device in this session, as a repeated push may be overtaken by the next.
     newest: BTreeMap<DeviceId, PushId>,
+    /// Members that were here before this session and of whom it has said nothing yet.
+    unconfirmed: BTreeSet<DeviceId>,
     events: VecDeque<DirectoryEvent>,
 }
 
@@ -71,7 +73,13 @@ impl Directory {
             let id = network.card.id;
             (id, NetworkView::from_cache(me, network))
         });
-        Self { me, networks: networks.collect(), newest: BTreeMap::new(), events: VecDeque::new() }
+        Self {
+            me,
+            networks: networks.collect(),
+            newest: BTreeMap::new(),
+            unconfirmed: BTreeSet::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// The networks, by id.
@@ -145,6 +153,11 @@ impl Directory {
         if id != asked.network {
             return Some(*asked);
         }
+        for change in &page.changes {
+            if let Change::Present(member) = change {
+                self.unconfirmed.remove(&member.device());
+            }
+        }
         let mut steps = Vec::new();
         if !self.networks.contains_key(&id) {
             if self.networks.len() >= NETWORKS_MAX {
@@ -183,19 +196,24 @@ impl Directory {
                 news.push((*device, *online));
             }
         }
-        let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
-        for id in ids {
-            let mut steps = Vec::new();
-            if let Some(network) = self.networks.get_mut(&id) {
-                network.set_online(&news, &mut steps);
-            }
-            self.tell(id, &steps, true);
-        }
+        self.mark_online(&news);
     }
 
-    /// A new session began, which numbers its pushes anew.
+    /// A new session began, which numbers its pushes anew and will name the members that are here.
     pub(super) fn begin_session(&mut self) {
         self.newest.clear();
+        let members = self.networks.values().flat_map(|network| &network.members);
+        self.unconfirmed = members.filter(|(_, member)| member.online).map(|(device, _)| *device).collect();
+    }
+
+    /// The members that are here were named: all others are away.
+    ///
+    /// Called some time after the session began, as the names come in several pushes, and nobody is to
+    /// seem away for the moment in between.
+    pub(super) fn drop_unconfirmed(&mut self) {
+        let away: Vec<(DeviceId, bool)> =
+            core::mem::take(&mut self.unconfirmed).into_iter().map(|device| (device, false)).collect();
+        self.mark_online(&away);
     }
 
     /// Forgets a network that this device left by its own wish.
@@ -235,6 +253,20 @@ impl Directory {
                 members: network.members.values().map(cache_member).collect(),
             })
             .collect()
+    }
+
+    fn mark_online(&mut self, news: &[(DeviceId, bool)]) {
+        let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
+        for id in ids {
+            let mut steps = Vec::new();
+            if let Some(network) = self.networks.get_mut(&id) {
+                network.set_online(news, &mut steps);
+            }
+            self.tell(id, &steps, true);
+        }
+        for (device, _) in news {
+            self.unconfirmed.remove(device);
+        }
     }
 
     /// Turns what happened inside a network into events. The members found in a network that was just

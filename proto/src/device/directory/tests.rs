@@ -184,6 +184,21 @@ fn presence_is_told_once_and_an_overtaken_push_does_not_undo_a_newer_one() {
 }
 
 #[test]
+fn whoever_a_new_session_does_not_name_is_away_after_a_while() {
+    let mut directory = loaded(5, &[1, 2, 3]);
+    directory.set_online(PushId::new(1), &[(device(1), true), (device(2), true)]);
+    events(&mut directory);
+    directory.begin_session();
+    directory.set_online(PushId::new(1), &[(device(1), true)]);
+    assert_eq!(events(&mut directory), [], "nobody seems away meanwhile");
+    directory.drop_unconfirmed();
+    assert!(events(&mut directory).contains(&news(2, MemberChange::Offline)));
+    assert!(directory.member(&device(1)).unwrap().1.online);
+    directory.drop_unconfirmed();
+    assert_eq!(events(&mut directory), []);
+}
+
+#[test]
 fn what_is_written_to_disk_comes_back_with_nobody_online() {
     let mut directory = loaded(5, &[1, 2]);
     directory.set_online(PushId::new(1), &[(device(1), true)]);
