@@ -35,6 +35,7 @@
 //! | [`noise`] | the key exchange, for both ends |
 //! | [`transmit`], [`rejected`], [`rng`] | datagrams in and out, why one was ignored, seeded randomness |
 //! | [`device`] | the agent's end: what it is told, what it tells, and its machines |
+//! | [`service`] | the coordinator's end: sessions, checkpoint, handshake, relay; STUN |
 //! | [`overlay`] | packets of the virtual LAN and the table that a data plane obeys |
 
 #![no_std]
@@ -48,6 +49,7 @@ pub mod noise;
 pub mod overlay;
 pub mod rejected;
 pub mod rng;
+pub mod service;
 pub mod time;
 pub mod timers;
 pub mod transmit;

@@ -1,0 +1,121 @@
+//! One channel of a pair at the relay: two devices, and where each is now.
+//!
+//! A binding caches the addresses of both ends' sessions, so that forwarding a packet is one look-up of the
+//! channel and one comparison. Whoever moves a session tells the binding.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use lanyard_wire::ids::DeviceId;
+
+use crate::service::bucket::{Rate, TokenBucket};
+use crate::time::Instant;
+
+/// How long a binding lives without a packet.
+///
+/// Longer than the 180 s after which a device lets an idle path go, so that bindings end by their owners'
+/// word and not by ours.
+pub(super) const IDLE: Duration = Duration::from_secs(300);
+
+/// One end of a channel.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    device: DeviceId,
+    /// Where its session is; `None` while it has none here.
+    remote: Option<SocketAddr>,
+    /// Whether the end asked for the channel or used it, and did not let it go since.
+    holds: bool,
+}
+
+/// A channel between two devices.
+#[derive(Clone, Debug)]
+pub(super) struct Binding {
+    ends: [End; 2],
+    bucket: TokenBucket,
+    used: Instant,
+}
+
+/// Where a packet of a binding goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the other end.
+    To(SocketAddr),
+    /// The packet does not come from either end.
+    Stranger,
+    /// The other end has no session here.
+    Away,
+    /// The pair used up its rate.
+    Throttled,
+}
+
+impl Binding {
+    /// A channel asked for by `holder`; the other end may use it from now on, too.
+    pub(super) fn new(holder: DeviceId, other: DeviceId, rate: Rate, now: Instant) -> Self {
+        let ends = [
+            End { device: holder, remote: None, holds: true },
+            End { device: other, remote: None, holds: false },
+        ];
+        Self { ends, bucket: TokenBucket::full(rate, now), used: now }
+    }
+
+    pub(super) const fn devices(&self) -> [DeviceId; 2] {
+        [self.ends[0].device, self.ends[1].device]
+    }
+
+    /// Whether the channel is between these two.
+    pub(super) fn joins(&self, first: DeviceId, second: DeviceId) -> bool {
+        let devices = self.devices();
+        devices == [first, second] || devices == [second, first]
+    }
+
+    /// Notes where a device is now; `None` when it has no session any more.
+    pub(super) fn place(&mut self, device: DeviceId, remote: Option<SocketAddr>) {
+        for end in self.ends.iter_mut().filter(|end| end.device == device) {
+            end.remote = remote;
+        }
+    }
+
+    /// Notes that a device wants the channel.
+    pub(super) fn hold(&mut self, device: DeviceId, now: Instant) {
+        self.used = now;
+        for end in self.ends.iter_mut().filter(|end| end.device == device) {
+            end.holds = true;
+        }
+    }
+
+    /// Notes that a device lets the channel go; says whether nobody wants it any more.
+    pub(super) fn release(&mut self, device: DeviceId) -> bool {
+        for end in self.ends.iter_mut().filter(|end| end.device == device) {
+            end.holds = false;
+        }
+        self.ends.iter().all(|end| !end.holds)
+    }
+
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_since(self.used) >= IDLE
+    }
+
+    /// When the binding ends if nothing more is heard.
+    pub(super) fn ends_at(&self) -> Instant {
+        self.used + IDLE
+    }
+
+    /// Decides about one packet of `length` bytes from `remote`.
+    pub(super) fn pass(&mut self, remote: SocketAddr, length: u64, rate: Rate, now: Instant) -> Way {
+        let [first, second] = &mut self.ends;
+        let (from, to) = if first.remote == Some(remote) {
+            (first, second)
+        } else if second.remote == Some(remote) {
+            (second, first)
+        } else {
+            return Way::Stranger;
+        };
+        let Some(target) = to.remote else { return Way::Away };
+        if !self.bucket.take(rate, length, now) {
+            return Way::Throttled;
+        }
+        from.holds = true;
+        self.used = now;
+        Way::To(target)
+    }
+}
