@@ -202,9 +202,9 @@ impl Sockets {
             segment_size: segment,
             src_ip: route.source,
         };
-        socket
-            .io
-            .try_io(Interest::WRITABLE, || socket.state.try_send(UdpSockRef::from(&socket.io), &transmit))
+        // Straight to the kernel, which says at once when there is no room: the runtime's own idea of whether the
+        // socket takes something lags behind, and nobody waits for it here.
+        socket.state.try_send(UdpSockRef::from(&socket.io), &transmit)
     }
 
     fn first_of(&self, remote: SocketAddr) -> Option<usize> {

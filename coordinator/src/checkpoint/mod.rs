@@ -1,0 +1,68 @@
+//! The machine behind the control sockets: checkpoint, handshake and relay, whichever run here.
+//!
+//! They share their sockets and, on a device, one session; `proto` has them as one machine. This is its shell's side:
+//! relay frames take the short way, numbers go into the metrics. What the machine needs of INDEX comes through
+//! [`feed`].
+
+pub mod feed;
+
+use lanyard_proto::rejected::Rejected;
+use lanyard_proto::service::{Endpoint, EndpointCommand, EndpointEvent, Forward};
+use lanyard_proto::time::{Instant, Wakeup};
+use lanyard_proto::transmit::{Datagram, Transmit};
+use lanyard_wire::classify::{Class, classify};
+
+use crate::udp::{Machine, Reply};
+
+/// The machine, as the shell sees it.
+#[derive(Debug)]
+pub struct Control(pub Endpoint);
+
+impl Machine for Control {
+    type Command = EndpointCommand;
+    type Event = EndpointEvent;
+
+    const NAME: &'static str = "control";
+
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Reply, Rejected> {
+        if classify(datagram.bytes) != Class::Relay {
+            return self.0.handle_datagram(datagram, now).map(|()| Reply::Nothing);
+        }
+        match self.0.forward(datagram.remote, datagram.bytes, now) {
+            Forward::To(target) => Ok(Reply::Forward(target)),
+            Forward::Hint(bytes) => {
+                Ok(Reply::Send(Transmit { local: datagram.local, remote: datagram.remote, bytes }))
+            }
+            Forward::Drop(why) => Err(why),
+        }
+    }
+
+    fn handle_command(&mut self, command: EndpointCommand, now: Instant) {
+        self.0.handle_command(command, now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.0.handle_timeout(now);
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.0.poll_transmit()
+    }
+
+    fn poll_event(&mut self) -> Option<EndpointEvent> {
+        self.0.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Wakeup> {
+        self.0.poll_timeout()
+    }
+
+    fn observe(&self) {
+        observe(&self.0);
+    }
+}
+
+fn observe(endpoint: &Endpoint) {
+    metrics::gauge!("lanyard_checkpoint_sessions").set(endpoint.sessions() as f64);
+    metrics::gauge!("lanyard_relay_bindings").set(endpoint.bindings() as f64);
+}

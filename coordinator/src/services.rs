@@ -1,0 +1,335 @@
+//! Which services run here, in what order they start, and how they stop.
+//!
+//! 1. INDEX opens (and, if need be, upgrades) the database; its end of the bus begins to publish.
+//! 2. The bus: a channel when INDEX is here, a sealed stream when it is elsewhere.
+//! 3. Sockets: every port is bound before anything runs, so a port that is taken stops the start with a clear error.
+//! 4. The machines run, each in its shell; the web server comes last.
+//!
+//! Stopping goes the other way: shells send what waits, the feed tells the last presence, the database closes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use lanyard_proto::service::{CheckpointConfig, Endpoint, EndpointConfig, FleetKey, RelayConfig};
+use lanyard_proto::transmit::SocketId;
+use lanyard_wire::checkpoint::{ServiceAddr, Services as ServiceList};
+use lanyard_wire::keys::{PublicKey, SecretKey, SymmetricKey};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::api::{self, Web};
+use crate::bus::remote::Door;
+use crate::bus::{Client, Interest, Link, local, publisher, remote};
+use crate::checkpoint::Control;
+use crate::checkpoint::feed::Feed;
+use crate::clock::Clock;
+use crate::config::{Config, Elsewhere, Service};
+use crate::health::{Health, State};
+use crate::index::{self, Index, Schema};
+use crate::keys;
+use crate::problem::Problem;
+use crate::stun::{self, Bound};
+use crate::udp::Shell;
+use crate::udp::sockets::{Routing, Sockets};
+
+/// Commands and events that wait between a machine and the program.
+const QUEUE: usize = 4_096;
+
+/// How long stopping may take before what is left is cut off.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// What `relay.rate_bps = 0` stands for: faster than any line, small enough to calculate with.
+const NO_LIMIT_BPS: u64 = 1_000_000_000_000;
+
+/// Services at work.
+#[derive(Debug)]
+pub struct Running {
+    /// Where they listen, for the log.
+    pub listening: Vec<String>,
+    tasks: JoinSet<&'static str>,
+    stop: watch::Sender<bool>,
+    index: Option<Arc<Index>>,
+}
+
+/// Starts the services of the settings.
+///
+/// # Errors
+/// A [`Problem`] or an index error that says what to do; nothing runs then.
+pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Running> {
+    let (stop, stopped) = watch::channel(false);
+    let mut start = Start {
+        config,
+        public: public_addresses(config).await?,
+        health: Health::of(&config.services.run),
+        clock: Clock::start(),
+        fleet: keys::read_fleet(&config.data.dir)?,
+        running: Running { listening: Vec::new(), tasks: JoinSet::new(), stop, index: None },
+        stopped,
+    };
+    let identity = start.identity()?;
+    let control = start.bind_control()?;
+    let stun = start.bind_stun()?;
+    let web = start.bind_web().await?;
+    let link = start.connect().await?;
+    if let Some(sockets) = control {
+        let known = start.service_list(identity.public(), stun.as_ref());
+        start.run_control(identity, known, sockets, link)?;
+    }
+    if let Some(bound) = stun {
+        start.run_stun(bound);
+    }
+    if let Some(listener) = web {
+        start.run_web(listener, metrics);
+    }
+    Ok(start.running)
+}
+
+impl Running {
+    /// Returns when a task ended that never should, with its name.
+    pub async fn failed(&mut self) -> &'static str {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => name,
+            Some(Err(error)) => {
+                tracing::error!(%error, "a task failed");
+                "a task"
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops everything in order.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let finish = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(STOP_GRACE, finish).await.is_err() {
+            tracing::warn!("some tasks did not stop in time and are cut off");
+            self.tasks.shutdown().await;
+        }
+        if let Some(index) = self.index {
+            index.close().await;
+        }
+    }
+}
+
+/// The start, step by step.
+struct Start<'a> {
+    config: &'a Config,
+    public: Vec<IpAddr>,
+    health: Health,
+    clock: Clock,
+    fleet: SymmetricKey,
+    running: Running,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Start<'_> {
+    /// The key devices know this process by.
+    fn identity(&self) -> anyhow::Result<SecretKey> {
+        if self.config.runs(Service::Checkpoint) {
+            keys::read_identity(&self.config.data.dir)
+        } else {
+            Ok(keys::outpost_identity(&self.fleet, &self.config.services.name))
+        }
+    }
+
+    fn bind_control(&mut self) -> anyhow::Result<Option<Sockets>> {
+        if !self.config.runs_control() {
+            return Ok(None);
+        }
+        let wanted: Vec<_> = (0u16..).map(SocketId).zip(self.config.control.listen.iter().copied()).collect();
+        let sockets = Sockets::bind(&wanted, Routing::ByRemote, "control.listen")?;
+        self.note("udp", &sockets.addresses(), "control");
+        Ok(Some(sockets))
+    }
+
+    fn bind_stun(&mut self) -> anyhow::Result<Option<Bound>> {
+        if !self.config.runs(Service::Stun) {
+            return Ok(None);
+        }
+        let bound = stun::bind(&self.config.stun, &self.public)?;
+        self.note("udp", &bound.sockets.addresses(), "stun");
+        Ok(Some(bound))
+    }
+
+    async fn bind_web(&mut self) -> anyhow::Result<Option<TcpListener>> {
+        if self.config.web.listen.is_empty() {
+            return Ok(None);
+        }
+        let listener = api::bind(&self.config.web.listen).await?;
+        self.note("tcp", &[listener.local_addr().context("ask for the web address")?], "web");
+        Ok(Some(listener))
+    }
+
+    /// Steps 1 and 2: INDEX if it runs here, and a link to wherever it runs.
+    async fn connect(&mut self) -> anyhow::Result<Option<Link>> {
+        let wants_link = self.config.runs_control();
+        if self.config.runs(Service::Index) {
+            let database = self.config.database();
+            let clock = index::Clock::system();
+            let index = Arc::new(Index::open(&database, Schema::Upgrade, &self.fleet, clock).await?);
+            let clients = self.publish(&index).await?;
+            self.running.index = Some(index);
+            return Ok(if wants_link { local::connect(&clients).await } else { None });
+        }
+        let address = &self.config.bus.connect;
+        Ok((wants_link && !address.is_empty()).then(|| remote::connect(address.clone(), &self.fleet)))
+    }
+
+    async fn publish(&mut self, index: &Arc<Index>) -> anyhow::Result<mpsc::Sender<Client>> {
+        let (clients, waiting) = mpsc::channel(QUEUE);
+        if !self.config.bus.listen.is_empty() {
+            let door = Door::bind(&self.config.bus.listen, &self.fleet).await?;
+            self.note("tcp", &[door.address()?], "bus");
+            let opened = door.open(clients.clone());
+            let stopped = stopped(self.stopped.clone());
+            self.running.tasks.spawn(async move {
+                tokio::select! { () = opened => {}, () = stopped => {} }
+                "the bus"
+            });
+        }
+        let publishing = publisher::run(Arc::clone(index), waiting, self.health.clone());
+        let stopped = stopped(self.stopped.clone());
+        // The web needs INDEX even when no service is its client.
+        let held = clients.clone();
+        self.running.tasks.spawn(async move {
+            tokio::select! {
+                ended = publishing => if let Err(error) = ended {
+                    tracing::error!(%error, "the index ended");
+                },
+                () = stopped => {}
+            }
+            drop(held);
+            "the index"
+        });
+        Ok(clients)
+    }
+
+    /// What devices are told about where which service is.
+    fn service_list(&self, key: PublicKey, stun: Option<&Bound>) -> ServiceList {
+        let here = |service| self.config.runs(service).then(|| ServiceAddr { key, addrs: Vec::new() });
+        let elsewhere = |list: &[Elsewhere]| -> Vec<ServiceAddr> {
+            list.iter()
+                .map(|other| ServiceAddr {
+                    key: keys::outpost_identity(&self.fleet, &other.name).public(),
+                    addrs: other.addresses.clone(),
+                })
+                .collect()
+        };
+        let all = |service, list: &[Elsewhere]| here(service).into_iter().chain(elsewhere(list)).collect();
+        let bound = stun.map(|bound| bound.public.clone()).unwrap_or_default();
+        ServiceList {
+            handshake: all(Service::Handshake, &self.config.handshake.elsewhere),
+            relay: all(Service::Relay, &self.config.relay.elsewhere),
+            stun: bound.into_iter().chain(self.config.stun.elsewhere.iter().copied()).collect(),
+        }
+    }
+
+    fn run_control(
+        &mut self,
+        identity: SecretKey,
+        services: ServiceList,
+        sockets: Sockets,
+        link: Option<Link>,
+    ) -> anyhow::Result<()> {
+        let relay = self.config.runs(Service::Relay).then(|| {
+            let rate_bps = if self.config.relay.rate_bps == 0 { NO_LIMIT_BPS } else { self.config.relay.rate_bps };
+            RelayConfig { rate_bps, burst: self.config.relay.burst_bytes.max(rate_bps / 8 / 100) }
+        });
+        let has_checkpoint = self.config.runs(Service::Checkpoint);
+        let endpoint = Endpoint::new(
+            EndpointConfig {
+                identity,
+                fleet: FleetKey::from_bytes(*self.fleet.as_bytes()),
+                seed: seed()?,
+                wall: self.clock.wall(),
+                checkpoint: has_checkpoint.then_some(CheckpointConfig { services }),
+                handshake: self.config.runs(Service::Handshake),
+                relay,
+            },
+            self.clock.now(),
+        );
+        let (commands_tx, commands) = mpsc::channel(QUEUE);
+        let (events_tx, events) = mpsc::channel(QUEUE);
+        let shell = Shell::new(Control(endpoint), sockets, self.clock);
+        let running = shell.run(commands, events_tx, self.stopped.clone());
+        self.running.tasks.spawn(async move {
+            running.await;
+            "the control sockets"
+        });
+        let interest = if has_checkpoint { Interest::Roster } else { Interest::Departures };
+        let feed = Feed::new(link, interest, commands_tx, self.health.clone()).run(events, self.stopped.clone());
+        self.running.tasks.spawn(async move {
+            feed.await;
+            "the roster feed"
+        });
+        for service in [Service::Handshake, Service::Relay] {
+            self.health.set(service, State::Ok);
+        }
+        Ok(())
+    }
+
+    fn run_stun(&mut self, bound: Bound) {
+        let (_, commands) = mpsc::channel(1);
+        let (events, _) = mpsc::channel(1);
+        let running = Shell::new(bound.machine, bound.sockets, self.clock).run(commands, events, self.stopped.clone());
+        self.running.tasks.spawn(async move {
+            running.await;
+            "stun"
+        });
+        self.health.set(Service::Stun, State::Ok);
+    }
+
+    fn run_web(&mut self, listener: TcpListener, metrics: PrometheusHandle) {
+        let web = Web::new(self.health.clone(), metrics, self.running.index.clone());
+        let serving = api::serve(listener, web, self.stopped.clone());
+        self.running.tasks.spawn(async move {
+            serving.await;
+            "the web server"
+        });
+    }
+
+    fn note(&mut self, kind: &str, addresses: &[SocketAddr], what: &str) {
+        for address in addresses {
+            self.running.listening.push(format!("{kind} {address} {what}"));
+        }
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| {
+        Problem::new("system.randomness", format!("the operating system gives no random numbers: {error}"))
+    })?;
+    Ok(seed)
+}
+
+/// The addresses of this server as devices see them: as set, or what the public name leads to.
+async fn public_addresses(config: &Config) -> anyhow::Result<Vec<IpAddr>> {
+    let host = config.public.host.trim_start_matches('[').trim_end_matches(']');
+    if !config.public.addresses.is_empty() || host.is_empty() {
+        return Ok(config.public.addresses.clone());
+    }
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![ip]);
+    }
+    let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| {
+        let text = format!(
+            "public.host \"{host}\" leads nowhere ({error}): check its DNS record, or set public.addresses to the \
+             server's addresses"
+        );
+        Problem::new("serve.unknown_host", text)
+    })?;
+    let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}
