@@ -3,7 +3,7 @@
 //!
 //! One turn: something happens, the machine is told, and everything it then wants is done before the next
 //! happening is looked at. Nothing here waits for a disk, a name server or a client; those have tasks of their
-//! own. What comes and goes with `lanyard up` and `down` is in [`networking`].
+//! own. What comes and goes with `lanyard up` and `down` is in `networking`.
 
 mod calls;
 mod echo;

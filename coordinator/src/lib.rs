@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod bus;
+pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -22,4 +23,6 @@ pub mod keys;
 pub mod metrics;
 pub mod problem;
 pub mod routes;
+pub mod services;
+pub mod stun;
 pub mod udp;

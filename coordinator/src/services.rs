@@ -237,7 +237,8 @@ impl Start<'_> {
         link: Option<Link>,
     ) -> anyhow::Result<()> {
         let relay = self.config.runs(Service::Relay).then(|| {
-            let rate_bps = if self.config.relay.rate_bps == 0 { NO_LIMIT_BPS } else { self.config.relay.rate_bps };
+            let rate_bps =
+                if self.config.relay.rate_bps == 0 { NO_LIMIT_BPS } else { self.config.relay.rate_bps };
             RelayConfig { rate_bps, burst: self.config.relay.burst_bytes.max(rate_bps / 8 / 100) }
         });
         let has_checkpoint = self.config.runs(Service::Checkpoint);
@@ -262,7 +263,8 @@ impl Start<'_> {
             "the control sockets"
         });
         let interest = if has_checkpoint { Interest::Roster } else { Interest::Departures };
-        let feed = Feed::new(link, interest, commands_tx, self.health.clone()).run(events, self.stopped.clone());
+        let feed =
+            Feed::new(link, interest, commands_tx, self.health.clone()).run(events, self.stopped.clone());
         self.running.tasks.spawn(async move {
             feed.await;
             "the roster feed"
@@ -276,7 +278,8 @@ impl Start<'_> {
     fn run_stun(&mut self, bound: Bound) {
         let (_, commands) = mpsc::channel(1);
         let (events, _) = mpsc::channel(1);
-        let running = Shell::new(bound.machine, bound.sockets, self.clock).run(commands, events, self.stopped.clone());
+        let running =
+            Shell::new(bound.machine, bound.sockets, self.clock).run(commands, events, self.stopped.clone());
         self.running.tasks.spawn(async move {
             running.await;
             "stun"

@@ -90,7 +90,10 @@ fn places(config: &config::Stun, public: &[IpAddr], is_family: impl Fn(&IpAddr) 
     }
     let looks = if config.public.is_empty() { &config.addresses } else { &config.public };
     let pairs = config.addresses.iter().zip(looks);
-    pairs.filter(|(local, _)| is_family(local)).map(|(local, public)| Place { local: *local, public: *public }).collect()
+    pairs
+        .filter(|(local, _)| is_family(local))
+        .map(|(local, public)| Place { local: *local, public: *public })
+        .collect()
 }
 
 impl Machine for StunPair {

@@ -59,7 +59,12 @@ pub struct Feed {
 impl Feed {
     /// A feed that has heard nothing yet; without a link it refuses and remembers, as with one that is down.
     #[must_use]
-    pub fn new(link: Option<Link>, interest: Interest, commands: mpsc::Sender<EndpointCommand>, health: Health) -> Self {
+    pub fn new(
+        link: Option<Link>,
+        interest: Interest,
+        commands: mpsc::Sender<EndpointCommand>,
+        health: Health,
+    ) -> Self {
         Self {
             link,
             interest,
@@ -90,10 +95,7 @@ impl Feed {
                     None => break,
                 },
                 _ = collect.tick() => self.tell_presence(),
-                stopped = stop.wait_for(|stop| *stop) => {
-                    drop(stopped);
-                    break;
-                }
+                () = ordered(&mut stop) => break,
             }
         }
         self.tell_presence();
@@ -229,12 +231,11 @@ impl Feed {
                 continue;
             };
             let revision = known.revision;
-            gone.extend(
-                known
-                    .members
-                    .difference(members)
-                    .map(|device| EndpointCommand::MemberGone { network: *network, revision, device: *device }),
-            );
+            gone.extend(known.members.difference(members).map(|device| EndpointCommand::MemberGone {
+                network: *network,
+                revision,
+                device: *device,
+            }));
             known.members.clone_from(members);
         }
         self.known.retain(|network, _| seen.contains_key(network));
@@ -286,6 +287,11 @@ async fn next(link: &mut Option<Link>) -> Option<FromIndex> {
         Some(link) => link.rx.recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// Returns once `stop` is true or its sender is gone.
+async fn ordered(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 /// A member as the machine takes it; `None` for one that devices do not hear of.

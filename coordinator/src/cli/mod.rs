@@ -8,11 +8,13 @@ pub mod check_config;
 pub mod completion;
 pub mod device;
 pub mod doctor;
+pub mod health;
 pub mod init;
 pub mod invite;
 pub mod member;
 pub mod network;
 pub mod output;
+pub mod serve;
 pub mod setup_link;
 pub mod version;
 
@@ -56,6 +58,10 @@ pub struct Cli {
 pub enum Command {
     /// Make the data directory, keys, database, first network and an invite. Once.
     Init(init::Init),
+    /// Run the services until told to stop.
+    Serve(serve::Serve),
+    /// Ask the server that runs here how its services are.
+    Health,
     /// Look for what will not work: files, ports, addresses, clock, disk.
     Doctor,
     /// Read the settings and say what is wrong or what is in force.
@@ -99,6 +105,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Version => version::run(&place),
         Command::CheckConfig => check_config::run(&place),
         Command::Doctor => wait_for(doctor::run(&place)),
+        Command::Serve(command) => command.run(&place),
+        Command::Health => wait_for(health::run(&place)),
         Command::Init(command) => wait_for(command.run(&place)),
         Command::Network(command) => wait_for(command.run(&place)),
         Command::Invite(command) => wait_for(command.run(&place)),

@@ -1,6 +1,6 @@
 //! Who changed what: one row for each change, with the state before and after.
 //!
-//! Rows are written by [`Draft`](super::draft::Draft) inside the transaction of the change they describe, so there
+//! Rows are written by `Draft` inside the transaction of the change they describe, so there
 //! is no change without its row and no row without its change.
 
 use std::net::IpAddr;

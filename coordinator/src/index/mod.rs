@@ -1,7 +1,7 @@
 //! INDEX: every question and change of permanent data.
 //!
 //! One function per question, named for it. A change, its audit row, its revision and its outbox row are one
-//! transaction ([`draft`]); who keeps a copy in memory follows the [`outbox`]. Nothing outside this module speaks
+//! transaction (`draft`); who keeps a copy in memory follows the [`outbox`]. Nothing outside this module speaks
 //! SQL, and nothing in it knows a socket. The command line and the running server call the same functions, from two
 //! processes on one file.
 
