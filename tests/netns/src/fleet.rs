@@ -309,7 +309,9 @@ pub fn program(name: &str) -> Result<PathBuf> {
 }
 
 fn join_string_in(said: &str) -> Result<String> {
-    let found = said.split_whitespace().find(|word| word.starts_with("lanyard://"));
+    let found = said
+        .split(|mark: char| mark.is_whitespace() || mark == '\'')
+        .find(|word| word.starts_with("lanyard://"));
     found.map(str::to_owned).with_context(|| format!("no join string in: {said}"))
 }
 
