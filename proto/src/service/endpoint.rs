@@ -336,10 +336,13 @@ impl Endpoint {
 
     /// Tells the services where a device is, if that is new.
     fn note_place(&mut self, arrival: Arrival, remote: SocketAddr, now: Instant) {
+        let device = arrival.device;
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.heard(device, now);
+        }
         if !arrival.opened && !arrival.moved {
             return;
         }
-        let device = arrival.device;
         if let Some(relay) = &mut self.relay {
             relay.place(device, Some(remote));
         }

@@ -21,6 +21,7 @@ use lanyard_wire::seal::Ticket;
 
 use self::asks::Ask;
 use self::grants::Grants;
+use self::pushes::{About, Repeat};
 use self::registry::Registry;
 use self::roster::{Roster, Since};
 use super::bucket::{Rate, SourceBuckets};
@@ -247,9 +248,13 @@ impl Checkpoint {
 
     fn push_again(&mut self, device: DeviceId, push: PushId, says: &mut Says, now: Instant) {
         let Some(client) = self.registry.get_mut(&device) else { return };
-        if let Some((body, next)) = client.pushes.repeat(push, now) {
-            self.timers.set(Timer::Push(device, push), next);
-            says.tell_bytes(device, body);
+        match client.pushes.repeat(push, now) {
+            Repeat::Again(body, next) => {
+                self.timers.set(Timer::Push(device, push), next);
+                says.tell_bytes(device, body);
+            }
+            Repeat::GivenUp(about) => self.missed(device, about),
+            Repeat::Settled => {}
         }
     }
 
@@ -332,7 +337,7 @@ impl Checkpoint {
         if client.pushes.has_room() {
             let push = client.pushes.next_id();
             let invited = Invited { push, attempt, ticket, peer, handshake };
-            self.push(device, push, &FromCheckpoint::Invited(invited), says, now);
+            self.push(device, push, About::Moment, &FromCheckpoint::Invited(invited), says, now);
         }
     }
 

@@ -12,6 +12,8 @@ use lanyard_wire::codec::Wire;
 use lanyard_wire::ids::{DeviceId, NetworkId, PushId, Revision};
 use lanyard_wire::limits::{BODY_MAX, MEMBERS_PER_PAGE, PRESENCE_MAX};
 
+use super::pushes::About;
+use super::registry::Client;
 use super::roster::{MemberRecord, Network, Since};
 use super::{Checkpoint, Timer};
 use crate::service::command::EndpointEvent;
@@ -87,8 +89,9 @@ impl Checkpoint {
                 return;
             }
             let push = client.pushes.next_id();
-            let message = if let Some(network) = client.stale.pop_first() {
-                FromCheckpoint::RosterChanged(self.roster_changed(device, network, push))
+            let (about, message) = if let Some(network) = client.stale.pop_first() {
+                let changed = self.roster_changed(device, network, push);
+                (About::Network(network), FromCheckpoint::RosterChanged(changed))
             } else {
                 let mut changes = Vec::new();
                 while changes.len() < PRESENCE_MAX
@@ -96,9 +99,39 @@ impl Checkpoint {
                 {
                     changes.push(change);
                 }
-                FromCheckpoint::Presence(Presence { push, changes })
+                let members = changes.iter().map(|(member, _)| *member).collect();
+                (About::Members(members), FromCheckpoint::Presence(Presence { push, changes }))
             };
-            self.push(device, push, &message, says, now);
+            self.push(device, push, about, &message, says, now);
+        }
+    }
+
+    /// A device is heard: what it was not told while it was silent, or somewhere else, is told now.
+    pub(in crate::service) fn heard(&mut self, device: DeviceId, now: Instant) {
+        if self.registry.get(&device).is_some_and(Client::has_news) {
+            self.timers.set_earliest(Timer::Tell(device), now + ROSTER_DELAY);
+        }
+    }
+
+    /// Keeps what a push told in vain, as it is now, until the device is heard.
+    pub(super) fn missed(&mut self, device: DeviceId, about: About) {
+        match about {
+            About::Network(network) => {
+                if let Some(client) = self.registry.get_mut(&device) {
+                    client.stale.insert(network);
+                    // Which revision it holds is not known any more: it is told to ask.
+                    client.told.remove(&network);
+                }
+            }
+            About::Members(members) => {
+                for member in members {
+                    let online = self.registry.is_here(&member);
+                    if let Some(client) = self.registry.get_mut(&device) {
+                        client.note_presence(member, online);
+                    }
+                }
+            }
+            About::Moment => {}
         }
     }
 
@@ -107,13 +140,14 @@ impl Checkpoint {
         &mut self,
         device: DeviceId,
         push: PushId,
+        about: About,
         message: &FromCheckpoint,
         says: &mut Says,
         now: Instant,
     ) {
         let Some(client) = self.registry.get_mut(&device) else { return };
         let body = message.to_bytes();
-        let again = client.pushes.sent(push, body.clone(), now);
+        let again = client.pushes.sent(push, about, body.clone(), now);
         self.timers.set(Timer::Push(device, push), again);
         says.tell_bytes(device, body);
     }

@@ -4,19 +4,41 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use lanyard_wire::ids::PushId;
+use lanyard_wire::ids::{DeviceId, NetworkId, PushId};
 
 use crate::time::Instant;
 
 /// The wait before the first repetition; it doubles.
 const REPEAT: Duration = Duration::from_millis(250);
 
-/// How often a push is sent. After 16 s a device that does not answer is asleep or gone, and learns by its
-/// next Register what it missed.
+/// How often a push is sent. After 16 s a device that does not answer is asleep, gone or somewhere else; it is
+/// told what it missed once it is heard again.
 const TRIES: u32 = 6;
 
 /// Pushes under way at one time; more wait where they come from, where newer facts replace older ones.
 const OUTSTANDING_MAX: usize = 16;
+
+/// What a push tells, as far as it is worth telling later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// A network changed.
+    Network(NetworkId),
+    /// These members came or went.
+    Members(Vec<DeviceId>),
+    /// Something that is over by the time a push is given up.
+    Moment,
+}
+
+/// What to do about a push whose wait is over.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Send these bytes again, and look again then.
+    Again(Vec<u8>, Instant),
+    /// It was sent often enough in vain.
+    GivenUp(About),
+    /// It arrived.
+    Settled,
+}
 
 /// Pushes to one device.
 #[derive(Debug, Default)]
@@ -27,6 +49,7 @@ pub(super) struct Pushes {
 
 #[derive(Debug)]
 struct Push {
+    about: About,
     body: Vec<u8>,
     sent: Instant,
     tries: u32,
@@ -45,21 +68,25 @@ impl Pushes {
     }
 
     /// Takes note of a push that is being sent; gives the moment of its repetition.
-    pub(super) fn sent(&mut self, push: PushId, body: Vec<u8>, now: Instant) -> Instant {
-        self.outstanding.insert(push, Push { body, sent: now, tries: 1 });
+    pub(super) fn sent(&mut self, push: PushId, about: About, body: Vec<u8>, now: Instant) -> Instant {
+        self.outstanding.insert(push, Push { about, body, sent: now, tries: 1 });
         now + REPEAT
     }
 
-    /// The push to be sent again, and when to look next; `None` if it was acknowledged or is given up.
-    pub(super) fn repeat(&mut self, push: PushId, now: Instant) -> Option<(Vec<u8>, Instant)> {
-        let outstanding = self.outstanding.get_mut(&push)?;
-        if outstanding.tries >= TRIES {
-            self.outstanding.remove(&push);
-            return None;
+    /// Decides about a push whose wait is over.
+    pub(super) fn repeat(&mut self, push: PushId, now: Instant) -> Repeat {
+        match self.outstanding.get_mut(&push) {
+            Some(outstanding) if outstanding.tries < TRIES => {
+                let wait = REPEAT * 2_u32.pow(outstanding.tries);
+                outstanding.tries += 1;
+                Repeat::Again(outstanding.body.clone(), now + wait)
+            }
+            Some(_) => {
+                let given_up = self.outstanding.remove(&push).map(|given_up| given_up.about);
+                given_up.map_or(Repeat::Settled, Repeat::GivenUp)
+            }
+            None => Repeat::Settled,
         }
-        let wait = REPEAT * 2_u32.pow(outstanding.tries);
-        outstanding.tries += 1;
-        Some((outstanding.body.clone(), now + wait))
     }
 
     /// Takes an acknowledgement; gives the round trip if there is no doubt which copy it is for.
@@ -79,29 +106,36 @@ mod tests {
     fn a_push_is_repeated_with_doubling_waits_and_then_given_up() {
         let mut pushes = Pushes::default();
         let push = pushes.next_id();
-        let mut at = pushes.sent(push, vec![1], Instant::ZERO);
+        let about = About::Network(NetworkId::from_bytes([7; 16]));
+        let mut at = pushes.sent(push, about.clone(), vec![1], Instant::ZERO);
         let mut copies = 1;
-        while let Some((body, next)) = pushes.repeat(push, at) {
-            assert_eq!(body, [1]);
-            copies += 1;
-            at = next;
-        }
+        let end = loop {
+            match pushes.repeat(push, at) {
+                Repeat::Again(body, next) => {
+                    assert_eq!(body, [1]);
+                    copies += 1;
+                    at = next;
+                }
+                end @ (Repeat::GivenUp(_) | Repeat::Settled) => break end,
+            }
+        };
         assert_eq!(copies, TRIES);
         assert_eq!(at, Instant::from_millis(250 + 500 + 1_000 + 2_000 + 4_000 + 8_000));
-        assert!(pushes.has_room());
+        assert_eq!(end, Repeat::GivenUp(about), "it says what the device was not told");
+        assert_eq!(pushes.repeat(push, at), Repeat::Settled, "once");
     }
 
     #[test]
     fn an_acknowledged_push_is_not_repeated_and_times_the_way() {
         let mut pushes = Pushes::default();
         let (first, second) = (pushes.next_id(), pushes.next_id());
-        pushes.sent(first, vec![1], Instant::ZERO);
-        pushes.sent(second, vec![2], Instant::ZERO);
+        pushes.sent(first, About::Moment, vec![1], Instant::ZERO);
+        pushes.sent(second, About::Moment, vec![2], Instant::ZERO);
         let now = Instant::from_millis(40);
         assert_eq!(pushes.acknowledge(first, now), Some(Duration::from_millis(40)));
         assert_eq!(pushes.acknowledge(first, now), None);
-        assert_eq!(pushes.repeat(first, now), None);
-        assert!(pushes.repeat(second, now).is_some());
+        assert_eq!(pushes.repeat(first, now), Repeat::Settled);
+        assert!(matches!(pushes.repeat(second, now), Repeat::Again(..)));
         assert_eq!(pushes.acknowledge(second, now), None, "of which copy?");
     }
 
@@ -110,7 +144,7 @@ mod tests {
         let mut pushes = Pushes::default();
         while pushes.has_room() {
             let push = pushes.next_id();
-            pushes.sent(push, vec![], Instant::ZERO);
+            pushes.sent(push, About::Moment, vec![], Instant::ZERO);
         }
         assert_eq!(pushes.outstanding.len(), OUTSTANDING_MAX);
     }
