@@ -14,6 +14,9 @@ mod repeat;
 mod requests;
 mod wishes;
 
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
