@@ -51,7 +51,7 @@ bench: ## benches of the pieces, and the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked
 	$(CARGO) run --release -p lanyard-sim --bin pace --locked
 
-fuzz: ## every fuzz target for SECONDS=60 each (needs a nightly toolchain and cargo-fuzz)
+fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)
 	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)
 
 deny: ## licences, advisories, sources (needs cargo-deny)
