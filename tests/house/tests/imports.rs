@@ -37,6 +37,25 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
     ("rtnetlink::", &["agent/src/netmon/", "agent/src/tun/"]),
 ];
 
+/// Which module of a program may not know which others of it: `(module, must not import)`.
+///
+/// The leaves of the agent do not know each other, but that the data plane holds sockets and TUN queues. In the
+/// coordinator INDEX knows no socket, HTTP no UDP, and a UDP service nothing of INDEX but what the bus brings.
+const APART: &[(&str, &[&str])] = &[
+    ("agent/src/sockets", &["tun", "dataplane", "netmon", "state", "ipc", "engine", "cli"]),
+    ("agent/src/tun", &["sockets", "dataplane", "netmon", "state", "ipc", "engine", "cli"]),
+    ("agent/src/netmon", &["sockets", "tun", "dataplane", "state", "ipc", "engine", "cli"]),
+    ("agent/src/dataplane", &["netmon", "state", "ipc", "engine", "cli"]),
+    ("agent/src/state", &["sockets", "tun", "dataplane", "netmon", "ipc", "engine", "cli"]),
+    ("agent/src/ipc", &["sockets", "tun", "dataplane", "netmon", "state", "engine", "cli"]),
+    ("agent/src/engine", &["cli"]),
+    ("coordinator/src/index", &["udp", "checkpoint", "stun", "bus", "api", "services", "cli"]),
+    ("coordinator/src/bus", &["udp", "checkpoint", "stun", "api", "services", "cli"]),
+    ("coordinator/src/udp", &["index", "bus", "api", "services", "cli"]),
+    ("coordinator/src/stun", &["index", "bus", "api", "services", "cli"]),
+    ("coordinator/src/api", &["udp", "checkpoint", "stun", "bus", "services", "cli"]),
+];
+
 fn dependencies() -> Vec<(String, Vec<String>)> {
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap_or_default().to_owned();
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
@@ -61,11 +80,14 @@ fn crates_of_ours_import_only_what_the_plan_allows() {
 
 #[test]
 fn wire_and_proto_know_no_clock_no_socket_and_no_randomness() {
-    for (name, needs) in dependencies() {
-        if name == "lanyard-wire" || name == "lanyard-proto" {
-            for need in &needs {
-                assert!(!IMPURE.contains(&need.as_str()), "{name} must not depend on {need}");
-            }
+    let pure: Vec<_> = dependencies()
+        .into_iter()
+        .filter(|(name, _)| name == "lanyard-wire" || name == "lanyard-proto")
+        .collect();
+    assert_eq!(pure.len(), 2, "the two sans-IO crates have other names now");
+    for (name, needs) in pure {
+        for need in &needs {
+            assert!(!IMPURE.contains(&need.as_str()), "{name} must not depend on {need}");
         }
     }
     for library in ["wire/src/lib.rs", "proto/src/lib.rs"] {
@@ -84,6 +106,25 @@ fn each_foreign_library_is_spoken_in_its_place_only() {
                 at_home || !text(&name).contains(word),
                 "{name} speaks of {word}; its place is {places:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn modules_that_live_apart_do_not_import_each_other() {
+    for (module, strangers) in APART {
+        let own = [format!("{module}.rs"), format!("{module}/")];
+        let sources = files_below(&[&own[0], &own[1]], ".rs");
+        assert!(!sources.is_empty(), "{module} is gone: the rule about it has to follow");
+        for name in sources.iter().filter(|name| !name.ends_with("tests.rs")) {
+            for stranger in *strangers {
+                let source = text(name);
+                let spoken = ["::", ";", ",", "}"].map(|end| format!("crate::{stranger}{end}"));
+                assert!(
+                    !spoken.iter().any(|import| source.contains(import)),
+                    "{name} must not import {stranger}"
+                );
+            }
         }
     }
 }
