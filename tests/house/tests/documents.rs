@@ -115,6 +115,23 @@ fn the_index_of_the_documents_has_a_line_for_each() {
 }
 
 #[test]
+fn every_key_of_the_examples_has_a_comment_above_it() {
+    let is_key = |line: &str| {
+        line.trim_start_matches('#').split_once(" = ").is_some_and(|(key, _)| {
+            !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        })
+    };
+    for name in files_below(&["docs/examples/"], ".toml") {
+        let text = text(&name);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.iter().filter(|line| is_key(line)).count() > 5, "{name} shows no keys");
+        for pair in lines.windows(2) {
+            assert!(!is_key(pair[1]) || pair[0].starts_with("# "), "{name}: no comment above {}", pair[1]);
+        }
+    }
+}
+
+#[test]
 fn the_units_start_the_programs_at_their_default_paths() {
     for (unit, start, source) in [
         ("lanyard", "lanyard daemon", "agent/src/config.rs"),
