@@ -43,6 +43,8 @@ pub enum Rejected {
     UnknownAttempt,
     /// A revision that does not follow ours: a delta was missed and the gap is asked for.
     RevisionGap,
+    /// The roster that the answer depends on is still being loaded.
+    NotReady,
     /// The sender used up its share.
     RateLimited,
     /// A bounded table is full and its rule keeps what is in it.
@@ -71,6 +73,7 @@ impl Rejected {
         Self::Unexpected,
         Self::UnknownAttempt,
         Self::RevisionGap,
+        Self::NotReady,
         Self::RateLimited,
         Self::Full,
         Self::TooLong,
@@ -97,6 +100,7 @@ impl Rejected {
             Self::Unexpected => "unexpected",
             Self::UnknownAttempt => "unknown_attempt",
             Self::RevisionGap => "revision_gap",
+            Self::NotReady => "not_ready",
             Self::RateLimited => "rate_limited",
             Self::Full => "full",
             Self::TooLong => "too_long",

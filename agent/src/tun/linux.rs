@@ -76,6 +76,8 @@ pub struct TunAddresses {
     name: String,
     index: u32,
     present: BTreeSet<(IpAddr, u8)>,
+    /// That this computer has no IPv6 was said.
+    lacks_ip6: bool,
 }
 
 impl TunAddresses {
@@ -96,8 +98,8 @@ impl TunAddresses {
     ///
     /// # Errors
     ///
-    /// The first failure, after everything else was tried: one address that cannot be set (IPv6 switched off
-    /// on this computer) does not take the others with it. It is tried again by the next call.
+    /// The first failure, after everything else was tried: one address that cannot be set does not take the
+    /// others with it. It is tried again by the next call, as is IPv6 where it is switched off, which is no failure.
     pub async fn apply(&mut self, addresses: &[OverlayAddress]) -> Result<(), TunError> {
         let wanted: BTreeSet<(IpAddr, u8)> = addresses
             .iter()
@@ -122,13 +124,23 @@ impl TunAddresses {
                     info!(interface = %self.name, %ip, length, "address added");
                     self.present.insert((ip, length));
                 }
-                Err(error) => {
-                    warn!(interface = %self.name, %ip, length, %error, "address cannot be added");
-                    outcome = outcome.and(Err(failed("configure", &self.name, netlink_error(error))));
-                }
+                Err(error) => outcome = outcome.and(self.note_refusal(ip, netlink_error(error))),
             }
         }
         outcome
+    }
+
+    /// Says that an address was not taken, and whether that is a failure.
+    fn note_refusal(&mut self, ip: IpAddr, error: io::Error) -> Result<(), TunError> {
+        let means_no_ip6 = [libc::EACCES, libc::EOPNOTSUPP, libc::EAFNOSUPPORT];
+        if ip.is_ipv6() && error.raw_os_error().is_some_and(|code| means_no_ip6.contains(&code)) {
+            if !std::mem::replace(&mut self.lacks_ip6, true) {
+                info!(interface = %self.name, "IPv6 is switched off on this computer: its virtual LAN is IPv4 alone");
+            }
+            return Ok(());
+        }
+        warn!(interface = %self.name, %ip, %error, "address cannot be added");
+        Err(failed("configure", &self.name, error))
     }
 
     fn message(&self, ip: IpAddr, length: u8) -> AddressMessage {
@@ -202,7 +214,8 @@ pub(super) async fn create(config: &TunConfig) -> Result<Tun, TunError> {
     }
     let up = LinkUnspec::new_with_index(index).up().build();
     netlink.link().set(up).execute().await.map_err(|error| failed("bring up", name, netlink_error(error)))?;
-    let mut addresses = TunAddresses { netlink, name: name.to_owned(), index, present: BTreeSet::new() };
+    let mut addresses =
+        TunAddresses { netlink, name: name.to_owned(), index, present: BTreeSet::new(), lacks_ip6: false };
     addresses.read_present().await.map_err(|error| failed("configure", name, netlink_error(error)))?;
     info!(interface = name, queues = queues.len(), ?offload, mtu = OVERLAY_MTU, "interface is up");
     Ok(Tun { queues, addresses })

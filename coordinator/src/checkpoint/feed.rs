@@ -242,6 +242,7 @@ impl Feed {
         for command in gone {
             self.command(command).await;
         }
+        self.command(EndpointCommand::RosterComplete).await;
         tracing::info!(networks = self.known.len(), "the roster is loaded");
     }
 

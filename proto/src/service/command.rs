@@ -13,7 +13,8 @@ use super::checkpoint::{MemberRecord, NetworkRecord};
 ///
 /// Changes of one network come in the order of their revisions; a network before its members. Saying
 /// something again changes nothing. An endpoint without CHECKPOINT needs [`EndpointCommand::MemberGone`] and
-/// [`EndpointCommand::RemoveNetwork`] only.
+/// [`EndpointCommand::RemoveNetwork`] only; one with CHECKPOINT answers nothing that depends on memberships
+/// before the first [`EndpointCommand::RosterComplete`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointCommand {
     /// A network is there and looks like this.
@@ -38,6 +39,8 @@ pub enum EndpointCommand {
         /// Whose it was.
         device: DeviceId,
     },
+    /// All networks and memberships that there are have been told: what is not there is not.
+    RosterComplete,
     /// Answers [`EndpointEvent::JoinAsked`].
     JoinDecided {
         /// The question.

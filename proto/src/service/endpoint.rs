@@ -175,6 +175,7 @@ impl Endpoint {
                 }
                 self.cut(device);
             }
+            EndpointCommand::RosterComplete => self.roster_complete(now),
             EndpointCommand::JoinDecided { ask, outcome } => {
                 if let Some(checkpoint) = &mut self.checkpoint {
                     checkpoint.join_decided(ask, outcome, &mut self.says);
@@ -307,8 +308,8 @@ impl Endpoint {
                 self.admission.handle_hello(datagram, is_known, &mut self.outbox, now)
             }
             Some(RESUME) => {
-                let checkpoint = self.checkpoint.as_ref();
-                let is_known = |device: &DeviceId| checkpoint.is_none_or(|known| known.is_known(device));
+                let roster = complete(self.checkpoint.as_ref());
+                let is_known = |device: &DeviceId| roster.is_none_or(|known| known.is_known(device));
                 self.admission.handle_resume(datagram, is_known, &mut self.outbox, now)
             }
             Some(RETRY | WELCOME | RESUMED | UNKNOWN) => Err(Rejected::WrongDirection),
@@ -354,9 +355,23 @@ impl Endpoint {
         }
     }
 
+    /// Makes up for what had to wait: registrations, and the end of what removed members have.
+    fn roster_complete(&mut self, now: Instant) {
+        let Some(checkpoint) = &mut self.checkpoint else { return };
+        for device in checkpoint.roster_complete(&mut self.says, now) {
+            if complete(self.checkpoint.as_ref()).is_some_and(|known| known.is_known(&device)) {
+                self.admission.register_mut().promote(&device);
+            }
+            self.cut(device);
+        }
+    }
+
     /// Ends what a device has with those whom it no longer may meet.
     fn cut(&mut self, device: DeviceId) {
         let checkpoint = self.checkpoint.as_ref();
+        if checkpoint.is_some_and(|checkpoint| !checkpoint.is_complete()) {
+            return;
+        }
         let is_over =
             |peer: &DeviceId| checkpoint.is_none_or(|checkpoint| !checkpoint.may_meet(&device, peer));
         if let Some(relay) = &mut self.relay {
@@ -404,4 +419,9 @@ impl Endpoint {
     fn count(&mut self, why: Rejected) {
         *self.rejected.entry(why).or_default() += 1;
     }
+}
+
+/// A checkpoint once it knows of every membership; before, it has no say in who is a member.
+fn complete(checkpoint: Option<&Checkpoint>) -> Option<&Checkpoint> {
+    checkpoint.filter(|checkpoint| checkpoint.is_complete())
 }

@@ -122,6 +122,32 @@ fn traffic_survives_a_coordinator_that_dies_and_comes_back() {
 }
 
 #[test]
+fn a_coordinator_that_still_loads_its_roster_puts_nobody_out_and_relays_on() {
+    let mut world = World::new();
+    world.forbid_direct = true;
+    world.join_both();
+    world.connect(0);
+    world.talk_for(Duration::from_secs(5));
+    assert!(world.path(0).is_relayed());
+    world.restart_coordinator_without_roster();
+    world.talk_for(Duration::from_secs(5));
+    let lost = world.devices[0].lost;
+    world.talk_for(Duration::from_secs(30));
+    assert_eq!(world.devices[0].lost, lost, "the relay knows its pairs by their tokens");
+    for at in 0..2 {
+        assert_eq!(
+            world.devices[at].table.peers.len(),
+            1,
+            "device {at} was told of a roster that was not there"
+        );
+    }
+    world.load_roster();
+    world.talk_for(Duration::from_secs(5));
+    assert!(world.is_online(0) && world.is_online(1));
+    assert_eq!(world.devices[0].lost, lost);
+}
+
+#[test]
 fn two_restarted_devices_meet_while_the_coordinator_is_away() {
     let mut world = World::new();
     world.join_both();

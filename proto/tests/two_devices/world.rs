@@ -77,6 +77,7 @@ impl World {
             sent_to: BTreeMap::new(),
         };
         world.endpoint.handle_command(EndpointCommand::Network(world.network()), now);
+        world.endpoint.handle_command(EndpointCommand::RosterComplete, now);
         world
     }
 
@@ -132,9 +133,17 @@ impl World {
     }
 
     pub(super) fn restart_coordinator(&mut self) {
+        self.restart_coordinator_without_roster();
+        self.load_roster();
+    }
+
+    pub(super) fn restart_coordinator_without_roster(&mut self) {
         self.boots += 1;
         self.is_coordinator_up = true;
         self.endpoint = endpoint(u8::try_from(self.boots).unwrap(), self.now);
+    }
+
+    pub(super) fn load_roster(&mut self) {
         let network = self.network();
         let id = network.id;
         self.endpoint.handle_command(EndpointCommand::Network(network), self.now);
@@ -143,6 +152,7 @@ impl World {
             let command = EndpointCommand::Member { network: id, revision, member };
             self.endpoint.handle_command(command, self.now);
         }
+        self.endpoint.handle_command(EndpointCommand::RosterComplete, self.now);
         self.drain();
     }
 

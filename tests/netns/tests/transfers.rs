@@ -135,7 +135,7 @@ fn a_removed_member_is_cut_off_within_seconds() {
     let fleet = Fleet::start(Lab::up("port-restricted:port-restricted").unwrap()).unwrap();
     let (a, b) = (fleet.join("a").unwrap(), fleet.join("b").unwrap());
     connect(&a, &b).unwrap();
-    fleet.admin(&["member", "remove", "home", "b", "--yes"]).unwrap();
+    fleet.admin(&["member", "remove", "home", "b"]).unwrap();
     wait_for("a forgets b", Duration::from_secs(2), || a.peer("b").err()).unwrap();
     assert!(first_ping(&a, &b).is_err(), "a removed member still answers");
 }

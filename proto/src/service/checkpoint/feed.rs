@@ -63,6 +63,15 @@ impl Checkpoint {
         }
     }
 
+    /// All that there is has been told: answers who waited for it, and gives everybody who is here.
+    pub(in crate::service) fn roster_complete(&mut self, says: &mut Says, now: Instant) -> Vec<DeviceId> {
+        self.is_complete = true;
+        for (device, register, ticket) in self.registry.take_waiting() {
+            self.register(device, register, ticket, says, now);
+        }
+        self.registry.devices().copied().collect()
+    }
+
     /// Marks a network as changed for everybody with a membership, of whatever state.
     fn mark_everybody(&mut self, network: NetworkId, now: Instant) {
         let Some(known) = self.roster.network(&network) else { return };

@@ -67,6 +67,8 @@ pub(super) struct Checkpoint {
     services: Services,
     grants: Grants,
     roster: Roster,
+    /// Whether the roster shows all there is: before, nobody is told that something is not there.
+    is_complete: bool,
     registry: Registry,
     asks: BTreeMap<u64, Ask>,
     last_ask: u64,
@@ -86,6 +88,7 @@ impl Checkpoint {
             services: config.services,
             grants: Grants::new(token_key),
             roster: Roster::default(),
+            is_complete: false,
             registry: Registry::default(),
             asks: BTreeMap::new(),
             last_ask: 0,
@@ -101,6 +104,11 @@ impl Checkpoint {
     /// Sets the date, before every other call.
     pub(super) const fn set_date(&mut self, now_s: u64) {
         self.now_s = now_s;
+    }
+
+    /// Whether the roster shows all there is.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Whether a device has a membership of any state.
@@ -158,6 +166,11 @@ impl Checkpoint {
     ) -> Result<(), Rejected> {
         match message {
             ToCheckpoint::Register(_) => Err(Rejected::Unexpected),
+            ToCheckpoint::Leave { .. } | ToCheckpoint::RosterAsk(_) | ToCheckpoint::Begin { .. }
+                if !self.is_complete =>
+            {
+                Err(Rejected::NotReady)
+            }
             ToCheckpoint::Join(join) => self.join(device, join, says, now),
             ToCheckpoint::Leave { request, network } => self.leave(device, request, network, says, now),
             ToCheckpoint::RosterAsk(ask) => {
@@ -180,15 +193,21 @@ impl Checkpoint {
         }
     }
 
-    /// Takes a Register; the answer brings a fresh ticket.
+    /// Takes a Register; the answer brings a fresh ticket, and waits until the roster is complete.
     pub(super) fn register(
         &mut self,
         device: DeviceId,
-        register: &Register,
+        register: Register,
         ticket: Ticket,
         says: &mut Says,
         now: Instant,
     ) {
+        if !self.is_complete {
+            if let Some(client) = self.registry.get_mut(&device) {
+                client.waiting = Some((register, ticket));
+            }
+            return;
+        }
         let networks: Vec<(NetworkId, Revision)> = self
             .roster
             .networks_of(&device)

@@ -7,9 +7,11 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use lanyard_wire::checkpoint::Register;
 use lanyard_wire::ids::{DeviceId, NetworkId, RequestId, Revision};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::nat::NatCard;
+use lanyard_wire::seal::Ticket;
 
 use super::pushes::Pushes;
 
@@ -24,6 +26,8 @@ pub(super) struct Client {
     pub(super) remote: SocketAddr,
     /// What it knows about its NAT, once it registered under its present session.
     pub(super) card: Option<NatCard>,
+    /// Its registration, and the ticket to answer with, while the roster is not complete.
+    pub(super) waiting: Option<(Register, Ticket)>,
     /// Whom it does not want to meet.
     pub(super) refused: BTreeSet<DeviceId>,
     /// The revision of each network that it was told last.
@@ -43,6 +47,7 @@ impl Client {
             identity,
             remote,
             card: None,
+            waiting: None,
             refused: BTreeSet::new(),
             told: BTreeMap::new(),
             stale: BTreeSet::new(),
@@ -56,6 +61,7 @@ impl Client {
     fn begin_session(&mut self, remote: SocketAddr) {
         self.remote = remote;
         self.card = None;
+        self.waiting = None;
         self.refused.clear();
         self.answered = None;
     }
@@ -89,6 +95,19 @@ impl Registry {
 
     pub(super) fn get_mut(&mut self, device: &DeviceId) -> Option<&mut Client> {
         self.0.get_mut(device)
+    }
+
+    /// The devices whose registration waits for the roster, and what they said.
+    pub(super) fn take_waiting(&mut self) -> Vec<(DeviceId, Register, Ticket)> {
+        let take = |(device, client): (&DeviceId, &mut Client)| {
+            client.waiting.take().map(|(register, ticket)| (*device, register, ticket))
+        };
+        self.0.iter_mut().filter_map(take).collect()
+    }
+
+    /// Everybody with a session.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.0.keys()
     }
 
     /// A device has a new session; says whether it was away before.

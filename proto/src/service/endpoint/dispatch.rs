@@ -14,7 +14,7 @@ use lanyard_wire::relay::{FromRelay, RelayRefusal, ToRelay};
 use lanyard_wire::session::FromDevice;
 use lanyard_wire::token::Token;
 
-use super::Endpoint;
+use super::{Endpoint, complete};
 use crate::rejected::Rejected;
 use crate::service::admission::Arrival;
 use crate::service::checkpoint::Checkpoint;
@@ -54,7 +54,7 @@ impl Endpoint {
         match message {
             ToCheckpoint::Register(register) => {
                 let ticket = self.admission.ticket_for(arrival.index, now).ok_or(Rejected::UnknownSession)?;
-                checkpoint.register(device, &register, ticket, &mut self.says, now);
+                checkpoint.register(device, register, ticket, &mut self.says, now);
                 Ok(())
             }
             ToCheckpoint::Ack { push } => {
@@ -83,7 +83,7 @@ impl Endpoint {
         let handshake = self.handshake.as_mut().ok_or(Rejected::Unsupported)?;
         match message {
             ToHandshake::Offer(offer) => {
-                if !may_use(self.checkpoint.as_ref(), device, &offer.ticket) {
+                if !may_use(complete(self.checkpoint.as_ref()), device, &offer.ticket) {
                     let why = OfferRefusal::Expired;
                     self.says.tell(device, &FromHandshake::Rejected { attempt: offer.attempt, why });
                     return Err(Rejected::NotAllowed);
@@ -109,7 +109,7 @@ impl Endpoint {
             ToRelay::Bind { request, token } => {
                 let refused = if self.draining {
                     Some(RelayRefusal::Busy)
-                } else if may_use(self.checkpoint.as_ref(), device, &token) {
+                } else if may_use(complete(self.checkpoint.as_ref()), device, &token) {
                     None
                 } else {
                     Some(RelayRefusal::Expired)

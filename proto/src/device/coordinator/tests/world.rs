@@ -397,7 +397,8 @@ impl Index {
         let (network, revision) = (self.network.id, self.network.revision);
         let members = self.members.values().cloned();
         let members = members.map(|member| EndpointCommand::Member { network, revision, member });
-        core::iter::once(EndpointCommand::Network(self.network.clone())).chain(members).collect()
+        let network = core::iter::once(EndpointCommand::Network(self.network.clone()));
+        network.chain(members).chain([EndpointCommand::RosterComplete]).collect()
     }
 }
 
