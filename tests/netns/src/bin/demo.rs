@@ -129,6 +129,7 @@ impl HostLink {
             format!("addr add 198.18.0.2/30 dev {}", Self::NAME),
             format!("link set {} up", Self::NAME),
             format!("route add 203.0.113.0/24 via 198.18.0.1 dev {}", Self::NAME),
+            format!("route add 198.51.100.0/24 via 198.18.0.1 dev {}", Self::NAME),
         ] {
             let status = Command::new("ip").args(words.split(' ')).status()?;
             ensure!(status.success(), "ip {words} failed");
