@@ -22,13 +22,14 @@ const FLOW: u32 = 3;
 const FLOW_STOPPED: Duration = Duration::from_millis(400);
 
 /// A suspect path is pinged so often.
-const SUSPECT_EVERY: Duration = Duration::from_millis(100);
+const SUSPECT_EVERY: Duration = Duration::from_millis(60);
 
 /// A suspect path without an answer is lost after this, or three round trips if they are longer.
 ///
-/// Seven pings: at 5 % loss each way all of them vanish once in ten million times, and together with
-/// [`QUIET`] a transfer stalls for less than a second.
-const LOST_AFTER: Duration = Duration::from_millis(700);
+/// Seven pings: at 5 % loss each way all of them vanish once in ten million times. Together with [`QUIET`] a path of
+/// 50 ms is left 750 ms after it broke, just before TCP repeats for the second time: a transfer stalls for 0.8 s
+/// where it would wait 1.8 s for the third.
+const LOST_AFTER: Duration = Duration::from_millis(400);
 
 /// The same after our own network changed, or two round trips: the suspicion is well founded.
 const LOST_AFTER_CHANGE: Duration = Duration::from_millis(300);
@@ -188,8 +189,8 @@ mod tests {
         let mut health = Health::new(at(0));
         health.heard(40, at(1_000));
         let signs = signs(&mut health, 1_000, 3_000);
-        assert_eq!(signs[..3], [(1_400, Sign::Ping), (1_500, Sign::Suspected), (1_500, Sign::Ping)]);
-        assert_eq!(signs.last(), Some(&(2_100, Sign::Lost)));
+        assert_eq!(signs[..3], [(1_400, Sign::Ping), (1_460, Sign::Suspected), (1_460, Sign::Ping)]);
+        assert_eq!(signs.last(), Some(&(1_800, Sign::Lost)));
     }
 
     #[test]
