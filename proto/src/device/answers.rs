@@ -278,7 +278,7 @@ impl Device {
     }
 
     fn publish(&mut self) {
-        let built = self.forwarding.build(&self.coordinators, &self.peers, &self.consent);
+        let built = self.forwarding.build(&self.coordinators, &self.peers, &self.consent, &self.prefixes);
         for (network, name, with) in built.clashes {
             self.push_event(Event::Clash { network, name, with });
         }

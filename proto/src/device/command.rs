@@ -76,7 +76,7 @@ pub enum Command {
     LocalAddresses {
         /// Host candidates: each local address with the main socket's port.
         addrs: Vec<SocketAddr>,
-        /// IPv4 prefixes that this machine routes itself, so that networks avoid them.
+        /// IPv4 prefixes that this machine routes elsewhere: new networks avoid them, older ones give way to them.
         prefixes: Vec<(Ipv4Addr, u8)>,
     },
     /// The operating system saw a link, an address or a route change: nothing learnt about paths holds.

@@ -79,13 +79,13 @@ pub enum Event {
         /// Its name.
         name: NetworkName,
     },
-    /// Two networks claim overlapping IPv4 prefixes: the later one runs on IPv6 alone.
+    /// A network has IPv4 addresses of an earlier network, or of a LAN of this computer: it runs on IPv6 alone.
     Clash {
         /// The network whose IPv4 stays off.
         network: NetworkId,
         /// Its name.
         name: NetworkName,
-        /// What it clashes with: the name and prefix of the earlier network.
+        /// What it clashes with, name and prefix.
         with: String,
     },
     /// Save this, atomically; at most every two seconds.

@@ -2,7 +2,8 @@
 //!
 //! Networks claim addresses in the order in which this device came to know them: of two overlapping IPv4
 //! prefixes the earlier network keeps IPv4, and no coordinator can take an address, or a device's WireGuard
-//! key, from a network that was there before.
+//! key, from a network that was there before. The LANs this computer is on come before all of them: a device that is
+//! carried into a LAN with the prefix of its network must still reach that LAN's router.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -75,8 +76,14 @@ impl Forwarding {
         })
     }
 
-    /// Builds the table of now.
-    pub(super) fn build(&mut self, coordinators: &[Coordinator], peers: &Peers, consent: &Consent) -> Built {
+    /// Builds the table of now; `local` are the IPv4 prefixes that this computer routes elsewhere.
+    pub(super) fn build(
+        &mut self,
+        coordinators: &[Coordinator],
+        peers: &Peers,
+        consent: &Consent,
+        local: &[(Ipv4Addr, u8)],
+    ) -> Built {
         let mut networks = Vec::new();
         for coordinator in coordinators {
             for network in coordinator.directory().networks() {
@@ -93,7 +100,7 @@ impl Forwarding {
 
         let mut draft = Draft::default();
         for (coordinator, network) in &networks {
-            draft.add_network(&network.card);
+            draft.add_network(&network.card, local);
             for (device, member) in &network.members {
                 if consent.allows(device) {
                     draft.add_member(*device, member, &network.card, peers.get(device));
@@ -139,13 +146,11 @@ struct Draft {
 }
 
 impl Draft {
-    fn add_network(&mut self, card: &NetworkCard) {
-        let with = self.prefixes.iter().find(|(ip, length, _)| overlaps((*ip, *length), card.prefix4));
+    fn add_network(&mut self, card: &NetworkCard, local: &[(Ipv4Addr, u8)]) {
+        let with = self.clash_of(card.prefix4, local);
         self.has_ip4 = with.is_none();
         match with {
-            Some((ip, length, name)) => {
-                self.clashes.push((card.id, card.name.clone(), format!("{name} ({ip}/{length})")));
-            }
+            Some(with) => self.clashes.push((card.id, card.name.clone(), with)),
             None => self.prefixes.push((card.prefix4.0, card.prefix4.1, card.name.clone())),
         }
         self.claimed.insert(card.ip6.into());
@@ -158,6 +163,18 @@ impl Draft {
             ip4: self.has_ip4.then_some((card.ip4, card.prefix4.1)),
             ip6: (card.ip6, PREFIX6),
         });
+    }
+
+    /// What was there before and has addresses of this prefix.
+    ///
+    /// A local prefix that is wider than the network's does no harm: the longer prefix wins.
+    fn clash_of(&self, prefix: (Ipv4Addr, u8), local: &[(Ipv4Addr, u8)]) -> Option<String> {
+        let covers = |known: &&(Ipv4Addr, u8)| known.1 >= prefix.1 && overlaps(**known, prefix);
+        if let Some((ip, length)) = local.iter().find(covers) {
+            return Some(format!("a LAN of this computer ({ip}/{length})"));
+        }
+        let earlier = self.prefixes.iter().find(|(ip, length, _)| overlaps((*ip, *length), prefix));
+        earlier.map(|(ip, length, name)| format!("{name} ({ip}/{length})"))
     }
 
     fn add_member(&mut self, device: DeviceId, member: &Member, card: &NetworkCard, peer: Option<&Peer>) {

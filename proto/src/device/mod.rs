@@ -171,6 +171,7 @@ impl Device {
             Command::LocalAddresses { addrs, prefixes } => {
                 self.netcheck.set_local(&addrs);
                 self.local = addrs;
+                self.is_table_stale |= self.prefixes != prefixes;
                 self.prefixes = prefixes;
                 self.register(now);
             }

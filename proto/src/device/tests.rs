@@ -47,6 +47,26 @@ fn devices_that_share_several_networks_are_one_peer_with_all_addresses() {
 }
 
 #[test]
+fn a_lan_with_the_prefix_of_a_network_keeps_its_addresses() {
+    let mut world = World::new(&[network(1, "home", "10.7.0.0")]);
+    let has_ip4 = |world: &World| world.table(0).addresses[0].ip4.is_some();
+    assert!(has_ip4(&world));
+    let carried_into = |world: &mut World, ip: &str, length| {
+        let prefixes = [(ip.parse().unwrap(), length)].into();
+        world.command(0, Command::LocalAddresses { addrs: Vec::new(), prefixes });
+    };
+    carried_into(&mut world, "10.0.0.0", 8);
+    assert!(has_ip4(&world), "the longer prefix wins anyway");
+    carried_into(&mut world, "10.7.0.128", 25);
+    assert!(!has_ip4(&world), "the LAN's router would be out of reach");
+    let status = world.devices[0].status(world.now);
+    assert_eq!(status.networks[0].clash.as_deref(), Some("a LAN of this computer (10.7.0.128/25)"));
+    assert!(world.table(0).route("fd00:1::2".parse().unwrap()).is_some());
+    carried_into(&mut world, "192.168.1.0", 24);
+    assert!(has_ip4(&world), "and it comes back elsewhere");
+}
+
+#[test]
 fn of_two_overlapping_prefixes_the_later_network_runs_on_ipv6_alone() {
     let networks = [network(1, "home", "10.7.0.0"), network(2, "office", "10.7.0.0")];
     let mut world = World::new(&networks);
