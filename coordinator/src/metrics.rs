@@ -34,6 +34,8 @@ fn describe() {
         "lanyard_handshake_verdicts_total",
         "How attempts at a direct path ended, as devices report."
     );
+    describe_counter!("lanyard_stun_answered_total", "STUN requests answered.");
+    describe_counter!("lanyard_stun_unanswered_total", "Datagrams at the STUN ports that got no answer.");
     describe_gauge!("lanyard_checkpoint_sessions", "Sessions with devices.");
     describe_gauge!("lanyard_checkpoint_online", "Devices online.");
     describe_gauge!("lanyard_relay_bindings", "Relay channels in use.");
