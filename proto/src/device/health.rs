@@ -7,6 +7,7 @@
 
 use core::time::Duration;
 
+use super::flow::Flow;
 use crate::time::{Instant, Wakeup};
 
 /// Data went out and nothing came back for so long, one round trip aside: the path is suspect.
@@ -14,12 +15,6 @@ pub(super) const QUIET: Duration = Duration::from_millis(200);
 
 /// The data plane reports what it heard at most that late.
 const REPORT_DELAY: Duration = Duration::from_millis(50);
-
-/// So many datagrams in one report (50 ms) are a flow: 20 kB/s or more at full size.
-const FLOW: u32 = 3;
-
-/// A flow that stops for so long makes the path suspect: twice what TCP waits before it repeats.
-const FLOW_STOPPED: Duration = Duration::from_millis(400);
 
 /// A suspect path is pinged so often.
 const SUSPECT_EVERY: Duration = Duration::from_millis(60);
@@ -55,8 +50,7 @@ pub(super) enum Sign {
 pub(super) struct Health {
     state: State,
     heard_at: Instant,
-    /// A flow came in; when to wonder where it went.
-    flow_checked_at: Option<Instant>,
+    flow: Flow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +65,8 @@ enum State {
 
 impl Health {
     /// A path that was just taken.
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { state: State::Well, heard_at: now, flow_checked_at: None }
+    pub(super) fn new(now: Instant) -> Self {
+        Self { state: State::Well, heard_at: now, flow: Flow::default() }
     }
 
     /// Nothing is owed to us.
@@ -104,8 +98,7 @@ impl Health {
     /// So many datagrams of data came in.
     pub(super) fn heard(&mut self, packets: u32, now: Instant) {
         self.answered(now);
-        let is_flow = packets >= FLOW;
-        self.flow_checked_at = is_flow.then_some(now + FLOW_STOPPED);
+        self.flow.heard(packets, now);
     }
 
     /// Our own network changed: the path has to answer now.
@@ -116,11 +109,8 @@ impl Health {
     /// What is due; call until `None`.
     pub(super) fn handle_timeout(&mut self, rtt: Option<Duration>, now: Instant) -> Option<Sign> {
         let lost_after = LOST_AFTER.max(rtt.unwrap_or_default() * 3);
-        if self.flow_checked_at.is_some_and(|at| at <= now) {
-            self.flow_checked_at = None;
-            if self.suspect_since().is_none() {
-                self.suspect(lost_after, now);
-            }
+        if self.flow.has_stopped(now) && self.suspect_since().is_none() {
+            self.suspect(lost_after, now);
         }
         match self.state {
             State::Well if self.heard_at + KEEP_ALIVE <= now => {
@@ -156,7 +146,7 @@ impl Health {
                 Wakeup { at: next_at.min(lost_at), why: "a path is suspect" }
             }
         };
-        let flow = self.flow_checked_at.map(|at| Wakeup { at, why: "a flow stopped" });
+        let flow = self.flow.stops_at().map(|at| Wakeup { at, why: "a flow stopped" });
         Wakeup::earliest(Some(state), flow)
     }
 

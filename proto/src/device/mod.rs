@@ -15,6 +15,7 @@ mod candidates;
 mod consent;
 mod coordinator;
 mod directory;
+mod flow;
 mod forwarding;
 mod health;
 mod link;

@@ -7,17 +7,12 @@
 
 use core::time::Duration;
 
+use super::flow::Flow;
 use crate::backoff::Backoff;
 use crate::time::{Instant, Wakeup};
 
 /// Data went out and nothing came back for so long: longer than most relayed round trips.
 const QUIET: Duration = Duration::from_millis(300);
-
-/// A flow that was coming in stopped for so long.
-const FLOW_STOPPED: Duration = Duration::from_millis(400);
-
-/// So many datagrams in one report (50 ms) are a flow.
-const FLOW: u32 = 3;
 
 /// While the silence lasts the services hear us again after this, doubling to the second value.
 ///
@@ -27,31 +22,28 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Silence on the relayed path of one peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Silence {
+    /// Data went out that nothing followed: when to ask, and to ask again.
     ask_at: Option<Instant>,
-    /// Data went out that nothing followed; otherwise one question is enough.
-    is_waiting: bool,
     again: Backoff,
+    flow: Flow,
 }
 
 impl Silence {
     /// Nothing was sent yet.
-    pub(super) const fn new() -> Self {
-        Self { ask_at: None, is_waiting: false, again: Backoff::new(AGAIN.0, AGAIN.1) }
+    pub(super) fn new() -> Self {
+        Self { ask_at: None, again: Backoff::new(AGAIN.0, AGAIN.1), flow: Flow::default() }
     }
 
     /// Data went out by relay and nothing came in.
     pub(super) fn sent(&mut self, now: Instant) {
-        if !self.is_waiting {
-            self.is_waiting = true;
-            self.ask_at = Some(self.ask_at.map_or(now + QUIET, |at| at.min(now + QUIET)));
-        }
+        self.ask_at.get_or_insert(now + QUIET);
     }
 
     /// So many datagrams came in by relay.
     pub(super) fn heard(&mut self, packets: u32, now: Instant) {
-        self.is_waiting = false;
+        self.ask_at = None;
         self.again.reset();
-        self.ask_at = (packets >= FLOW).then_some(now + FLOW_STOPPED);
+        self.flow.heard(packets, now);
     }
 
     /// The path is another one now.
@@ -61,16 +53,19 @@ impl Silence {
 
     /// Says when the services have to hear us.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
-        if self.ask_at.is_none_or(|at| at > now) {
-            return false;
+        let has_stopped = self.flow.has_stopped(now);
+        let is_due = self.ask_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.ask_at = Some(now + self.again.step());
         }
-        self.ask_at = self.is_waiting.then(|| now + self.again.step());
-        true
+        has_stopped || is_due
     }
 
     /// When to wonder.
     pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
-        self.ask_at.map(|at| Wakeup { at, why: "a relayed path is quiet" })
+        let quiet = self.ask_at.map(|at| Wakeup { at, why: "a relayed path is quiet" });
+        let flow = self.flow.stops_at().map(|at| Wakeup { at, why: "a relayed flow stopped" });
+        Wakeup::earliest(quiet, flow)
     }
 }
 
@@ -100,13 +95,16 @@ mod tests {
             silence.heard(1, at(tick * 100 + 50));
             assert!(!silence.handle_timeout(at(tick * 100 + 60)));
         }
-        assert_eq!(silence.poll_timeout(), None);
     }
 
     #[test]
     fn a_flow_that_stops_is_asked_about_once() {
         let mut silence = Silence::new();
-        silence.heard(10, at(1_000));
+        for tick in 0..10 {
+            silence.heard(1, at(tick * 100));
+            silence.sent(at(tick * 100 + 50));
+        }
+        silence.heard(1, at(1_000));
         assert!(!silence.handle_timeout(at(1_399)));
         assert!(silence.handle_timeout(at(1_400)));
         assert_eq!(silence.poll_timeout(), None);

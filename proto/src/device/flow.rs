@@ -1,0 +1,113 @@
+//! Whether data that was coming in has stopped coming.
+//!
+//! An end that only receives, or only answers, sends nothing while nothing comes: if its NAT forgets it, the
+//! silence is all that it will ever notice. So data that came thick or steadily and then stays away is worth
+//! one question, whatever the reason; most often it is only that the other end has no more to say.
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// So many datagrams in one report (50 ms) are a flow: 20 kB/s or more at full size.
+const THICK: u32 = 3;
+
+/// So many reports in a row, none of them further apart than [`APART`], are a flow, too.
+const STEADY: u32 = 4;
+
+/// Data further apart than this is no flow: a person, or a keep-alive.
+const APART: Duration = Duration::from_millis(1_500);
+
+/// A flow that stays away for so long has stopped: twice what TCP waits before it repeats.
+const STOPPED: Duration = Duration::from_millis(400);
+
+/// The same for a flow with pauses: twice its pause, and this for its jitter.
+const JITTER: Duration = Duration::from_millis(200);
+
+/// What came in lately on one path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flow {
+    heard_at: Option<Instant>,
+    /// Reports in a row that were not far apart, and the longest pause between two of them.
+    steady: u32,
+    pause: Duration,
+    stops_at: Option<Instant>,
+}
+
+impl Flow {
+    /// So many datagrams came in.
+    pub(super) fn heard(&mut self, packets: u32, now: Instant) {
+        let pause = self.heard_at.replace(now).map(|at| now.saturating_since(at));
+        match pause.filter(|pause| *pause <= APART) {
+            Some(pause) => {
+                self.steady = self.steady.saturating_add(1);
+                // A long pause is forgotten within a few reports of a flow that got faster.
+                self.pause = pause.max(self.pause * 3 / 4);
+            }
+            None => (self.steady, self.pause) = (0, Duration::ZERO),
+        }
+        let wait = STOPPED.max(self.pause * 2 + JITTER);
+        self.stops_at = match (packets >= THICK, self.steady >= STEADY) {
+            (true, _) => Some(now + STOPPED),
+            (false, true) => Some(now + wait),
+            (false, false) => None,
+        };
+    }
+
+    /// Says once that the flow stopped.
+    pub(super) fn has_stopped(&mut self, now: Instant) -> bool {
+        let has_stopped = self.stops_at.is_some_and(|at| at <= now);
+        if has_stopped {
+            *self = Self::default();
+        }
+        has_stopped
+    }
+
+    /// When it will have stopped if nothing more comes.
+    pub(super) const fn stops_at(&self) -> Option<Instant> {
+        self.stops_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thick_flow_that_stops_is_noticed_once() {
+        let mut flow = Flow::default();
+        flow.heard(40, at(1_000));
+        assert!(!flow.has_stopped(at(1_399)));
+        assert!(flow.has_stopped(at(1_400)));
+        assert!(!flow.has_stopped(at(9_000)));
+    }
+
+    #[test]
+    fn a_thin_but_steady_flow_that_stops_is_noticed_after_two_of_its_pauses() {
+        for (every, noticed_after) in [(50, 400), (100, 400), (200, 600), (500, 1_200), (1_000, 2_200)] {
+            let mut flow = Flow::default();
+            let last = (0..10).map(|turn| turn * every).inspect(|millis| flow.heard(1, at(*millis))).last();
+            assert_eq!(flow.stops_at(), Some(at(last.unwrap() + noticed_after)), "one each {every} ms");
+        }
+    }
+
+    #[test]
+    fn what_comes_now_and_then_is_no_flow() {
+        let mut flow = Flow::default();
+        for second in [0, 2, 4, 4, 5, 20, 21, 40, 60, 80, 100] {
+            flow.heard(1, at(second * 1_000));
+            assert_eq!(flow.stops_at(), None, "{second}");
+        }
+    }
+
+    #[test]
+    fn a_flow_that_got_faster_is_expected_sooner() {
+        let mut flow = Flow::default();
+        let times = (0..5).map(|turn| turn * 1_000).chain((1..20).map(|turn| 4_000 + turn * 100));
+        times.for_each(|millis| flow.heard(1, at(millis)));
+        assert_eq!(flow.stops_at(), Some(at(5_900 + 400)));
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+}
