@@ -225,6 +225,7 @@ impl Peer {
         if !self.attempt.go(coordinator, go, candidates, rtt, now) {
             return Err(Rejected::UnknownAttempt);
         }
+        self.pings.share(go.attempt);
         self.expected = candidates.iter().map(|candidate| candidate.addr).collect();
         self.settle("punching", now);
         Ok(())

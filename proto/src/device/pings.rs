@@ -44,7 +44,10 @@ const ANSWER_EVERY: Duration = Duration::from_millis(20);
 pub(super) struct Pings {
     full_size: usize,
     keys: VecDeque<(AttemptId, PairKey)>,
+    /// Under which the peer was heard last.
     proven: Option<AttemptId>,
+    /// Which the peer knows, too: it was heard under it, or both were told to go.
+    shared: Option<AttemptId>,
     under_way: BTreeMap<u64, UnderWay>,
     order: VecDeque<u64>,
     seen: VecDeque<u64>,
@@ -76,6 +79,7 @@ impl Pings {
             full_size,
             keys: VecDeque::new(),
             proven: None,
+            shared: None,
             under_way: BTreeMap::new(),
             order: VecDeque::new(),
             seen: VecDeque::new(),
@@ -84,7 +88,9 @@ impl Pings {
         }
     }
 
-    /// Learns an attempt, which new pings use from now on; gives the one that is forgotten for it.
+    /// Learns an attempt, under which pings are understood from now on; gives the one forgotten for it.
+    ///
+    /// New pings use it once the peer is known to know it, too: until then, one that works is better.
     ///
     /// Nothing is learnt for a peer whose key is of low order: no secret can be shared with it.
     pub(super) fn learn(
@@ -108,6 +114,13 @@ impl Pings {
         self.keys.remove(victim).map(|(forgotten, _)| forgotten)
     }
 
+    /// The peer knows this attempt as well: new pings use it.
+    pub(super) fn share(&mut self, attempt: AttemptId) {
+        if self.attempts().any(|known| known == attempt) {
+            self.shared = Some(attempt);
+        }
+    }
+
     /// Attempts whose pings are understood, oldest first.
     pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptId> + '_ {
         self.keys.iter().map(|(attempt, _)| *attempt)
@@ -126,7 +139,8 @@ impl Pings {
         is_path: bool,
         now: Instant,
     ) -> Option<Transmit> {
-        let (attempt, key) = self.keys.back()?;
+        let is_shared = |(attempt, _): &&(AttemptId, PairKey)| Some(*attempt) == self.shared;
+        let (attempt, key) = self.keys.iter().find(is_shared).or_else(|| self.keys.back())?;
         let txid = self.rng.u64();
         let bytes = Probe::ping(*attempt, txid, is_path).seal(key, self.bytes_of(size));
         if self.order.len() >= UNDER_WAY_MAX
@@ -161,7 +175,7 @@ impl Pings {
             ProbeKind::Ping => {
                 self.see(probe.txid)?;
                 self.spend_answer(now)?;
-                self.proven = Some(probe.attempt);
+                (self.proven, self.shared) = (Some(probe.attempt), Some(probe.attempt));
                 let bytes = probe.pong(datagram.remote).seal(&key, datagram.bytes.len());
                 Ok(Heard::Ping { answer: Transmit { local: datagram.local, remote: datagram.remote, bytes } })
             }
@@ -176,7 +190,7 @@ impl Pings {
                 }
                 self.under_way.remove(&probe.txid);
                 self.order.retain(|txid| *txid != probe.txid);
-                self.proven = Some(probe.attempt);
+                (self.proven, self.shared) = (Some(probe.attempt), Some(probe.attempt));
                 Ok(Heard::Pong { size: ping.size, rtt })
             }
         }
@@ -303,6 +317,18 @@ mod tests {
             (4..=6).filter_map(|id| b.learn(attempt(id), &secret(2), &secret(1).public())).collect();
         assert_eq!(forgotten, [attempt(2), attempt(3)], "what works stays longest");
         assert_eq!(b.attempts().count(), ATTEMPTS_MAX);
+    }
+
+    #[test]
+    fn an_attempt_that_the_peer_may_not_know_is_not_used_while_one_works() {
+        let (mut a, mut b) = pair();
+        answer(&mut b, &a.ping(addr(2), Size::Small, false, at(0)).unwrap(), addr(1), at(1));
+        b.learn(attempt(2), &secret(2), &secret(1).public());
+        let ping = b.ping(addr(1), Size::Small, false, at(2)).unwrap();
+        answer(&mut a, &ping, addr(2), at(3));
+        b.share(attempt(2));
+        let ping = b.ping(addr(1), Size::Small, false, at(4)).unwrap();
+        assert_eq!(Probe::parse(&ping.bytes).unwrap().attempt, attempt(2));
     }
 
     #[test]
