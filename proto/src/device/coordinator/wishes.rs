@@ -111,14 +111,10 @@ impl Coordinator {
         let Some(service) = services.and_then(|list| list.get(usize::from(relay))) else { return };
         let key = service.key;
         let Some(channel) = Channel::new(grant.value) else { return };
-        if u64::from(grant.expires_s) <= self.shared.wall.unix_s(now) {
-            self.grants_expired(&grant, now);
-            self.events.push_back(CoordinatorEvent::RelayRefused { channel, why: RelayRefusal::Expired });
-        } else {
-            let request = self.requests.next_id();
-            if !self.bindings.bind(key, relay, grant, request, now) {
-                self.events.push_back(CoordinatorEvent::RelayRefused { channel, why: RelayRefusal::Full });
-            }
+        // Whether the grant is past its time is for the relay to say: our calendar may be years off.
+        let request = self.requests.next_id();
+        if !self.bindings.bind(key, relay, grant, request, now) {
+            self.events.push_back(CoordinatorEvent::RelayRefused { channel, why: RelayRefusal::Full });
         }
         self.flush(now);
     }
