@@ -204,9 +204,7 @@ impl Device {
     }
 
     fn on_go(&mut self, key: PublicKey, go: &Go, now: Instant) {
-        let own: Vec<SocketAddr> =
-            self.local.iter().copied().chain(self.candidates().iter().map(|own| own.addr)).collect();
-        let theirs = candidates::accept(&go.candidates, &own, |ip| self.forwarding.is_overlay(ip));
+        let theirs = candidates::accept(&go.candidates, &self.local, |ip| self.forwarding.is_overlay(ip));
         for device in self.peers.of_attempt(go.attempt) {
             self.with_peer(&device, now, |peer| {
                 if peer.go(key, go, &theirs, now).is_err() {

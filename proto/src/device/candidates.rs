@@ -63,8 +63,9 @@ pub(super) fn gather(local: &[SocketAddr], card: &NatCard, observed: &[SocketAdd
 
 /// The part of a peer's candidates that is worth a probe, in the peer's order.
 ///
-/// Own addresses are left out (the peer sits behind another NAT with the same private network), and so is
-/// the overlay: a tunnel inside itself carries nothing.
+/// Addresses of this machine are left out (the peer sits behind another NAT with the same private network),
+/// and so is the overlay: a tunnel inside itself carries nothing. What a router showed of us is no such
+/// address: after we moved, a peer that stayed may have got it.
 pub(super) fn accept(
     theirs: &[Candidate],
     own: &[SocketAddr],
