@@ -364,7 +364,7 @@ impl Link {
             self.pace.settle();
             return;
         }
-        let number = self.pace.tried(&mut self.rng, now);
+        let number = self.pace.tried(self.addrs.len(), &mut self.rng, now);
         if number + 1 >= TRIES_TO_OFFLINE {
             self.give_up(now);
         }

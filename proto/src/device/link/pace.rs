@@ -43,8 +43,10 @@ pub(super) struct Pace {
     tried_at: Option<Instant>,
     /// When the next one will be.
     next_at: Option<Instant>,
-    /// Tries since somebody last answered.
+    /// Tries since somebody last answered; a round of slow ones counts once.
     tries: u32,
+    /// Addresses tried in the present round.
+    round: usize,
 }
 
 impl Pace {
@@ -56,6 +58,7 @@ impl Pace {
             tried_at: None,
             next_at: None,
             tries: 0,
+            round: 0,
         }
     }
 
@@ -80,13 +83,22 @@ impl Pace {
         self.tried_at.is_none_or(|at| now.saturating_since(at) >= gap)
     }
 
-    /// Notes a try made now and says which one it is, from 0 on.
-    pub(super) fn tried(&mut self, rng: &mut Rng, now: Instant) -> u32 {
-        let wait = if self.quick.tries() < QUICK_TRIES { self.quick.step() } else { self.slow.delay(rng) };
+    /// Notes a try made now, at one of so many addresses, and says which one it is, from 0 on.
+    ///
+    /// Before a long pause every address has its turn, or those that cannot answer, IPv6 where there is none,
+    /// would double the pauses of the one that can.
+    pub(super) fn tried(&mut self, addrs: usize, rng: &mut Rng, now: Instant) -> u32 {
+        self.round = if self.quick.tries() < QUICK_TRIES { addrs } else { self.round % addrs.max(1) + 1 };
+        let is_over = self.round >= addrs;
+        let wait = match (self.quick.tries() < QUICK_TRIES, is_over) {
+            (true, _) => self.quick.step(),
+            (false, true) => self.slow.delay(rng),
+            (false, false) => QUICK_CAP,
+        };
         self.tried_at = Some(now);
         self.next_at = Some(now + wait);
         let number = self.tries;
-        self.tries = self.tries.saturating_add(1);
+        self.tries = self.tries.saturating_add(u32::from(is_over));
         number
     }
 

@@ -307,6 +307,24 @@ fn the_address_that_answers_is_found_among_several() {
 }
 
 #[test]
+fn addresses_that_cannot_answer_do_not_slow_down_the_one_that_can() {
+    let dead = SocketAddr::from(([0x2001, 0xDB8, 0, 0, 0, 0, 0, 1], 7_443));
+    for outage in 900..930 {
+        let mut world = World::opened();
+        world.link.set_addrs(vec![SERVICE, dead], world.now);
+        world.service.alive = false;
+        world.pass(SECOND * 60);
+        world.link.poke(world.now);
+        world.pass(SECOND * outage);
+        assert!(!world.link.is_open());
+        world.service.alive = true;
+        let start = world.now;
+        world.run_until(|world| world.link.is_open());
+        assert!(world.now <= start + SECOND * 62, "{} after {start}", world.now);
+    }
+}
+
+#[test]
 fn a_link_that_was_closed_says_bye_and_nothing_more() {
     let mut world = World::opened();
     world.link.close(world.now);
