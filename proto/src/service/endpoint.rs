@@ -349,7 +349,7 @@ impl Endpoint {
         }
         let Some(checkpoint) = &mut self.checkpoint else { return };
         if !arrival.opened {
-            checkpoint.moved(device, remote);
+            checkpoint.moved(device, remote, now);
         } else if let Some(session) = self.admission.register().session(arrival.index) {
             checkpoint.opened(device, session.identity, remote, &mut self.says, now);
         }

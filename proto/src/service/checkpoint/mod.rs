@@ -141,10 +141,12 @@ impl Checkpoint {
         }
     }
 
-    /// A device's session is at another address.
-    pub(super) fn moved(&mut self, device: DeviceId, remote: SocketAddr) {
-        if let Some(client) = self.registry.get_mut(&device) {
-            client.remote = remote;
+    /// A device's session is at another address: what was pushed to the old one is sent again.
+    pub(super) fn moved(&mut self, device: DeviceId, remote: SocketAddr, now: Instant) {
+        let Some(client) = self.registry.get_mut(&device) else { return };
+        client.remote = remote;
+        for push in client.pushes.begin_again() {
+            self.timers.set(Timer::Push(device, push), now);
         }
     }
 

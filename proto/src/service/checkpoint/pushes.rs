@@ -89,6 +89,14 @@ impl Pushes {
         }
     }
 
+    /// All copies so far went to where the device is no more: gives what is to be sent again now.
+    pub(super) fn begin_again(&mut self) -> Vec<PushId> {
+        for push in self.outstanding.values_mut() {
+            push.tries = push.tries.min(1);
+        }
+        self.outstanding.keys().copied().collect()
+    }
+
     /// Takes an acknowledgement; gives the round trip if there is no doubt which copy it is for.
     pub(super) fn acknowledge(&mut self, push: PushId, now: Instant) -> Option<Duration> {
         let acknowledged = self.outstanding.remove(&push)?;
@@ -123,6 +131,21 @@ mod tests {
         assert_eq!(at, Instant::from_millis(250 + 500 + 1_000 + 2_000 + 4_000 + 8_000));
         assert_eq!(end, Repeat::GivenUp(about), "it says what the device was not told");
         assert_eq!(pushes.repeat(push, at), Repeat::Settled, "once");
+    }
+
+    #[test]
+    fn a_push_to_a_device_that_moved_begins_again_and_times_nothing() {
+        let mut pushes = Pushes::default();
+        let push = pushes.next_id();
+        let mut at = pushes.sent(push, About::Moment, vec![1], Instant::ZERO);
+        for _ in 1..TRIES {
+            let Repeat::Again(_, next) = pushes.repeat(push, at) else { panic!("given up early") };
+            at = next;
+        }
+        assert_eq!(pushes.begin_again(), [push]);
+        assert!(matches!(pushes.repeat(push, at), Repeat::Again(..)));
+        assert_eq!(pushes.acknowledge(push, at), None);
+        assert_eq!(pushes.begin_again(), []);
     }
 
     #[test]
