@@ -354,8 +354,8 @@ impl Checkpoint {
         let ticket = self.grants.attempt(device, peer, attempt, self.now_s);
         let handshake = self.grants.handshake(device, peer, self.services.handshake.len());
         let Some(client) = self.registry.get_mut(&device) else { return };
-        // Without room the pair stays on the relay until the next attempt; the device is not answering anyway.
-        if client.pushes.has_room() {
+        // Without room the pair stays on the relay until the next attempt.
+        if client.pushes.has_room_to_invite() {
             let push = client.pushes.next_id();
             let invited = Invited { push, attempt, ticket, peer, handshake };
             self.push(device, push, About::Moment, &FromCheckpoint::Invited(invited), says, now);

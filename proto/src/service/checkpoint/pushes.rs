@@ -18,6 +18,10 @@ const TRIES: u32 = 6;
 /// Pushes under way at one time; more wait where they come from, where newer facts replace older ones.
 const OUTSTANDING_MAX: usize = 16;
 
+/// The same with invitations, which cannot wait: all peers of a device may want it at one moment, after
+/// a restart of either.
+const INVITATIONS_MAX: usize = 256;
+
 /// What a push tells, as far as it is worth telling later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum About {
@@ -59,6 +63,11 @@ impl Pushes {
     /// Whether another push may be under way.
     pub(super) fn has_room(&self) -> bool {
         self.outstanding.len() < OUTSTANDING_MAX
+    }
+
+    /// Whether another invitation may be under way.
+    pub(super) fn has_room_to_invite(&self) -> bool {
+        self.outstanding.len() < INVITATIONS_MAX
     }
 
     /// The number of the next push.
@@ -146,6 +155,19 @@ mod tests {
         assert!(matches!(pushes.repeat(push, at), Repeat::Again(..)));
         assert_eq!(pushes.acknowledge(push, at), None);
         assert_eq!(pushes.begin_again(), []);
+    }
+
+    #[test]
+    fn many_may_invite_a_device_at_once_and_not_without_bound() {
+        let mut pushes = Pushes::default();
+        let mut sent = 0;
+        while pushes.has_room_to_invite() {
+            let push = pushes.next_id();
+            pushes.sent(push, About::Moment, vec![1], Instant::ZERO);
+            sent += 1;
+        }
+        assert_eq!(sent, INVITATIONS_MAX);
+        assert!(!pushes.has_room(), "the rest waits where it comes from");
     }
 
     #[test]
