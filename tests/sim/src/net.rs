@@ -152,6 +152,9 @@ pub enum Arrival {
     Onward(Departure),
 }
 
+/// Public addresses that a site without translation has for its hosts.
+const PUBLIC_SEATS: u8 = 6;
+
 /// The miniature internet.
 #[derive(Clone, Debug, Default)]
 pub struct Net {
@@ -197,11 +200,18 @@ impl Net {
         let seat_number = entry.seats;
         entry.seats = entry.seats.wrapping_add(1);
         let translates = entry.nat.translates();
-        let ip4 = if translates {
-            IpAddr::V4(Ipv4Addr::new(192, 168, entry.config.lan, 10 + seat_number % 240))
-        } else {
-            public_ip(site.0, 2 + usize::from(seat_number % 4))
+        let lan = entry.config.lan;
+        let seat = |turn: u8| {
+            let number = seat_number.wrapping_add(turn);
+            if translates {
+                IpAddr::V4(Ipv4Addr::new(192, 168, lan, 10 + number % 240))
+            } else {
+                public_ip(site.0, 2 + usize::from(number % PUBLIC_SEATS))
+            }
         };
+        // The next address, as a router's lease goes on, unless somebody has it.
+        let free = (0..=u8::MAX).map(seat).find(|ip| !self.owners.contains_key(&(Some(site), *ip)));
+        let Some(ip4) = free else { return };
         let via = entry.config.via;
         let ip6 = entry.config.ipv6.map(|_| {
             let number = u16::try_from(site.0).unwrap_or(0) + 16;

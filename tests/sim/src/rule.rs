@@ -22,8 +22,8 @@ pub enum Expect {
     Nothing,
 }
 
-/// Largest datagram a path is proven with: the tunnel's MTU and WireGuard's overhead, with room.
-pub const PROOF: usize = 1_280 + 60;
+/// Largest datagram a path is proven with: the tunnel's MTU and what WireGuard adds.
+pub const PROOF: usize = 1_280 + 32;
 
 /// What must become of two devices where they are plugged in now.
 #[must_use]
@@ -39,16 +39,14 @@ pub fn expect(net: &Net, a: HostId, b: HostId) -> Expect {
         chain.iter().copied().take_while(|site| Some(*site) != joint).collect()
     };
     let (below_a, below_b) = (below(&chain_a), below(&chain_b));
+    let is_one_lan = below_a.is_empty() && below_b.is_empty();
+    if !is_one_lan && has_ipv6(net, site_a) && has_ipv6(net, site_b) {
+        return Expect::Direct;
+    }
     if let Some(joint) = joint {
         return expect_near(net, joint, &below_a, &below_b);
     }
-    let ipv6 = |chain: &[SiteId]| {
-        chain.first().and_then(|site| net.site(*site)).is_some_and(|s| s.config.ipv6.is_some())
-    };
     let mtu = all_a.mtu.min(all_b.mtu);
-    if ipv6(&chain_a) && ipv6(&chain_b) && mtu >= PROOF + crate::link::IPV6_OVERHEAD {
-        return Expect::Direct;
-    }
     if mtu < PROOF + crate::link::IPV4_OVERHEAD {
         return Expect::Relayed;
     }
@@ -56,6 +54,13 @@ pub fn expect(net: &Net, a: HostId, b: HostId) -> Expect {
         return Expect::Either;
     }
     if is_punchable(&all_a, &all_b) { Expect::Direct } else { Expect::Relayed }
+}
+
+/// IPv6 that carries full-size packets; it does not pass the carrier's router.
+fn has_ipv6(net: &Net, site: SiteId) -> bool {
+    let config = net.site(site).map(|site| site.config);
+    config
+        .is_some_and(|config| config.ipv6.is_some() && config.link.mtu >= PROOF + crate::link::IPV6_OVERHEAD)
 }
 
 /// Two devices below the same router, or the same carrier.
@@ -74,7 +79,8 @@ fn expect_near(net: &Net, joint: SiteId, below_a: &[SiteId], below_b: &[SiteId])
         return Expect::Either;
     }
     let (a, b) = (Traits::of(net, below_a), Traits::of(net, below_b));
-    match (site.config.nat.hairpin, is_punchable(&a, &b)) {
+    let is_wide = a.mtu.min(b.mtu) >= PROOF + crate::link::IPV4_OVERHEAD;
+    match (site.config.nat.hairpin, is_wide && is_punchable(&a, &b)) {
         (true, true) if !a.strangers && !b.strangers => Expect::Direct,
         (true, _) => Expect::Either,
         (false, _) if site.config.via.is_none() => Expect::Relayed,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use lanyard_proto::time::Instant;
 use lanyard_wire::classify::{Class, classify};
@@ -80,8 +81,15 @@ impl Trace {
         self.hash
     }
 
-    /// A packet arrived, or was lost for a reason.
-    pub fn packet(&mut self, at: Instant, from: Party, to: Party, bytes: &[u8], lost: Option<&'static str>) {
+    /// A packet arrived, or was lost for a reason; `way` is its source and destination as seen there.
+    pub fn packet(
+        &mut self,
+        at: Instant,
+        (from, to): (Party, Party),
+        way: (Option<SocketAddr>, SocketAddr),
+        bytes: &[u8],
+        lost: Option<&'static str>,
+    ) {
         self.mix(at.as_micros());
         self.mix(from.code() << 32 | to.code());
         self.mix(bytes.len() as u64);
@@ -93,7 +101,10 @@ impl Trace {
             self.mix(u64::from_le_bytes(word));
         }
         if self.wants(from, to) {
-            self.push(Line { at, from, to, text: describe(bytes), lost });
+            let (source, target) = way;
+            let source = source.map_or_else(String::new, |source| format!("{source} "));
+            let text = format!("{} [{source}to {target}]", describe(bytes));
+            self.push(Line { at, from, to, text, lost });
         }
     }
 
@@ -178,7 +189,7 @@ mod tests {
     fn one_changed_byte_changes_the_hash() {
         let hash = |bytes: &[u8]| {
             let mut trace = Trace::hashing();
-            trace.packet(Instant::ZERO, Party::Device(0), Party::Server(0), bytes, None);
+            trace.packet(Instant::ZERO, (Party::Device(0), Party::Server(0)), way(), bytes, None);
             trace.hash()
         };
         assert_eq!(hash(b"twelve bytes"), hash(b"twelve bytes"));
@@ -189,15 +200,21 @@ mod tests {
     #[test]
     fn the_diagram_shows_the_pair_and_the_servers_alone() {
         let mut trace = Trace::recording([Party::Device(0), Party::Device(1)].into());
-        let mut packet = |from, to, lost| trace.packet(Instant::from_secs(1), from, to, &[0xC1; 160], lost);
+        let mut packet =
+            |from, to, lost| trace.packet(Instant::from_secs(1), (from, to), way(), &[0xC1; 160], lost);
         packet(Party::Device(0), Party::Server(0), None);
         packet(Party::Device(0), Party::Device(2), None);
         packet(Party::Device(0), Party::Device(1), Some("filtered"));
         trace.note(Instant::from_secs(2), Party::Device(1), || "path none".to_owned());
         assert_eq!(
             trace.mermaid(),
-            "sequenceDiagram\n    d0->>s0: 1.000000 HELLO 160\n    d0-xd1: 1.000000 HELLO 160 (filtered)\n    \
+            "sequenceDiagram\n    d0->>s0: 1.000000 HELLO 160 [192.0.2.1:1 to 192.0.2.2:2]\n    \
+             d0-xd1: 1.000000 HELLO 160 [192.0.2.1:1 to 192.0.2.2:2] (filtered)\n    \
              Note over d1: 2.000000 path none\n"
         );
+    }
+
+    fn way() -> (Option<SocketAddr>, SocketAddr) {
+        (Some(([192, 0, 2, 1], 1).into()), ([192, 0, 2, 2], 2).into())
     }
 }

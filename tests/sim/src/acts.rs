@@ -1,0 +1,278 @@
+//! What acts of a scenario do to the world, and what they excuse.
+
+use std::time::Duration;
+
+use lanyard_proto::device::Command;
+use lanyard_wire::names::NetworkName;
+
+use crate::attack;
+use crate::net::{HostId, Place, SiteId};
+use crate::oracle::{Disturbance, KEEP_ALIVE};
+use crate::script::{Act, Flow};
+use crate::trace::Party;
+use crate::world::World;
+
+/// Longest pause of a device that found its coordinator away, with its jitter.
+const BACK_OFF: Duration = Duration::from_secs(65);
+
+/// A pair in use moves to another path within this.
+const MOVE: Duration = Duration::from_secs(2);
+
+/// After an attempt failed the next one but one may be this far away.
+const RETRY: Duration = Duration::from_secs(180);
+
+impl World {
+    /// An act begins.
+    pub(crate) fn begin(&mut self, act: Act) {
+        self.excuse(&act);
+        self.trace.note(self.now, Party::Stranger, || format!("{act:?}"));
+        match act {
+            Act::Crash(host, _) => self.with_host(host, |computer, now| computer.stop(false, now)),
+            Act::Shutdown(host, _) => self.with_host(host, |computer, now| computer.stop(true, now)),
+            Act::Suspend(host, away) => {
+                let until = self.now + away;
+                self.with_host(host, |computer, _| {
+                    computer.asleep_until = Some(until);
+                    crate::host::Effects::default()
+                });
+            }
+            Act::Roam(host, site) => {
+                self.plug(host, site);
+                self.announce_later(host);
+            }
+            Act::ClockJump(host, seconds) => {
+                if let Some(computer) = self.hosts.get_mut(host.0) {
+                    computer.clock_error_s = seconds;
+                }
+            }
+            Act::NatReboot(site) => self.net.reboot(site),
+            Act::NatRebind(site) => self.net.rebind(site),
+            Act::NewAddress(site) => {
+                self.net.renumber(site);
+                for number in 0..self.hosts.len() {
+                    self.note_footprint(HostId(number));
+                }
+            }
+            Act::SetLink(site, link) => {
+                if let Some(site) = self.net.site_mut(site) {
+                    site.config.link = link;
+                }
+            }
+            Act::UplinkDown(site, _) => self.set_down(site, true),
+            Act::Partition(site, coordinator, _) => self.set_partition(site, coordinator, true, true),
+            Act::OneWay(site, coordinator, _) => self.set_partition(site, coordinator, true, false),
+            Act::Sever(a, b, _) => self.set_severed(a, b, true),
+            Act::CoordinatorCrash(coordinator, _) => self.crash_servers(coordinator, false),
+            Act::RelayCrash(coordinator, _) => self.crash_servers(coordinator, true),
+            Act::Hostile(count) => attack::attack(self, count),
+            Act::Leave(host, network) => self.leave(host, network),
+            Act::Remove(host, network) => self.remove(host, network),
+            Act::Join(host, network) => self.join(host, network),
+            Act::Refuse(host, peer, refused) => self.refuse(host, peer, refused),
+        }
+    }
+
+    /// An act that lasts ends.
+    pub(crate) fn finish(&mut self, act: Act) {
+        self.trace.note(self.now, Party::Stranger, || format!("end of {act:?}"));
+        match act {
+            Act::Crash(host, _) | Act::Shutdown(host, _) => self.switch_on(host),
+            Act::UplinkDown(site, _) => self.set_down(site, false),
+            Act::Partition(site, coordinator, _) => self.set_partition(site, coordinator, false, true),
+            Act::OneWay(site, coordinator, _) => self.set_partition(site, coordinator, false, false),
+            Act::Sever(a, b, _) => self.set_severed(a, b, false),
+            Act::CoordinatorCrash(coordinator, _) => {
+                let places = self.coordinators.get(coordinator).map_or(0, |entry| entry.servers.len());
+                for place in 0..places {
+                    self.start_server(coordinator, place);
+                }
+            }
+            Act::RelayCrash(coordinator, _) => self.start_server(coordinator, 1),
+            Act::Suspend(..)
+            | Act::Roam(..)
+            | Act::ClockJump(..)
+            | Act::NatReboot(_)
+            | Act::NatRebind(_)
+            | Act::NewAddress(_)
+            | Act::SetLink(..)
+            | Act::Hostile(_)
+            | Act::Leave(..)
+            | Act::Remove(..)
+            | Act::Join(..)
+            | Act::Refuse(..) => {}
+        }
+    }
+
+    /// A sleeping computer wakes up.
+    pub(crate) fn wake_up(&mut self, host: HostId) {
+        if let Some(computer) = self.hosts.get_mut(host.0) {
+            computer.asleep_until = None;
+        }
+        self.trace.note(self.now, Party::Device(host.0), || "wakes up".to_owned());
+    }
+
+    /// A host asks to join a network, with the invite that its join string carries.
+    pub(crate) fn join(&mut self, host: HostId, network: usize) {
+        let Some((name, key, invite)) = self.invitation(network) else { return };
+        self.joined.insert((host, network));
+        self.with_host(host, |computer, now| computer.join(key, name, Some(invite), now));
+    }
+
+    fn invitation(
+        &self,
+        network: usize,
+    ) -> Option<(NetworkName, lanyard_wire::keys::PublicKey, lanyard_wire::names::InviteCode)> {
+        let wanted = format!("net-{network}");
+        self.coordinators.iter().find_map(|coordinator| {
+            let door = coordinator.door()?;
+            let (_, name, invite) =
+                coordinator.index.invitations().find(|(_, name, _)| name.as_str() == wanted)?;
+            Some((name, door.key, invite))
+        })
+    }
+
+    fn leave(&mut self, host: HostId, network: usize) {
+        if let Some((_, id)) = self.network_id(network) {
+            self.with_host(host, |computer, now| {
+                computer.commanded(Command::Leave { tag: 2, network: id }, now)
+            });
+        }
+    }
+
+    fn remove(&mut self, host: HostId, network: usize) {
+        let (Some((coordinator, id)), Some(computer)) = (self.network_id(network), self.hosts.get(host.0))
+        else {
+            return;
+        };
+        let (device, now) = (computer.device, self.now);
+        if let Some(entry) = self.coordinators.get_mut(coordinator) {
+            let all = entry.remove(id, device, now);
+            self.apply_answers(coordinator, all);
+        }
+    }
+
+    fn refuse(&mut self, host: HostId, peer: HostId, refused: bool) {
+        let Some(device) = self.hosts.get(peer.0).map(|computer| computer.device) else { return };
+        self.with_host(host, |computer, now| computer.refuse(device, refused, now));
+    }
+
+    fn network_id(&self, network: usize) -> Option<(usize, lanyard_wire::ids::NetworkId)> {
+        let wanted = format!("net-{network}");
+        self.coordinators.iter().enumerate().find_map(|(number, coordinator)| {
+            let found = coordinator.index.invitations().find(|(_, name, _)| name.as_str() == wanted)?;
+            Some((number, found.0))
+        })
+    }
+
+    fn set_down(&mut self, site: SiteId, is_down: bool) {
+        if let Some(site) = self.net.site_mut(site) {
+            site.down = is_down;
+        }
+    }
+
+    fn set_partition(&mut self, site: SiteId, coordinator: usize, is_cut: bool, both_ways: bool) {
+        let outermost = self.outermost(site);
+        let servers: Vec<_> = self
+            .coordinators
+            .get(coordinator)
+            .map(|entry| entry.servers.iter().map(|server| server.id).collect())
+            .unwrap_or_default();
+        for server in servers {
+            self.net.cut(Place::Server(server), Place::Gate(outermost), is_cut);
+            if both_ways {
+                self.net.cut(Place::Gate(outermost), Place::Server(server), is_cut);
+            }
+        }
+    }
+
+    fn set_severed(&mut self, a: SiteId, b: SiteId, is_cut: bool) {
+        let (a, b) = (Place::Gate(self.outermost(a)), Place::Gate(self.outermost(b)));
+        self.net.cut(a, b, is_cut);
+        self.net.cut(b, a, is_cut);
+    }
+
+    fn crash_servers(&mut self, coordinator: usize, only_back: bool) {
+        if let Some(entry) = self.coordinators.get_mut(coordinator) {
+            for place in usize::from(only_back)..entry.servers.len() {
+                entry.crash(place);
+            }
+        }
+    }
+
+    fn outermost(&self, site: SiteId) -> SiteId {
+        self.chain(site).last().copied().unwrap_or(site)
+    }
+
+    fn chain(&self, site: SiteId) -> Vec<SiteId> {
+        std::iter::successors(Some(site), |site| self.net.site(*site).and_then(|entry| entry.config.via))
+            .collect()
+    }
+
+    /// Tells every flow that the act touches what it is excused from.
+    fn excuse(&mut self, act: &Act) {
+        let now = self.now;
+        for number in 0..self.flows.len() {
+            let Some(state) = self.flows.get(number) else { continue };
+            let (flow, is_lively) = (state.flow, state.watch.is_lively(now));
+            let Some(disturbance) = self.disturbance(act, &flow, is_lively) else { continue };
+            let view = self.view(flow.from, flow.to);
+            if let Some(state) = self.flows.get_mut(number) {
+                state.watch.on_disturbance(disturbance, &view, now);
+            }
+        }
+    }
+
+    fn disturbance(&self, act: &Act, flow: &Flow, is_lively: bool) -> Option<Disturbance> {
+        let at_host = |host: &HostId| *host == flow.from || *host == flow.to;
+        let at_site = |site: &SiteId| {
+            let mine = [flow.from, flow.to].into_iter().filter_map(|host| self.net.site_of(host));
+            mine.flat_map(|home| self.chain(home)).any(|other| other == *site)
+        };
+        let lasts = act.lasts();
+        let moved = if is_lively { MOVE } else { KEEP_ALIVE };
+        let (excused, relayed, spares_direct) = match act {
+            Act::NatReboot(site) | Act::NatRebind(site) | Act::NewAddress(site) if at_site(site) => {
+                (moved, moved, false)
+            }
+            Act::SetLink(site, _) if at_site(site) => (moved, RETRY, false),
+            Act::Roam(host, _) if at_host(host) => (Duration::from_millis(2_500), MOVE, false),
+            Act::Crash(host, _) | Act::Shutdown(host, _) if at_host(host) => {
+                (lasts + Duration::from_secs(5), lasts + Duration::from_secs(30), false)
+            }
+            Act::Suspend(host, _) if at_host(host) => (lasts + Duration::from_secs(10), lasts + RETRY, false),
+            Act::UplinkDown(site, _) if at_site(site) => (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, false),
+            Act::Partition(site, ..) | Act::OneWay(site, ..) if at_site(site) => {
+                (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, true)
+            }
+            Act::Sever(a, b, _) if at_site(a) && at_site(b) => (moved, lasts + RETRY, false),
+            Act::CoordinatorCrash(..) | Act::RelayCrash(..) => {
+                (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, true)
+            }
+            Act::Refuse(host, peer, true) if at_host(host) && at_host(peer) => (MOVE, MOVE, false),
+            // Nobody is told that a refusal ended: who was refused tries again with ever longer pauses.
+            Act::Refuse(host, peer, false) if at_host(host) && at_host(peer) => (BACK_OFF, RETRY, false),
+            Act::Join(host, _) | Act::Leave(host, _) | Act::Remove(host, _) if at_host(host) => {
+                (MOVE, MOVE, false)
+            }
+            Act::NatReboot(_)
+            | Act::NatRebind(_)
+            | Act::NewAddress(_)
+            | Act::SetLink(..)
+            | Act::Roam(..)
+            | Act::Crash(..)
+            | Act::Shutdown(..)
+            | Act::Suspend(..)
+            | Act::UplinkDown(..)
+            | Act::Partition(..)
+            | Act::OneWay(..)
+            | Act::Sever(..)
+            | Act::ClockJump(..)
+            | Act::Hostile(_)
+            | Act::Refuse(..)
+            | Act::Join(..)
+            | Act::Leave(..)
+            | Act::Remove(..) => return None,
+        };
+        Some(Disturbance { excused, relayed, spares_direct })
+    }
+}

@@ -1,0 +1,233 @@
+//! A simulated data plane: it obeys the machine's table and reports what it saw.
+//!
+//! A packet's life, outwards: [`Plane::send`] looks the destination up in the table, the session seals the packet
+//! (or keeps it and sends an initiation), and the path decides between a plain datagram and one with a relay
+//! header. Inwards: [`Plane::open`] opens a datagram, counts it by the path it came on, and hands its packet up if
+//! the inner source belongs to the peer. Observations reach the machine at most 50 ms late, and at once if packets
+//! wait or a new path shows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanyard_proto::overlay::{ForwardingTable, Observation, Path, packet};
+use lanyard_proto::time::Instant;
+use lanyard_proto::transmit::SocketId;
+use lanyard_wire::envelope::RelayHeader;
+use lanyard_wire::ids::DeviceId;
+
+use crate::host::{Effects, Fact};
+use crate::tunnel::{Tunnels, WAITING};
+
+/// The port of every device's main socket.
+pub const MAIN_PORT: u16 = 41_641;
+
+/// First byte of WireGuard's first message.
+const INITIATION: u8 = 1;
+
+/// How long observations are collected.
+const COALESCE: Duration = Duration::from_millis(50);
+
+/// Sockets, tunnels and the table of one device.
+#[derive(Debug)]
+pub struct Plane {
+    tunnels: Tunnels,
+    table: Arc<ForwardingTable>,
+    sockets: BTreeMap<SocketId, u16>,
+    next_port: u16,
+    seen: BTreeMap<DeviceId, Observation>,
+    waiting: BTreeMap<DeviceId, VecDeque<Vec<u8>>>,
+    report_at: Option<Instant>,
+}
+
+impl Plane {
+    /// An empty table, and the main socket alone.
+    #[must_use]
+    pub fn new(tunnels: Tunnels) -> Self {
+        Self {
+            tunnels,
+            table: Arc::default(),
+            sockets: BTreeMap::from([(SocketId::MAIN, MAIN_PORT)]),
+            next_port: 50_000,
+            seen: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            report_at: None,
+        }
+    }
+
+    /// The table it obeys.
+    #[must_use]
+    pub fn table(&self) -> &ForwardingTable {
+        &self.table
+    }
+
+    /// The socket that listens at a port.
+    #[must_use]
+    pub fn socket_at(&self, port: u16) -> Option<SocketId> {
+        self.sockets.iter().find(|(_, own)| **own == port).map(|(id, _)| *id)
+    }
+
+    /// Closes a spare socket.
+    pub fn close(&mut self, socket: SocketId) {
+        self.sockets.remove(&socket);
+    }
+
+    /// When something here is due next, and why.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<(Instant, &'static str)> {
+        let tunnels = self.tunnels.poll_timeout().map(|at| (at, "initiation"));
+        tunnels.into_iter().chain(self.report_at.map(|at| (at, "observations"))).min()
+    }
+
+    /// Repeats initiations whose time has come.
+    pub fn on_timeout(&mut self, now: Instant, effects: &mut Effects) {
+        for (peer, datagram) in self.tunnels.handle_timeout(now) {
+            self.dispatch(peer, self.path_to(&peer), datagram, effects);
+            self.report_within(COALESCE, now);
+        }
+    }
+
+    /// Opens a datagram that came on a path.
+    pub fn open(&mut self, path: Path, bytes: &[u8], now: Instant, effects: &mut Effects) {
+        let opened = self.tunnels.open(bytes, now);
+        let Some(peer) = opened.peer else { return };
+        // An initiation need not be fresh, so it is no sign that the peer is there. Its answer goes back where
+        // it came from, path or not.
+        if bytes.first() != Some(&INITIATION) {
+            self.heard(peer, path, bytes.len(), now);
+        }
+        for answer in opened.answers {
+            self.dispatch(peer, path, answer, effects);
+            self.report_within(COALESCE, now);
+        }
+        if let Some(inner) = opened.packet {
+            let source = packet::parse(&inner).map(|header| header.source);
+            let entry = self.table.peer(&peer);
+            let owns = entry.is_some_and(|entry| source.is_ok_and(|ip| entry.addresses.contains(&ip)));
+            if owns {
+                effects.packets.push((peer, path, inner));
+            } else {
+                effects.facts.push(Fact::Spoofed(peer, source.ok()));
+            }
+        }
+    }
+
+    /// Counts a datagram that opened.
+    fn heard(&mut self, peer: DeviceId, path: Path, length: usize, now: Instant) {
+        let length = u64::try_from(length).unwrap_or(0);
+        let observation = self.seen.entry(peer).or_insert_with(|| unseen(peer));
+        let is_news = match observation.rx.iter_mut().find(|(seen, ..)| *seen == path) {
+            Some((_, packets, total)) => {
+                *packets += 1;
+                *total += length;
+                false
+            }
+            None => {
+                observation.rx.push((path, 1, length));
+                self.table.peer(&peer).is_none_or(|entry| entry.path != path)
+            }
+        };
+        self.report_within(if is_news { Duration::ZERO } else { COALESCE }, now);
+    }
+
+    /// Sends an IP packet; `false` if no peer has its destination.
+    pub fn send(&mut self, packet: &[u8], now: Instant, effects: &mut Effects) -> bool {
+        let Ok(header) = packet::parse(packet) else { return false };
+        let Some(entry) = self.table.route(header.destination) else { return false };
+        let (peer, path) = (entry.device, entry.path);
+        if path == Path::None {
+            let waiting = self.waiting.entry(peer).or_default();
+            if waiting.len() >= WAITING {
+                waiting.pop_front();
+            }
+            waiting.push_back(packet.to_vec());
+            self.seen.entry(peer).or_insert_with(|| unseen(peer)).waiting = true;
+            self.report_within(Duration::ZERO, now);
+            return true;
+        }
+        for datagram in self.tunnels.seal(peer, packet, now) {
+            self.dispatch(peer, path, datagram, effects);
+        }
+        self.report_within(COALESCE, now);
+        true
+    }
+
+    /// Where a peer's datagrams go; without a path they are lost, as WireGuard expects.
+    fn path_to(&self, peer: &DeviceId) -> Path {
+        self.table.peer(peer).map_or(Path::None, |entry| entry.path)
+    }
+
+    /// Sends a sealed datagram along a path.
+    fn dispatch(&mut self, peer: DeviceId, path: Path, datagram: Vec<u8>, effects: &mut Effects) {
+        let length = u64::try_from(datagram.len()).unwrap_or(0);
+        match path {
+            Path::Direct { local, remote } => {
+                let port = self.port_of(local);
+                effects.datagrams.push((port, remote, datagram));
+            }
+            Path::Relayed { relay, channel } => {
+                let Ok(length) = u16::try_from(datagram.len()) else { return };
+                let mut frame = RelayHeader { channel, length }.encode().to_vec();
+                frame.extend(datagram);
+                effects.datagrams.push((MAIN_PORT, relay, frame));
+            }
+            Path::None => return,
+        }
+        let observation = self.seen.entry(peer).or_insert_with(|| unseen(peer));
+        observation.tx_packets += 1;
+        observation.tx_bytes += length;
+    }
+
+    /// Takes a new table as a whole.
+    pub fn adopt(&mut self, table: Arc<ForwardingTable>, now: Instant, effects: &mut Effects) {
+        let keys: Vec<_> = table.peers.iter().map(|peer| (peer.device, peer.wireguard)).collect();
+        self.tunnels.set_peers(&keys);
+        self.waiting.retain(|peer, _| table.peer(peer).is_some());
+        self.table = table;
+        let ready: Vec<DeviceId> = self
+            .waiting
+            .keys()
+            .filter(|peer| self.table.peer(peer).is_some_and(|e| e.path != Path::None))
+            .copied()
+            .collect();
+        for peer in ready {
+            for packet in self.waiting.remove(&peer).unwrap_or_default() {
+                for datagram in self.tunnels.seal(peer, &packet, now) {
+                    self.dispatch(peer, self.path_to(&peer), datagram, effects);
+                }
+                self.report_within(COALESCE, now);
+            }
+        }
+    }
+
+    fn report_within(&mut self, delay: Duration, now: Instant) {
+        let at = now + delay;
+        if self.report_at.is_none_or(|current| at < current) {
+            self.report_at = Some(at);
+        }
+    }
+
+    /// What was seen, if a report is due.
+    pub fn report(&mut self, now: Instant) -> Vec<Observation> {
+        if self.report_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.report_at = None;
+        std::mem::take(&mut self.seen).into_values().collect()
+    }
+
+    /// The port of a socket, which is opened at its first use.
+    pub fn port_of(&mut self, local: SocketId) -> u16 {
+        if let Some(port) = self.sockets.get(&local) {
+            return *port;
+        }
+        let port = self.next_port;
+        self.next_port = self.next_port.checked_add(1).unwrap_or(50_000);
+        self.sockets.insert(local, port);
+        port
+    }
+}
+
+const fn unseen(peer: DeviceId) -> Observation {
+    Observation { peer, tx_packets: 0, tx_bytes: 0, rx: Vec::new(), waiting: false }
+}

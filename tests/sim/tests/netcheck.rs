@@ -1,0 +1,73 @@
+//! What a device finds out about its router, and what it says about a pair that stays relayed.
+
+use lanyard_proto::device::Advice;
+use lanyard_sim::nat::{Behaviour, Kind, Ports};
+use lanyard_sim::net::{HostId, SiteConfig};
+use lanyard_sim::run::{check_world, chosen_seed};
+use lanyard_sim::script::Scenario;
+use lanyard_wire::nat::{Filtering, Mapping, NatCard, PortPolicy};
+
+#[test]
+fn every_kind_of_router_is_named_as_it_was_configured() {
+    for kind in Kind::ALL.iter().filter(|kind| kind.behaviour().udp) {
+        let card = measure(kind.behaviour()).unwrap();
+        assert_is(&card, kind.behaviour(), kind.name());
+        assert!(card.udp, "{}", kind.name());
+    }
+}
+
+#[test]
+fn every_combination_of_mapping_and_filtering_is_named_as_it_was_configured() {
+    for mapping in [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent]
+    {
+        for filtering in
+            [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent]
+        {
+            for ports in [Ports::Random, Ports::Sequential] {
+                let behaviour = Behaviour { mapping, filtering, ports, ..Kind::FullCone.behaviour() };
+                assert_is(&measure(behaviour).unwrap(), behaviour, &format!("{behaviour:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_ports_of_a_symmetric_router_are_described() {
+    let sequential = measure(Kind::SymmetricSeq.behaviour()).unwrap().ports;
+    assert!(matches!(sequential, Some(PortPolicy::Sequential { step: 1 })), "{sequential:?}");
+    assert_eq!(measure(Kind::Symmetric.behaviour()).unwrap().ports, Some(PortPolicy::Random));
+}
+
+#[test]
+fn a_network_without_udp_is_noticed() {
+    assert!(!measure(Kind::UdpBlocked.behaviour()).unwrap().udp);
+}
+
+#[test]
+fn a_relayed_pair_is_told_what_stands_in_its_way() {
+    for (kinds, expected) in [
+        ([Kind::Symmetric, Kind::Symmetric], Advice::BothMappingsVary),
+        ([Kind::Symmetric, Kind::PortRestricted], Advice::MappingVariesHere),
+        ([Kind::PortRestricted, Kind::Symmetric], Advice::MappingVariesThere),
+        ([Kind::PortRestricted, Kind::PortRestricted], Advice::Direct),
+    ] {
+        let name = "a_relayed_pair_is_told_what_stands_in_its_way";
+        let world = check_world(name, &Scenario::of(&kinds).ping(0, 1).seeded(chosen_seed().unwrap_or(5)));
+        let machine = world.host(HostId(0)).unwrap().machine().unwrap();
+        let status = machine.status(world.now());
+        assert_eq!(status.networks[0].members[0].attempt.advice, expected, "{kinds:?}");
+    }
+}
+
+fn measure(nat: Behaviour) -> Option<NatCard> {
+    let mut scenario = Scenario::of(&[Kind::Open]).seeded(chosen_seed().unwrap_or(5)).until(10);
+    scenario.sites = vec![SiteConfig { nat, ..SiteConfig::of(Kind::Open) }];
+    let name = "every_kind_of_router_is_named_as_it_was_configured";
+    let world = check_world(name, &scenario);
+    Some(world.host(HostId(0))?.machine()?.status(world.now()).card)
+}
+
+fn assert_is(card: &NatCard, behaviour: Behaviour, name: &str) {
+    assert_eq!(card.mapping, Some(behaviour.mapping), "mapping of {name}: {card}");
+    assert_eq!(card.filtering, Some(behaviour.filtering), "filtering of {name}: {card}");
+}
