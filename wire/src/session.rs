@@ -30,8 +30,14 @@ wire_variants!(FromService "session message" {
 pub enum FromDevice {
     /// The device leaves: it is offline at once, without waiting for silence.
     Bye,
+    /// The device received the datagram that wanted an answer: it hears the service where it is now.
+    Proof {
+        /// The counter of that datagram.
+        counter: u64,
+    },
 }
 
 wire_variants!(FromDevice "session message" {
     0x41 => Bye,
+    0x42 => Proof { counter },
 });

@@ -10,7 +10,7 @@
 //!
 //! A ticket needs no cookie: its answer is shorter than it, too, and only a device whom a service of this
 //! fleet trusted before holds one. DATA is one look-up, one check of the counter, one opening; the session
-//! moves to wherever its newest authentic datagram comes from.
+//! moves to wherever its newest authentic datagram comes from, and `place` asks for a proof there.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -63,7 +63,7 @@ pub(super) struct Arrival {
     pub(super) index: SessionIndex,
     /// The device at its other end.
     pub(super) device: DeviceId,
-    /// Whether the device wants an answer.
+    /// Whether the device wants an answer and has none yet.
     pub(super) wants_answer: bool,
     /// Whether it was the first of its session, so that the device has a new one now.
     pub(super) opened: bool,
@@ -249,14 +249,20 @@ impl Admission {
             return Err(Rejected::Replayed);
         }
         let opened = !session.is_confirmed();
+        let moved = session.hear(header.counter, datagram.remote, datagram.bytes.len(), now);
+        // The question is an answer, too.
+        let question = session.ask_for_proof(&mut self.rng, now);
         let arrival = Arrival {
             index: header.receiver,
             device: session.device,
-            wants_answer: header.answer,
+            wants_answer: header.answer && question.is_none(),
             opened,
-            moved: session.hear(header.counter, datagram.remote, now),
+            moved,
             excess: !session.may_speak(now),
         };
+        if let Some(question) = question {
+            outbox.push(answer(datagram, question));
+        }
         if opened {
             self.register.confirm(header.receiver, now);
         }

@@ -23,6 +23,7 @@ use super::checkpoint::Checkpoint;
 use super::command::{EndpointCommand, EndpointEvent};
 use super::config::EndpointConfig;
 use super::handshake::Handshake;
+use super::place::Spot;
 use super::register::{Bounds, Register};
 use super::relay::{Relay, RelayCounters};
 use super::say::Says;
@@ -321,7 +322,7 @@ impl Endpoint {
     fn receive_data(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Rejected> {
         let arrival = self.admission.handle_data(datagram, &mut self.body, &mut self.outbox, now)?;
         self.set_date(now);
-        self.note_place(arrival, datagram.remote, now);
+        self.note_place(arrival, now);
         if arrival.excess {
             return Err(Rejected::RateLimited);
         }
@@ -335,8 +336,8 @@ impl Endpoint {
         result
     }
 
-    /// Tells the services where a device is, if that is new.
-    fn note_place(&mut self, arrival: Arrival, remote: SocketAddr, now: Instant) {
+    /// Tells the services that a device was heard and, if that is new, where it is.
+    fn note_place(&mut self, arrival: Arrival, now: Instant) {
         let device = arrival.device;
         if let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.heard(device, now);
@@ -344,14 +345,28 @@ impl Endpoint {
         if !arrival.opened && !arrival.moved {
             return;
         }
-        if let Some(relay) = &mut self.relay {
-            relay.place(device, Some(remote));
+        let Some(session) = self.admission.register_mut().session_mut(arrival.index) else { return };
+        let (identity, proven, spot) = (session.identity, session.place.proven(), session.place.spot());
+        for body in session.place.release() {
+            self.says.tell_bytes(device, body);
         }
-        let Some(checkpoint) = &mut self.checkpoint else { return };
-        if !arrival.opened {
-            checkpoint.moved(device, remote, now);
-        } else if let Some(session) = self.admission.register().session(arrival.index) {
-            checkpoint.opened(device, session.identity, remote, &mut self.says, now);
+        if arrival.opened
+            && let Some(checkpoint) = &mut self.checkpoint
+        {
+            checkpoint.opened(device, identity, proven, &mut self.says, now);
+        }
+        self.settle_in(device, spot, now);
+    }
+
+    /// Tells the services where a device is.
+    fn settle_in(&mut self, device: DeviceId, spot: Spot, now: Instant) {
+        if let Some(relay) = &mut self.relay {
+            relay.place(device, Some(spot));
+        }
+        if let Some(checkpoint) = &mut self.checkpoint
+            && spot.is_proven
+        {
+            checkpoint.moved(device, spot.addr, now);
         }
     }
 
@@ -394,10 +409,11 @@ impl Endpoint {
         }
         let (messages, events) = self.says.take();
         for (device, body) in messages {
-            if let Some(session) = self.admission.register_mut().current_mut(&device) {
-                let transmit =
-                    Transmit { local: SocketId::MAIN, remote: session.remote, bytes: session.seal(&body) };
-                self.outbox.push(transmit);
+            if let Some(session) = self.admission.register_mut().current_mut(&device)
+                && let Some(bytes) = session.say(body)
+            {
+                let remote = session.place.addr();
+                self.outbox.push(Transmit { local: SocketId::MAIN, remote, bytes });
             }
         }
         for event in events {

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `endpoint` | the machine: takes datagrams apart, hands messages to the services, seals answers |
 //! | `admission` | HELLO, RETRY, WELCOME, RESUME, DATA: what it takes to be heard |
-//! | `register`, `session`, `tickets`, `bucket` | its tables, sessions, tickets, rates |
+//! | `register`, `session`, `place`, `tickets`, `bucket` | its tables, sessions and where they are, tickets, rates |
 //! | `checkpoint` | presence, rosters, joins, the start of attempts |
 //! | `handshake` | two offers in, one start signal each out |
 //! | `relay` | channels, and where a frame goes |
@@ -22,6 +22,7 @@ mod command;
 mod config;
 mod endpoint;
 mod handshake;
+mod place;
 mod register;
 mod relay;
 mod say;

@@ -168,7 +168,7 @@ impl Register {
         now: Instant,
     ) -> Result<(), Rejected> {
         let device = session.device;
-        let source = Source::of(session.remote.ip());
+        let source = Source::of(session.place.addr().ip());
         session.guest_of = (!is_known).then_some((source, now));
         let index = self.sessions.insert(session).ok_or(Rejected::Full)?;
         if !is_known {

@@ -16,6 +16,7 @@ use lanyard_wire::keys::PublicKey;
 use lanyard_wire::seal::ServiceWindow;
 
 use super::bucket::{Rate, Source, TokenBucket};
+use super::place::Place;
 use crate::noise::SessionKeys;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -28,6 +29,9 @@ const SLOT_BITS: u32 = 22;
 /// enough to keep a core busy.
 const INBOUND: Rate = Rate { per_s: 100, burst: 400 };
 
+/// How far the counter may jump to a number that cannot be guessed. There are 2^31 such jumps in a session.
+const COUNTER_JUMP: u64 = 1 << 32;
+
 /// Round trip that is assumed until one was measured.
 const RTT_UNKNOWN: Duration = Duration::from_millis(50);
 
@@ -39,8 +43,7 @@ const RTT_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Session {
     pub(super) device: DeviceId,
     pub(super) identity: PublicKey,
-    /// Where the newest authentic datagram came from.
-    pub(super) remote: SocketAddr,
+    pub(super) place: Place,
     /// The index by which the device finds the session.
     pub(super) remote_index: SessionIndex,
     pub(super) keys: SessionKeys,
@@ -68,7 +71,7 @@ impl Session {
         Self {
             device: DeviceId::of(&identity),
             identity,
-            remote,
+            place: Place::proven_at(remote),
             remote_index,
             keys,
             window: ServiceWindow::new(),
@@ -82,21 +85,21 @@ impl Session {
         }
     }
 
-    /// Notes an authentic datagram; says whether the session moved to another address.
+    /// Notes an authentic datagram of `length` bytes; says whether the session moved to another address.
     ///
     /// Only the newest datagram moves it: one that was overtaken on the way comes from where the device was
     /// before.
-    pub(super) fn hear(&mut self, counter: u64, remote: SocketAddr, now: Instant) -> bool {
+    pub(super) fn hear(&mut self, counter: u64, remote: SocketAddr, length: usize, now: Instant) -> bool {
         self.heard = now;
-        if self.newest.is_some_and(|newest| counter <= newest) {
-            return false;
+        let is_newest = self.newest.is_none_or(|newest| counter > newest);
+        let moved = is_newest && self.place.follow(remote);
+        self.place.earn(remote, length);
+        if is_newest {
+            self.newest = Some(counter);
+            if let Some(granted) = self.granted.take() {
+                self.time(now.saturating_since(granted));
+            }
         }
-        self.newest = Some(counter);
-        if let Some(granted) = self.granted.take() {
-            self.time(now.saturating_since(granted));
-        }
-        let moved = self.remote != remote;
-        self.remote = remote;
         moved
     }
 
@@ -124,9 +127,29 @@ impl Session {
         if shortest == Duration::MAX { RTT_UNKNOWN } else { shortest }
     }
 
-    /// Seals a body into the next datagram for the device.
-    pub(super) fn seal(&mut self, body: &[u8]) -> Vec<u8> {
-        let header = DataHeader { answer: false, receiver: self.remote_index, counter: self.counter };
+    /// Seals a body into the next datagram for the device. `None` if its address is not proven and has had as
+    /// many bytes as came from it: then the body waits for the proof.
+    pub(super) fn say(&mut self, body: Vec<u8>) -> Option<Vec<u8>> {
+        if self.place.spend(body.len()) {
+            return Some(self.seal(false, &body));
+        }
+        self.place.hold(body);
+        None
+    }
+
+    /// A datagram that asks the device to show that it hears us, if that is due.
+    pub(super) fn ask_for_proof(&mut self, rng: &mut Rng, now: Instant) -> Option<Vec<u8>> {
+        if !self.place.may_ask(now) {
+            return None;
+        }
+        // Whoever does not receive the datagram does not know its number.
+        self.counter += rng.below(COUNTER_JUMP);
+        self.place.asked(self.counter, now);
+        Some(self.seal(true, &[]))
+    }
+
+    fn seal(&mut self, answer: bool, body: &[u8]) -> Vec<u8> {
+        let header = DataHeader { answer, receiver: self.remote_index, counter: self.counter };
         self.counter += 1;
         header.seal(&self.keys.sealing, body)
     }
@@ -337,10 +360,10 @@ mod tests {
     fn a_datagram_that_was_overtaken_does_not_move_the_session_back() {
         let (home, away) = (addr(1), addr(2));
         let mut session = session();
-        assert!(!session.hear(0, home, Instant::ZERO));
-        assert!(session.hear(2, away, Instant::ZERO));
-        assert!(!session.hear(1, home, Instant::ZERO));
-        assert_eq!(session.remote, away);
+        assert!(!session.hear(0, home, 32, Instant::ZERO));
+        assert!(session.hear(2, away, 32, Instant::ZERO));
+        assert!(!session.hear(1, home, 32, Instant::ZERO));
+        assert_eq!(session.place.addr(), away);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) fn device_body() -> impl Strategy<Value = DeviceBody> {
     prop_oneof![
         Just(DeviceBody::KeepAlive),
         Just(DeviceBody::Session(FromDevice::Bye)),
+        any::<u64>().prop_map(|counter| DeviceBody::Session(FromDevice::Proof { counter })),
         to_checkpoint().prop_map(DeviceBody::Checkpoint),
         to_handshake().prop_map(DeviceBody::Handshake),
         to_relay().prop_map(DeviceBody::Relay),

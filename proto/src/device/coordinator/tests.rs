@@ -382,7 +382,8 @@ fn a_poke_moves_relayed_frames_to_the_new_address_and_tells_where_we_are() {
     world.forget();
     world.devices[1].addr = addr(9);
     world.with(1, Coordinator::poke);
-    world.pass(world.rtt);
+    // One round trip to be asked whether we are there, one to answer.
+    world.pass(world.rtt * 2);
     assert!(world.devices[1].events.contains(&CoordinatorEvent::Registered { observed: addr(9) }));
     world.send_frame(0, relay, &frame);
     world.pass(world.rtt);

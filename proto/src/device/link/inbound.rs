@@ -4,9 +4,10 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::body::ServiceBody;
+use lanyard_wire::codec::Wire as _;
 use lanyard_wire::envelope::{self, Unknown};
 use lanyard_wire::ids::SessionIndex;
-use lanyard_wire::session::FromService;
+use lanyard_wire::session::{FromDevice, FromService};
 
 use super::effort::Effort;
 use super::{ADDRS_MAX, KEYS_AGE, Link};
@@ -70,7 +71,8 @@ impl Link {
             self.pace.settle();
         }
         if opened.wants_answer {
-            self.seal(false, &[], now);
+            // The service asks whether we are where our datagrams come from.
+            self.seal(false, &FromDevice::Proof { counter: opened.counter }.to_bytes(), now);
         }
         match ServiceBody::parse(&opened.body).map_err(|_| Rejected::Malformed)? {
             ServiceBody::KeepAlive => Ok(None),

@@ -36,6 +36,8 @@ pub(super) struct Session {
 pub(super) struct Opened {
     /// The service wants to hear something.
     pub(super) wants_answer: bool,
+    /// The number of the datagram, which the answer names.
+    pub(super) counter: u64,
     /// A message, or nothing: the keep-alive.
     pub(super) body: Vec<u8>,
 }
@@ -76,7 +78,7 @@ impl Session {
         let mut bytes = bytes.to_vec();
         let body = header.open(&self.keys.opening, &mut bytes).ok_or(Rejected::Unauthenticated)?.to_vec();
         self.window.accept(header.counter);
-        Ok(Opened { wants_answer: header.answer, body })
+        Ok(Opened { wants_answer: header.answer, counter: header.counter, body })
     }
 
     /// Did this session lately send a datagram of that counter?

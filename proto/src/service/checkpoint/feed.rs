@@ -66,8 +66,8 @@ impl Checkpoint {
     /// All that there is has been told: answers who waited for it, and gives everybody who is here.
     pub(in crate::service) fn roster_complete(&mut self, says: &mut Says, now: Instant) -> Vec<DeviceId> {
         self.is_complete = true;
-        for (device, register, ticket) in self.registry.take_waiting() {
-            self.register(device, register, ticket, says, now);
+        for (device, register, observed, ticket) in self.registry.take_waiting() {
+            self.register(device, register, observed, ticket, says, now);
         }
         self.registry.devices().copied().collect()
     }

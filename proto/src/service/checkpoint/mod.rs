@@ -141,7 +141,7 @@ impl Checkpoint {
         }
     }
 
-    /// A device's session is at another address: what was pushed to the old one is sent again.
+    /// A device's session is at another address, which is proven: what was pushed to the old one is sent again.
     pub(super) fn moved(&mut self, device: DeviceId, remote: SocketAddr, now: Instant) {
         let Some(client) = self.registry.get_mut(&device) else { return };
         client.remote = remote;
@@ -200,13 +200,14 @@ impl Checkpoint {
         &mut self,
         device: DeviceId,
         register: Register,
+        observed: SocketAddr,
         ticket: Ticket,
         says: &mut Says,
         now: Instant,
     ) {
         if !self.is_complete {
             if let Some(client) = self.registry.get_mut(&device) {
-                client.waiting = Some((register, ticket));
+                client.waiting = Some((register, observed, ticket));
             }
             return;
         }
@@ -224,7 +225,6 @@ impl Checkpoint {
         let Some(client) = self.registry.get_mut(&device) else { return };
         client.told = networks.iter().copied().collect();
         let is_first = client.card.replace(register.card).is_none();
-        let observed = client.remote;
         let services = self.services.clone();
         let mut registered =
             Registered { request: register.request, number, observed, services, networks, ticket };

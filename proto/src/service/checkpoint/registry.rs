@@ -26,8 +26,8 @@ pub(super) struct Client {
     pub(super) remote: SocketAddr,
     /// What it knows about its NAT, once it registered under its present session.
     pub(super) card: Option<NatCard>,
-    /// Its registration, and the ticket to answer with, while the roster is not complete.
-    pub(super) waiting: Option<(Register, Ticket)>,
+    /// Its registration, where it came from, and the ticket to answer with, while the roster is not complete.
+    pub(super) waiting: Option<(Register, SocketAddr, Ticket)>,
     /// Whom it does not want to meet.
     pub(super) refused: BTreeSet<DeviceId>,
     /// The revision of each network that it was told last.
@@ -98,9 +98,9 @@ impl Registry {
     }
 
     /// The devices whose registration waits for the roster, and what they said.
-    pub(super) fn take_waiting(&mut self) -> Vec<(DeviceId, Register, Ticket)> {
+    pub(super) fn take_waiting(&mut self) -> Vec<(DeviceId, Register, SocketAddr, Ticket)> {
         let take = |(device, client): (&DeviceId, &mut Client)| {
-            client.waiting.take().map(|(register, ticket)| (*device, register, ticket))
+            client.waiting.take().map(|(register, observed, ticket)| (*device, register, observed, ticket))
         };
         self.0.iter_mut().filter_map(take).collect()
     }

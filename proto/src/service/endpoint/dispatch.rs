@@ -37,16 +37,33 @@ impl Endpoint {
                 self.admission.register_mut().leave(&device, now);
                 Ok(())
             }
-            DeviceBody::Checkpoint(message) => self.dispatch_checkpoint(arrival, message, now),
+            DeviceBody::Session(FromDevice::Proof { counter }) => self.prove(arrival, counter, now),
+            DeviceBody::Checkpoint(message) => self.dispatch_checkpoint(arrival, message, remote, now),
             DeviceBody::Handshake(message) => self.dispatch_handshake(device, message, remote, now),
             DeviceBody::Relay(message) => self.dispatch_relay(device, message, now),
         }
+    }
+
+    /// Takes a device's word that it hears us where it is now: what waited for that is said.
+    fn prove(&mut self, arrival: Arrival, counter: u64, now: Instant) -> Result<(), Rejected> {
+        let register = self.admission.register_mut();
+        let session = register.session_mut(arrival.index).ok_or(Rejected::UnknownSession)?;
+        if !session.place.prove(counter, now) {
+            return Err(Rejected::Unexpected);
+        }
+        let spot = session.place.spot();
+        for body in session.place.release() {
+            self.says.tell_bytes(arrival.device, body);
+        }
+        self.settle_in(arrival.device, spot, now);
+        Ok(())
     }
 
     fn dispatch_checkpoint(
         &mut self,
         arrival: Arrival,
         message: ToCheckpoint,
+        remote: SocketAddr,
         now: Instant,
     ) -> Result<(), Rejected> {
         let device = arrival.device;
@@ -54,7 +71,7 @@ impl Endpoint {
         match message {
             ToCheckpoint::Register(register) => {
                 let ticket = self.admission.ticket_for(arrival.index, now).ok_or(Rejected::UnknownSession)?;
-                checkpoint.register(device, register, ticket, &mut self.says, now);
+                checkpoint.register(device, register, remote, ticket, &mut self.says, now);
                 Ok(())
             }
             ToCheckpoint::Ack { push } => {
@@ -119,7 +136,8 @@ impl Endpoint {
                     return Err(Rejected::NotAllowed);
                 }
                 let register = self.admission.register();
-                let place_of = |device: &DeviceId| register.current(device).map(|session| session.remote);
+                let place_of =
+                    |device: &DeviceId| register.current(device).map(|session| session.place.spot());
                 relay.bind(device, request, &token, self.wall.unix_s(now), place_of, &mut self.says, now)?;
                 self.admission.register_mut().promote(&device);
                 Ok(())

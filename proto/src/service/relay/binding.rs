@@ -9,6 +9,7 @@ use core::time::Duration;
 use lanyard_wire::ids::DeviceId;
 
 use crate::service::bucket::{Rate, TokenBucket};
+use crate::service::place::Spot;
 use crate::time::Instant;
 
 /// How long a binding lives without a packet.
@@ -22,7 +23,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(300);
 struct End {
     device: DeviceId,
     /// Where its session is; `None` while it has none here.
-    remote: Option<SocketAddr>,
+    spot: Option<Spot>,
     /// Whether the end asked for the channel or used it, and did not let it go since.
     holds: bool,
 }
@@ -42,7 +43,7 @@ pub(super) enum Way {
     To(SocketAddr),
     /// The packet does not come from either end.
     Stranger,
-    /// The other end has no session here.
+    /// The other end has no session here, or has not shown yet that it is where it seems to be.
     Away,
     /// The pair used up its rate.
     Throttled,
@@ -52,8 +53,8 @@ impl Binding {
     /// A channel asked for by `holder`; the other end may use it from now on, too.
     pub(super) fn new(holder: DeviceId, other: DeviceId, rate: Rate, now: Instant) -> Self {
         let ends = [
-            End { device: holder, remote: None, holds: true },
-            End { device: other, remote: None, holds: false },
+            End { device: holder, spot: None, holds: true },
+            End { device: other, spot: None, holds: false },
         ];
         Self { ends, bucket: TokenBucket::full(rate, now), used: now }
     }
@@ -69,9 +70,9 @@ impl Binding {
     }
 
     /// Notes where a device is now; `None` when it has no session any more.
-    pub(super) fn place(&mut self, device: DeviceId, remote: Option<SocketAddr>) {
+    pub(super) fn place(&mut self, device: DeviceId, spot: Option<Spot>) {
         for end in self.ends.iter_mut().filter(|end| end.device == device) {
-            end.remote = remote;
+            end.spot = spot;
         }
     }
 
@@ -103,19 +104,21 @@ impl Binding {
     /// Decides about one packet of `length` bytes from `remote`.
     pub(super) fn pass(&mut self, remote: SocketAddr, length: u64, rate: Rate, now: Instant) -> Way {
         let [first, second] = &mut self.ends;
-        let (from, to) = if first.remote == Some(remote) {
+        let is_from = |end: &End| end.spot.is_some_and(|spot| spot.addr == remote);
+        let (from, to) = if is_from(first) {
             (first, second)
-        } else if second.remote == Some(remote) {
+        } else if is_from(second) {
             (second, first)
         } else {
             return Way::Stranger;
         };
-        let Some(target) = to.remote else { return Way::Away };
+        // Whoever sends from an address need not be there: a stream must not follow a forged source.
+        let Some(spot) = to.spot.filter(|spot| spot.is_proven) else { return Way::Away };
         if !self.bucket.take(rate, length, now) {
             return Way::Throttled;
         }
         from.holds = true;
         self.used = now;
-        Way::To(target)
+        Way::To(spot.addr)
     }
 }

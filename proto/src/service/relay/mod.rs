@@ -9,7 +9,8 @@
 //!
 //! The relay is no proxy. A channel exists only after one of its ends has shown, in an authenticated session,
 //! a token by which a checkpoint lets these two devices meet; packets never name an address, they go where the
-//! other end's own authenticated packets come from. What passes is WireGuard, sealed between the two.
+//! other end's own authenticated packets come from, once it has shown that it hears us there. What passes is
+//! WireGuard, sealed between the two.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::SocketAddr;
@@ -22,6 +23,7 @@ use lanyard_wire::token::{Purpose, Token};
 
 use self::binding::{Binding, Way};
 use super::bucket::Rate;
+use super::place::Spot;
 use super::say::Says;
 use crate::rejected::Rejected;
 use crate::time::{Instant, Wakeup};
@@ -119,7 +121,7 @@ impl Relay {
         request: RequestId,
         token: &Token,
         now_s: u64,
-        place_of: impl Fn(&DeviceId) -> Option<SocketAddr>,
+        place_of: impl Fn(&DeviceId) -> Option<Spot>,
         says: &mut Says,
         now: Instant,
     ) -> Result<(), Rejected> {
@@ -162,10 +164,10 @@ impl Relay {
     }
 
     /// A device's session is at another address now, or nowhere.
-    pub(super) fn place(&mut self, device: DeviceId, remote: Option<SocketAddr>) {
+    pub(super) fn place(&mut self, device: DeviceId, spot: Option<Spot>) {
         for channel in self.by_device.get(&device).into_iter().flatten() {
             if let Some(binding) = self.bindings.get_mut(channel) {
-                binding.place(device, remote);
+                binding.place(device, spot);
             }
         }
     }
