@@ -82,11 +82,16 @@ impl Endpoint {
                 }
                 Ok(())
             }
+            consent @ ToCheckpoint::Consent(_) => {
+                checkpoint.handle(device, consent, &mut self.says, now)?;
+                // What it has with those whom it refuses now ends, too.
+                self.cut(device);
+                Ok(())
+            }
             other @ (ToCheckpoint::Join(_)
             | ToCheckpoint::Leave { .. }
             | ToCheckpoint::RosterAsk(_)
-            | ToCheckpoint::Begin { .. }
-            | ToCheckpoint::Consent(_)) => checkpoint.handle(device, other, &mut self.says, now),
+            | ToCheckpoint::Begin { .. }) => checkpoint.handle(device, other, &mut self.says, now),
         }
     }
 
