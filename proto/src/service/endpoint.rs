@@ -35,6 +35,9 @@ use crate::transmit::{Datagram, Outbox, SocketId, Transmit};
 
 mod dispatch;
 
+#[cfg(test)]
+mod tests;
+
 /// Datagrams that wait to be sent; the oldest goes. One call says a few hundred at the most.
 const OUTBOX_MAX: usize = 4_096;
 
