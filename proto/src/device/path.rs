@@ -45,6 +45,13 @@ const PROOF_AGAIN: Duration = Duration::from_secs(5);
 /// A better round trip must be better by a fifth and by this, or the path would flap.
 const RTT_MARGIN: Duration = Duration::from_millis(10);
 
+/// Unknown addresses that pings may make us ping: so many at once, and one more each time this passes.
+///
+/// A peer that moves shows one or two. But where routers on both ends show another port to every address
+/// each ping opens a new address, and two ends that answer every ping with pings would do so for ever.
+const STRANGERS: u32 = 8;
+const STRANGER_EVERY: Duration = Duration::from_secs(10);
+
 /// Lanes kept per peer; the victim is the one heard longest ago.
 const LANES_MAX: usize = 16;
 
@@ -65,6 +72,8 @@ pub(super) struct Paths {
     lanes: BTreeMap<SocketAddr, Lane>,
     current: Option<Current>,
     is_active: bool,
+    /// When all of [`STRANGERS`] may be asked again.
+    strangers_until: Option<Instant>,
     probes: VecDeque<Probe>,
     events: VecDeque<PathEvent>,
 }
@@ -141,9 +150,13 @@ impl Paths {
     /// An address that is neither expected nor has answered before gets small pings first: the ping may be
     /// a recording sent from somewhere else.
     pub(super) fn pinged_from(&mut self, remote: SocketAddr, is_expected: bool, now: Instant) {
-        let is_vouched = is_expected || self.lane(remote).is_answered;
-        self.begin_proof(remote, if is_vouched { Size::Full } else { Size::Small }, now);
-        self.send_proofs(now);
+        let is_vouched =
+            is_expected || self.lanes.get(&remote).is_some_and(|lane| lane.is_answered || lane.proof.is_some());
+        if is_vouched || self.may_ask_a_stranger(now) {
+            let is_small = !is_expected && !self.lane(remote).is_answered;
+            self.begin_proof(remote, if is_small { Size::Small } else { Size::Full }, now);
+            self.send_proofs(now);
+        }
     }
 
     /// Our ping to `remote` was answered after `rtt`.
@@ -284,6 +297,16 @@ impl Paths {
             }
         }
         self.lanes.entry(remote).or_default()
+    }
+
+    /// A token bucket kept as the moment at which it will be full again.
+    fn may_ask_a_stranger(&mut self, now: Instant) -> bool {
+        let full_at = self.strangers_until.map_or(now, |at| at.max(now)) + STRANGER_EVERY;
+        let may = full_at.saturating_since(now) <= STRANGER_EVERY * STRANGERS;
+        if may {
+            self.strangers_until = Some(full_at);
+        }
+        may
     }
 
     /// Something authentic shows that the lane may work: unless that is proven, send pings.

@@ -170,6 +170,20 @@ fn a_new_address_by_its_ping_alone_is_proven_first() {
 }
 
 #[test]
+fn pings_from_ever_new_addresses_are_not_pinged_back_for_ever() {
+    let mut paths = active();
+    let mut sent = 0;
+    for number in 0..6_000_u16 {
+        let now = at(u64::from(number) * 10);
+        paths.pinged_from(([198, 51, 100, 81], 1_024 + number).into(), false, now);
+        paths.handle_timeout(now);
+        sent += core::iter::from_fn(|| paths.poll_probe()).count();
+    }
+    // Eight strangers at once and five more within the minute, four pings each.
+    assert_eq!(sent, 4 * (8 + 5));
+}
+
+#[test]
 fn an_expected_address_is_proven_without_a_detour() {
     let mut paths = active();
     paths.pinged_from(addr(HOME), true, at(0));
