@@ -171,6 +171,13 @@ impl Attempt {
         self.begin(now);
     }
 
+    /// The peer is heard again: if the last try failed for want of it, the next one comes now.
+    pub(super) fn peer_returned(&mut self, now: Instant) {
+        if matches!(self.state, State::Relayed { .. }) && self.failure == Some(Advice::PeerOffline) {
+            self.begin(now);
+        }
+    }
+
     /// Nobody wants a path any more.
     pub(super) fn rest(&mut self) {
         self.cancel_offers();

@@ -274,7 +274,9 @@ impl Peer {
                 Path::Direct { remote, .. } => self.paths.heard(remote, *packets, now),
                 Path::Relayed { .. } => {
                     self.paths.heard_by_relay(now);
-                    self.silence.heard(*packets, now);
+                    if self.silence.heard(*packets, now) {
+                        self.attempt.peer_returned(now);
+                    }
                 }
                 Path::None => {}
             }

@@ -19,6 +19,9 @@ const QUIET: Duration = Duration::from_millis(300);
 /// One-way traffic is silence too, and normal.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// A peer that was not heard for so long was away.
+const LONG: Duration = Duration::from_secs(5);
+
 /// Silence on the relayed path of one peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Silence {
@@ -26,12 +29,13 @@ pub(super) struct Silence {
     ask_at: Option<Instant>,
     again: Backoff,
     flow: Flow,
+    heard_at: Option<Instant>,
 }
 
 impl Silence {
     /// Nothing was sent yet.
     pub(super) fn new() -> Self {
-        Self { ask_at: None, again: Backoff::new(AGAIN.0, AGAIN.1), flow: Flow::default() }
+        Self { ask_at: None, again: Backoff::new(AGAIN.0, AGAIN.1), flow: Flow::default(), heard_at: None }
     }
 
     /// Data went out by relay and nothing came in.
@@ -39,11 +43,12 @@ impl Silence {
         self.ask_at.get_or_insert(now + QUIET);
     }
 
-    /// So many datagrams came in by relay.
-    pub(super) fn heard(&mut self, packets: u32, now: Instant) {
+    /// So many datagrams came in by relay; says whether they broke a long silence.
+    pub(super) fn heard(&mut self, packets: u32, now: Instant) -> bool {
         self.ask_at = None;
         self.again.reset();
         self.flow.heard(packets, now);
+        self.heard_at.replace(now).is_none_or(|at| now.saturating_since(at) >= LONG)
     }
 
     /// The path is another one now.
@@ -101,7 +106,7 @@ mod tests {
     fn a_flow_that_stops_is_asked_about_once() {
         let mut silence = Silence::new();
         for tick in 0..10 {
-            silence.heard(1, at(tick * 100));
+            assert_eq!(silence.heard(1, at(tick * 100)), tick == 0, "it was away before the first");
             silence.sent(at(tick * 100 + 50));
         }
         silence.heard(1, at(1_000));

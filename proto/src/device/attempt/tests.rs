@@ -62,6 +62,18 @@ fn traffic_does_not_hurry_a_retry_and_a_change_does() {
 }
 
 #[test]
+fn a_peer_that_was_away_is_asked_again_as_soon_as_it_is_heard() {
+    let mut attempt = asking();
+    attempt.began(coordinator(), started(5), at(0));
+    attempt.peer_returned(at(9_000));
+    assert_eq!(attempt.state(), "offered", "what is under way is not disturbed");
+    attempt.handle_timeout(at(10_000));
+    assert_eq!(attempt.failure(), Some(Advice::PeerOffline));
+    attempt.peer_returned(at(12_000));
+    assert_eq!(attempt.state(), "asking");
+}
+
+#[test]
 fn a_change_in_the_middle_of_an_attempt_makes_the_next_one_come_soon() {
     let mut attempt = asking();
     attempt.began(coordinator(), started(5), at(0));
