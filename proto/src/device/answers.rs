@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use lanyard_wire::checkpoint::BeginOutcome;
-use lanyard_wire::handshake::Go;
+use lanyard_wire::handshake::{Go, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::token::Token;
@@ -233,6 +233,9 @@ impl Device {
                 }
             }
             AttemptWish::Report { coordinator, attempt, verdict } => {
+                if !matches!(verdict, Verdict::Direct { .. }) {
+                    self.netcheck.doubt(now);
+                }
                 if let Some(coordinator) = self.coordinator_mut(&coordinator) {
                     coordinator.report(attempt, verdict, now);
                 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use lanyard_wire::nat::NatCard;
+use lanyard_wire::nat::{Mapping, NatCard};
 
 use super::Device;
 use super::cache::{CoordinatorCache, DeviceCache};
@@ -46,12 +46,15 @@ impl Memory {
 
     /// The newest card; says whether it gives hope to pairs that could not be joined before.
     ///
-    /// Another port alone does not: some NATs give one for every question.
+    /// Another port does only where the NAT has one for all destinations; others give one for every question.
     pub(super) fn replace_card(&mut self, card: NatCard) -> bool {
         let old = core::mem::replace(&mut self.card, card);
         let behaviour = |card: &NatCard| (card.mapping, card.filtering, card.hairpin, card.udp);
-        let place =
-            |card: &NatCard| (card.reflexive4.map(|addr| *addr.ip()), card.reflexive6.map(|addr| *addr.ip()));
+        let place = |seen: &NatCard| {
+            let is_steady = matches!(card.mapping, Some(Mapping::None | Mapping::EndpointIndependent));
+            let four = seen.reflexive4.map(|addr| (*addr.ip(), is_steady.then_some(addr.port())));
+            (four, seen.reflexive6.map(|addr| *addr.ip()))
+        };
         (behaviour(&old), place(&old)) != (behaviour(&card), place(&card))
     }
 
@@ -128,5 +131,13 @@ mod tests {
         assert!(memory.replace_card(card));
         let card = NatCard { reflexive4: Some("203.0.113.4:2".parse().unwrap()), ..card };
         assert!(!memory.replace_card(card), "another port alone");
+        let easy = |port| NatCard {
+            mapping: Some(Mapping::EndpointIndependent),
+            reflexive4: Some(core::net::SocketAddrV4::new([192, 0, 2, 1].into(), port)),
+            ..card
+        };
+        assert!(memory.replace_card(easy(7)));
+        assert!(!memory.replace_card(easy(7)));
+        assert!(memory.replace_card(easy(8)), "the one port that all destinations see");
     }
 }

@@ -150,8 +150,8 @@ impl Paths {
     /// An address that is neither expected nor has answered before gets small pings first: the ping may be
     /// a recording sent from somewhere else.
     pub(super) fn pinged_from(&mut self, remote: SocketAddr, is_expected: bool, now: Instant) {
-        let is_vouched =
-            is_expected || self.lanes.get(&remote).is_some_and(|lane| lane.is_answered || lane.proof.is_some());
+        let is_vouched = is_expected
+            || self.lanes.get(&remote).is_some_and(|lane| lane.is_answered || lane.proof.is_some());
         if is_vouched || self.may_ask_a_stranger(now) {
             let is_small = !is_expected && !self.lane(remote).is_answered;
             self.begin_proof(remote, if is_small { Size::Small } else { Size::Full }, now);

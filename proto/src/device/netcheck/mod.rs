@@ -44,6 +44,9 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// How soon to look again after nothing answered: UDP may be blocked only here and now.
 const REFRESH_BLOCKED: Duration = Duration::from_secs(60);
 
+/// Least time between two runs that a failed punch asks for.
+const DOUBT_GAP: Duration = Duration::from_secs(30);
+
 /// Spare sockets are numbered from 1 to here; the numbers above belong to others.
 const SPARE_LAST: u16 = 63;
 
@@ -66,6 +69,7 @@ pub(super) struct Netcheck {
     local: Vec<SocketAddr>,
     run: Option<Run>,
     next_run: Option<Instant>,
+    started_at: Option<Instant>,
     next_spare: u16,
     card: NatCard,
     outbox: Outbox,
@@ -91,6 +95,7 @@ impl Netcheck {
             local: Vec::new(),
             run: None,
             next_run: None,
+            started_at: None,
             next_spare: 1,
             card: NatCard::default(),
             outbox: Outbox::new(),
@@ -123,6 +128,13 @@ impl Netcheck {
         &self.card
     }
 
+    /// A punch failed: the card may be out of date, so unless it is fresh a run begins.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        if self.run.is_none() && self.started_at.is_some_and(|at| now.saturating_since(at) >= DOUBT_GAP) {
+            self.start(now);
+        }
+    }
+
     /// Begins a run now, in place of one under way.
     ///
     /// Without any server the answer is what is known already, at once; a run follows when a server is named.
@@ -132,7 +144,7 @@ impl Netcheck {
             self.events.push_back(NetcheckEvent::Card(self.card));
             return;
         }
-        self.next_run = None;
+        (self.next_run, self.started_at) = (None, Some(now));
         let mut run =
             Run { deadline: now + RUN_TIME, surveys: Vec::new(), questions: Vec::new(), spares: Vec::new() };
         for v6 in [false, true] {

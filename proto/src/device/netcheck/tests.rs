@@ -48,6 +48,16 @@ fn a_verdict_takes_at_most_one_point_two_seconds_and_less_where_everything_answe
 }
 
 #[test]
+fn after_a_failed_punch_a_card_that_is_not_fresh_is_measured_anew() {
+    let mut world = World::new(Nat::new(Eim, Apdf, Ports::Preserve));
+    world.run();
+    world.netcheck.doubt(world.now + Duration::from_secs(20));
+    assert_eq!(world.netcheck.poll_transmit(), None);
+    world.netcheck.doubt(world.now + Duration::from_secs(40));
+    assert!(world.netcheck.poll_transmit().is_some());
+}
+
+#[test]
 fn port_policies_are_told_apart() {
     let policy = |mapping, ports| World::new(Nat::new(mapping, Apdf, ports)).run().ports;
     assert_eq!(policy(Eim, Ports::Preserve), Some(PortPolicy::Preserved));

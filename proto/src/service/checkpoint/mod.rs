@@ -46,7 +46,10 @@ pub use self::roster::{MemberRecord, NetworkRecord};
 const JOINS: Rate = Rate { per_s: 1, burst: 64 };
 
 /// For how long both ends of a pair, and repetitions, get the same attempt.
-const SAME_ATTEMPT: Duration = Duration::from_secs(2);
+///
+/// Longer than two wishes of the same moment are apart, shorter than the second in which a device asks once: its
+/// next wish is for a new attempt, in which the other end takes part anew.
+const SAME_ATTEMPT: Duration = Duration::from_millis(800);
 
 /// Pairs whose last attempt is remembered; the oldest goes.
 const RECENT_MAX: usize = 8_192;

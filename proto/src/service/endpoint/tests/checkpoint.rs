@@ -268,15 +268,15 @@ fn an_attempt_begins_with_an_answer_and_an_invitation_that_fit_together() {
 }
 
 #[test]
-fn both_ends_and_repetitions_get_the_same_attempt_for_two_seconds() {
+fn both_ends_and_repetitions_get_the_same_attempt_but_not_a_wish_of_a_second_later() {
     let mut world = World::with_members(2);
     let (attempt, _) = begin(&mut world, 0, 1);
     assert_eq!(begin(&mut world, 0, 1).0, attempt);
-    world.pass(Duration::from_millis(1_900));
+    world.pass(Duration::from_millis(750));
     assert_eq!(begin(&mut world, 1, 0).0, attempt);
     assert_eq!(world.acknowledge(0), [], "who began is not invited to the same");
     world.acknowledge(1);
-    world.pass(Duration::from_millis(200));
+    world.pass(Duration::from_millis(250));
     assert_ne!(begin(&mut world, 1, 0).0, attempt);
     let told = world.told(0);
     assert!(matches!(told[..], [FromCheckpoint::Invited(_)]), "{told:?}");
