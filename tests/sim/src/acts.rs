@@ -241,10 +241,12 @@ impl World {
             }
             Act::Suspend(host, _) if at_host(host) => (lasts + Duration::from_secs(10), lasts + RETRY, false),
             Act::UplinkDown(site, _) if at_site(site) => (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, false),
-            Act::Partition(site, ..) | Act::OneWay(site, ..) if at_site(site) => {
+            Act::Partition(site, ..) | Act::OneWay(site, ..) if at_site(&self.outermost(*site)) => {
                 (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, true)
             }
-            Act::Sever(a, b, _) if at_site(a) && at_site(b) => (moved, lasts + RETRY, false),
+            Act::Sever(a, b, _) if at_site(&self.outermost(*a)) && at_site(&self.outermost(*b)) => {
+                (moved, lasts + RETRY, false)
+            }
             Act::CoordinatorCrash(..) | Act::RelayCrash(..) => {
                 (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, true)
             }

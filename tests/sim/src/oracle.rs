@@ -170,6 +170,7 @@ impl Watch {
     /// Something happened to one of the ends, or between them.
     pub fn on_disturbance(&mut self, disturbance: Disturbance, view: &View, now: Instant) {
         let both_direct = view.forth.is_direct() && view.back.is_direct();
+        self.in_a_row = 0;
         if disturbance.spares_direct && both_direct && self.is_talking(now) && self.calm_at <= now {
             self.unaided = true;
         } else {

@@ -7,6 +7,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use lanyard_wire::classify::{Class, classify};
+use lanyard_wire::limits::CONTROL_PORT;
+
 use crate::link::{Carried, IPV4_OVERHEAD, IPV6_OVERHEAD};
 use crate::net::{Arrival, Departure, HostId, Lost, Place, ServerId};
 use crate::services::server_ips;
@@ -89,12 +92,14 @@ impl World {
                 }
                 let Some(computer) = self.hosts.get_mut(host.0) else { return };
                 let (is_heard, effects) = computer.on_datagram(port, departure.source, bytes, now);
+                self.datagrams += u64::from(is_heard && classify(bytes) != Class::Stun);
                 let lost = (!is_heard).then_some(Lost::Deaf.as_str());
                 self.trace.packet(now, (from, Party::Device(host.0)), way, bytes, lost);
                 self.apply(host, effects);
             }
             Ok(Arrival::Server(server, at)) => {
                 let Some((coordinator, place)) = self.servers.get(server.0).copied() else { return };
+                self.datagrams += u64::from(at.port() == CONTROL_PORT);
                 self.trace.packet(now, (from, Party::Server(server.0)), way, bytes, None);
                 if let Some(entry) = self.coordinators.get_mut(coordinator) {
                     let all = entry.on_datagram(place, at, departure.source, bytes, now);

@@ -22,8 +22,10 @@ use crate::world::World;
 pub struct Outcome {
     /// Of everything that happened, in order.
     pub hash: u64,
-    /// Entries handled.
-    pub steps: u64,
+    /// Sealed datagrams that reached a machine or a tunnel.
+    pub datagrams: u64,
+    /// Timers of machines that went off.
+    pub timers: u64,
     /// The first broken promise.
     pub violation: Option<Violation>,
     /// How each flow fared, in the scenario's order.
@@ -166,8 +168,8 @@ fn explain(name: &str, scenario: &Scenario, violation: &Violation) -> String {
     let small = shrink(scenario, violation.rule);
     let shown = run(&small).violation.unwrap_or_else(|| violation.clone());
     let mut hosts = shown.hosts.clone();
-    if hosts.is_empty() {
-        hosts.extend((0..small.hosts.len()).map(HostId));
+    if hosts.len() < 2 {
+        hosts = (0..small.hosts.len()).map(HostId).collect();
     }
     let only: BTreeSet<Party> =
         hosts.iter().map(|host| Party::Device(host.0)).chain([Party::Stranger]).collect();
@@ -200,7 +202,8 @@ fn run_traced(scenario: &Scenario, trace: Trace) -> (Outcome, World) {
     world.judge_end();
     let outcome = Outcome {
         hash: world.trace.hash(),
-        steps: world.steps(),
+        datagrams: world.datagrams,
+        timers: world.timers,
         violation: world.violation.clone(),
         flows: world.flows.iter().map(|state| state.watch.record.clone()).collect(),
         ended_at: world.now(),

@@ -54,7 +54,9 @@ pub struct World {
     calm_at: Instant,
     heap: BinaryHeap<Entry>,
     order: u64,
-    steps: u64,
+    /// Sealed datagrams that reached a machine or a tunnel, and timers of machines that went off.
+    pub(crate) datagrams: u64,
+    pub(crate) timers: u64,
     wakes: BTreeMap<Sleeper, Instant>,
     spins: BTreeMap<Sleeper, (Instant, u32)>,
     /// The coordinator and server behind each number in the core.
@@ -126,7 +128,8 @@ impl World {
             calm_at,
             heap: BinaryHeap::new(),
             order: 0,
-            steps: 0,
+            datagrams: 0,
+            timers: 0,
             wakes: BTreeMap::new(),
             spins: BTreeMap::new(),
             servers: Vec::new(),
@@ -183,12 +186,6 @@ impl World {
         self.now
     }
 
-    /// How many entries were handled.
-    #[must_use]
-    pub const fn steps(&self) -> u64 {
-        self.steps
-    }
-
     /// A computer by number.
     #[must_use]
     pub fn host(&self, host: HostId) -> Option<&Host> {
@@ -219,6 +216,7 @@ impl World {
                     return true;
                 }
                 self.wakes.remove(&sleeper);
+                self.timers += 1;
                 self.wake(sleeper);
             }
             What::Ask(flow) => self.ask(flow),
@@ -231,7 +229,6 @@ impl World {
                 self.push(self.now + LOOK, What::Look);
             }
         }
-        self.steps += 1;
         true
     }
 
