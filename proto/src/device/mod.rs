@@ -1,7 +1,7 @@
 //! The agent's end of the protocol: one device with its coordinators, networks and peers.
 //!
-//! [`Device`] composes machines that know nothing of each other: a [`coordinator`](mod@coordinator) per
-//! coordinator, a [`netcheck`], and a [`peer`] for each other device it has to do with. It routes datagrams
+//! [`Device`] composes machines that know nothing of each other: a `coordinator` per
+//! coordinator, a `netcheck`, and a `peer` for each other device it has to do with. It routes datagrams
 //! to the right one, turns what one of them says into what another one is told, and publishes the
 //! [`ForwardingTable`](crate::overlay::ForwardingTable) that results. The steps of every call:
 //!
