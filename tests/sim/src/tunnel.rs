@@ -6,7 +6,7 @@
 //! handshake is two messages with a MAC under the static keys' shared secret. The real one runs in the
 //! namespaces.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use lanyard_proto::rng::Rng;
@@ -49,6 +49,8 @@ pub struct Tunnels {
     public: PublicKey,
     peers: BTreeMap<DeviceId, Tunnel>,
     indices: BTreeMap<u32, DeviceId>,
+    /// Whoever may have an initiation under way: few of many.
+    initiating: BTreeSet<DeviceId>,
     rng: Rng,
 }
 
@@ -100,7 +102,14 @@ impl Tunnels {
     #[must_use]
     pub fn new(secret: SecretKey, rng: Rng) -> Self {
         let public = secret.public();
-        Self { secret, public, peers: BTreeMap::new(), indices: BTreeMap::new(), rng }
+        Self {
+            secret,
+            public,
+            peers: BTreeMap::new(),
+            indices: BTreeMap::new(),
+            initiating: BTreeSet::new(),
+            rng,
+        }
     }
 
     /// Keeps tunnels to these peers, drops all others.
@@ -166,8 +175,10 @@ impl Tunnels {
 
     /// Repeats initiations whose time has come: `(peer, datagram)`.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<(DeviceId, Vec<u8>)> {
-        let due: Vec<DeviceId> =
-            self.peers.iter().filter(|(_, tunnel)| tunnel.is_due(now)).map(|(id, _)| *id).collect();
+        let peers = &self.peers;
+        self.initiating.retain(|peer| peers.get(peer).is_some_and(|tunnel| tunnel.pending.is_some()));
+        let is_due = |peer: &&DeviceId| peers.get(*peer).is_some_and(|tunnel| tunnel.is_due(now));
+        let due: Vec<DeviceId> = self.initiating.iter().filter(is_due).copied().collect();
         let mut out = Vec::new();
         for device in due {
             let mut datagrams = Vec::new();
@@ -180,19 +191,8 @@ impl Tunnels {
     /// When an initiation is to be repeated next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|tunnel| tunnel.pending.as_ref()).map(|pending| pending.again_at).min()
-    }
-
-    /// How many tunnels there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.peers.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
+        let pending = |peer| self.peers.get(peer).and_then(|tunnel| tunnel.pending.as_ref());
+        self.initiating.iter().filter_map(pending).map(|pending| pending.again_at).min()
     }
 
     fn initiate(&mut self, peer: DeviceId, now: Instant, out: &mut Vec<Vec<u8>>) {
@@ -210,6 +210,7 @@ impl Tunnels {
         }
         let wait = RETRY.saturating_mul(1 << tries.min(8)).min(RETRY_MAX);
         let (ours, nonce) = fresh;
+        self.initiating.insert(peer);
         if let Some(old) = tunnel.pending.replace(Initiation { ours, nonce, again_at: now + wait, tries }) {
             self.indices.remove(&old.ours);
         }
@@ -467,7 +468,7 @@ mod tests {
         connect(&mut a, &mut b);
         let datagram = a.seal(id(2), b"too late", Instant::from_secs(2)).remove(0);
         b.set_peers(&[]);
-        assert!(b.is_empty());
+        assert!(b.peers.is_empty());
         assert_eq!(b.open(&datagram, Instant::from_secs(2)), Opened::default());
     }
 

@@ -34,6 +34,7 @@ pub struct World {
     pub(crate) now: Instant,
     pub(crate) net: Net,
     pub(crate) hosts: Vec<Host>,
+    devices: BTreeMap<DeviceId, HostId>,
     pub(crate) coordinators: Vec<Coordinator>,
     pub(crate) flows: Vec<FlowState>,
     pub(crate) scenario: Scenario,
@@ -113,6 +114,7 @@ impl World {
             now: Instant::ZERO,
             net: Net::default(),
             hosts: Vec::new(),
+            devices: BTreeMap::new(),
             coordinators: Vec::new(),
             flows: Vec::new(),
             rng: rng.fork(b"world"),
@@ -161,7 +163,9 @@ impl World {
         }
         for (number, plan) in self.scenario.hosts.clone().into_iter().enumerate() {
             let id = HostId(number);
-            self.hosts.push(Host::new(id, plan.clock_error_s, rng.fork(b"host")));
+            let host = Host::new(id, plan.clock_error_s, rng.fork(b"host"));
+            self.devices.insert(host.device, id);
+            self.hosts.push(host);
             self.plug(id, plan.site);
             self.push(plan.on_at, What::SwitchOn(id));
         }
@@ -314,7 +318,7 @@ impl World {
 
     /// The device a packet's peer runs on.
     pub(crate) fn host_of(&self, device: &DeviceId) -> Option<HostId> {
-        self.hosts.iter().find(|host| host.device == *device).map(|host| host.id)
+        self.devices.get(device).copied()
     }
 
     /// Lets a host act and does what it wants done.
