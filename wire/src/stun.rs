@@ -10,6 +10,10 @@ use crate::classify::STUN_COOKIE;
 use crate::codec::{Malformed, Reader, Writer};
 use crate::limits::STUN_REQUEST_LEN;
 
+mod classic;
+
+pub use classic::{ClassicRequest, ClassicResponse};
+
 /// Length of a STUN header.
 const HEADER: usize = 20;
 

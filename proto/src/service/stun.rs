@@ -3,11 +3,13 @@
 //! Stateless: an answer is computed from the request alone. The four sockets form a grid of address and port;
 //! a request may want its answer from another one of them, which shows what the NAT lets in.
 //! A strict service answers only requests that are at least as long as their answer, so that it reflects
-//! no more than it gets; our own devices pad theirs. Terms: RFC 8489 (STUN), RFC 5780 (behaviour discovery).
+//! no more than it gets; our own devices pad theirs. One that is not strict also answers clients from before the
+//! magic cookie. Terms: RFC 8489 (STUN), RFC 5780 (behaviour discovery), RFC 3489 (classic STUN).
 
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use lanyard_wire::stun::{BadRequest, ErrorResponse, Request, Response};
+use lanyard_wire::stun::{BadRequest, ClassicRequest, ClassicResponse, ErrorResponse, Request, Response};
 
 use crate::transmit::{SocketId, Transmit};
 
@@ -55,9 +57,19 @@ impl Stun {
                 let error = ErrorResponse { txid, code: UNKNOWN_ATTRIBUTE, unknown: attributes };
                 (here, error.encode())
             }
-            Err(BadRequest::Malformed(_)) => return None,
+            Err(BadRequest::Malformed(_)) => self.classic_answer(here, remote, bytes)?,
         };
         self.may_send(&answer, bytes).then(|| Transmit { local: local.socket(), remote, bytes: answer })
+    }
+
+    /// The answer to a client of RFC 3489, which only a service that is not strict gives.
+    fn classic_answer(&self, here: Place, remote: SocketAddr, bytes: &[u8]) -> Option<(Place, Vec<u8>)> {
+        let request = ClassicRequest::parse(bytes).ok().filter(|_| !self.config.strict)?;
+        let from = here.moved(request.change.ip, request.change.port);
+        let source = self.addr(from)?;
+        let changed = self.addr(here.moved(true, true)).unwrap_or(source);
+        let response = ClassicResponse { txid: request.txid, mapped: remote, source, changed };
+        Some((from, response.encode()))
     }
 
     fn may_send(&self, answer: &[u8], question: &[u8]) -> bool {
@@ -93,7 +105,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-    use alloc::vec::Vec;
 
     use lanyard_wire::stun::{Answer, Change};
 
@@ -161,6 +172,17 @@ mod tests {
         assert!(stun(false).answer(SocketId(0), remote(), &answer.bytes).is_none(), "its own answer");
         assert!(stun(false).answer(SocketId(0), remote(), b"GET / HTTP/1.1\r\n\r\n").is_none());
         assert!(stun(false).answer(SocketId(0), remote(), &[]).is_none());
+    }
+
+    #[test]
+    fn a_classic_client_is_answered_unless_the_service_is_strict() {
+        let mut question = vec![0, 1, 0, 8];
+        question.extend([7; 16]);
+        question.extend([0, 3, 0, 4, 0, 0, 0, 2]);
+        assert!(stun(true).answer(SocketId(0), remote(), &question).is_none());
+        let answer = stun(false).answer(SocketId(0), remote(), &question).unwrap();
+        assert_eq!((answer.local, answer.remote), (SocketId(1), remote()));
+        assert_eq!(answer.bytes[4..20], [7; 16]);
     }
 
     fn stun(strict: bool) -> Stun {

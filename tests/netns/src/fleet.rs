@@ -26,6 +26,7 @@ pub struct Fleet {
     /// What a device needs to join: `lanyard://203.0.113.1/home?invite=…#p=…`.
     pub join_string: String,
     directory: tempfile::TempDir,
+    environment: Vec<(String, String)>,
     coordinator: Option<Child>,
 }
 
@@ -46,6 +47,15 @@ impl Fleet {
     ///
     /// When the programs are not built, or the coordinator does not come up within 10 s.
     pub fn start(lab: Lab) -> Result<Self> {
+        Self::start_with(lab, &[])
+    }
+
+    /// The same, with these variables in the environment of `serve`: settings that are not the default.
+    ///
+    /// # Errors
+    ///
+    /// As from [`Fleet::start`].
+    pub fn start_with(lab: Lab, environment: &[(&str, &str)]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let init = lab
             .command("s", program("lanyard-server")?)
@@ -58,7 +68,9 @@ impl Fleet {
         let said = String::from_utf8_lossy(&init.stdout).into_owned();
         ensure!(init.status.success(), "init: {said}{}", String::from_utf8_lossy(&init.stderr));
         let join_string = join_string_in(&said)?;
-        let mut fleet = Self { lab, join_string, directory, coordinator: None };
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut fleet = Self { lab, join_string, directory, environment, coordinator: None };
         fleet.start_coordinator()?;
         Ok(fleet)
     }
@@ -95,7 +107,7 @@ impl Fleet {
     pub fn spawn_coordinator(&mut self) -> Result<()> {
         let log = File::options().append(true).create(true).open(self.directory.path().join("server.log"))?;
         let mut command = self.lab.command("s", program("lanyard-server")?);
-        command.arg("--config").arg(self.config()).arg("serve");
+        command.arg("--config").arg(self.config()).arg("serve").envs(self.environment.iter().cloned());
         self.coordinator = Some(
             command
                 .stdin(Stdio::null())

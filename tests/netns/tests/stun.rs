@@ -1,0 +1,57 @@
+//! Clients of other hands measure their NAT with our STUN service.
+//!
+//! coturn's `turnutils_stunclient` and `turnutils_natdiscovery` speak RFC 5389 and 5780, Debian's `stun` RFC 3489.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+use std::process::Stdio;
+
+use lanyard_netns::{Fleet, Lab};
+
+/// The words of `turnutils_natdiscovery` and of `stun` for a NAT of each kind.
+const KINDS: &[(&str, &str, &str, &str)] = &[
+    ("full-cone", "Endpoint Independent Mapping", "Endpoint Independent Filtering", "Independent Filter"),
+    (
+        "addr-restricted",
+        "Endpoint Independent Mapping",
+        "Address Dependent Filtering",
+        "Address Dependent Filter",
+    ),
+    ("port-restricted", "Endpoint Independent Mapping", "Port Dependent Filtering", "Port Dependent Filter"),
+    ("symmetric", "Port Dependent Mapping", "Port Dependent Filtering", "Dependent Mapping"),
+];
+
+fn says(lab: &Lab, host: &str, program: &str, words: &[&str]) -> String {
+    let done = lab.command(host, program).args(words).stdin(Stdio::null()).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+}
+
+fn kinds() -> String {
+    KINDS.iter().map(|(kind, ..)| *kind).collect::<Vec<_>>().join(":")
+}
+
+#[test]
+fn clients_of_other_hands_name_every_nat_as_it_was_configured() {
+    let fleet =
+        Fleet::start_with(Lab::up(&kinds()).unwrap(), &[("LANYARD_SERVER_STUN_STRICT", "false")]).unwrap();
+    for (host, (kind, mapping, filtering, classic)) in ["a", "b", "c", "d"].into_iter().zip(KINDS) {
+        let seen = says(&fleet.lab, host, "turnutils_stunclient", &["203.0.113.1"]);
+        assert!(seen.contains("UDP reflexive addr: 198.51.100."), "{kind}: {seen}");
+        let told = says(&fleet.lab, host, "turnutils_natdiscovery", &["-m", "-f", "203.0.113.1"]);
+        assert!(told.contains(mapping) && told.contains(filtering), "{kind}: {told}");
+        let told = says(&fleet.lab, host, "stun", &["203.0.113.1"]);
+        assert!(told.contains(classic), "{kind}: {told}");
+    }
+}
+
+#[test]
+fn a_request_without_padding_gets_nothing_by_default() {
+    let fleet = Fleet::start(Lab::up("open:open").unwrap()).unwrap();
+    let script = "import socket\n\
+        for request in ('000100002112a442' + '01' * 12, '00010000' + '01' * 16):\n\
+        \x20   s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)\n\
+        \x20   s.sendto(bytes.fromhex(request), ('203.0.113.1', 3478))\n\
+        \x20   try: print('answered', len(s.recv(2048)))\n\
+        \x20   except TimeoutError: print('silence')\n";
+    let told = says(&fleet.lab, "a", "python3", &["-c", script]);
+    assert_eq!(told, "silence\nsilence\n");
+}
