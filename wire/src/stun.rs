@@ -27,6 +27,8 @@ const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PADDING: u16 = 0x0026;
+/// To which port of the asking address the answer shall go (RFC 5780, section 7.5).
+pub const RESPONSE_PORT: u16 = 0x0027;
 const RESPONSE_ORIGIN: u16 = 0x802B;
 const OTHER_ADDRESS: u16 = 0x802C;
 
@@ -58,6 +60,8 @@ pub struct Request {
     pub txid: TransactionId,
     /// From where the answer shall come.
     pub change: Change,
+    /// To which port of the asking address the answer shall go, if not to the one it came from.
+    pub response_port: Option<u16>,
     /// Bytes of PADDING behind everything else.
     pub padding: u16,
 }
@@ -87,10 +91,11 @@ impl Request {
     #[must_use]
     pub fn new(txid: TransactionId, change: Change) -> Self {
         let used = HEADER.saturating_add(8).saturating_add(4);
-        Self { txid, change, padding: u16::try_from(STUN_REQUEST_LEN.saturating_sub(used)).unwrap_or(0) }
+        let padding = u16::try_from(STUN_REQUEST_LEN.saturating_sub(used)).unwrap_or(0);
+        Self { txid, change, response_port: None, padding }
     }
 
-    /// The bytes of the datagram: CHANGE-REQUEST, then PADDING.
+    /// The bytes of the datagram: CHANGE-REQUEST, RESPONSE-PORT where there is one, then PADDING.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut flags = 0;
@@ -102,6 +107,10 @@ impl Request {
         }
         let mut attributes = Writer::with_capacity(STUN_REQUEST_LEN);
         attribute(&mut attributes, CHANGE_REQUEST, &flags.to_be_bytes());
+        if let Some(port) = self.response_port {
+            let [high, low] = port.to_be_bytes();
+            attribute(&mut attributes, RESPONSE_PORT, &[high, low, 0, 0]);
+        }
         if self.padding > 0 {
             attribute(&mut attributes, PADDING, &alloc::vec![0; usize::from(self.padding)]);
         }
@@ -118,13 +127,17 @@ impl Request {
         if kind != BINDING_REQUEST {
             return Err(Malformed { what: "STUN message type", at: 0 }.into());
         }
-        let mut request = Self { txid, change: Change::default(), padding: 0 };
+        let mut request = Self { txid, change: Change::default(), response_port: None, padding: 0 };
         let mut unknown = Vec::new();
         while let Some((kind, value)) = next_attribute(&mut reader)? {
             match kind {
                 CHANGE_REQUEST => {
                     let flags = value.clone().u32().map_err(|_| reader.malformed("CHANGE-REQUEST"))?;
                     request.change = Change { ip: flags & CHANGE_IP != 0, port: flags & CHANGE_PORT != 0 };
+                }
+                RESPONSE_PORT => {
+                    let port = value.clone().u16().map_err(|_| reader.malformed("RESPONSE-PORT"))?;
+                    request.response_port = Some(port);
                 }
                 PADDING => request.padding = u16::try_from(value.remaining()).unwrap_or(u16::MAX),
                 COMPREHENSION_OPTIONAL.. => {}
@@ -445,12 +458,12 @@ mod tests {
 
     #[test]
     fn an_attribute_that_must_be_understood_is_named() {
-        let datagram = hex("00010010 2112a442 0102030405060708090a0b0c 00270004 12340000 80220004 61626364");
+        let datagram = hex("00010010 2112a442 0102030405060708090a0b0c 00070004 12340000 80220004 61626364");
         let Err(BadRequest::Unknown { txid, attributes }) = Request::parse(&datagram) else {
-            unreachable!("RESPONSE-PORT is not supported")
+            unreachable!("PASSWORD is not supported")
         };
         assert_eq!(txid, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-        assert_eq!(attributes, [0x0027]);
+        assert_eq!(attributes, [0x0007]);
     }
 
     #[test]

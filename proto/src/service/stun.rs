@@ -9,7 +9,9 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use lanyard_wire::stun::{BadRequest, ClassicRequest, ClassicResponse, ErrorResponse, Request, Response};
+use lanyard_wire::stun::{
+    BadRequest, ClassicRequest, ClassicResponse, ErrorResponse, RESPONSE_PORT, Request, Response,
+};
 
 use crate::transmit::{SocketId, Transmit};
 
@@ -45,12 +47,20 @@ impl Stun {
     #[must_use]
     pub fn answer(&self, at: SocketId, remote: SocketAddr, bytes: &[u8]) -> Option<Transmit> {
         let here = Place::of(at)?;
+        let mut to = remote;
         let (local, answer) = match Request::parse(bytes) {
+            // Other ports of an address are somebody else's where it is shared: a strict service leaves them alone.
+            Ok(Request { txid, response_port: Some(_), .. }) if self.config.strict => {
+                let error =
+                    ErrorResponse { txid, code: UNKNOWN_ATTRIBUTE, unknown: alloc::vec![RESPONSE_PORT] };
+                (here, error.encode())
+            }
             Ok(request) => {
                 let from = here.moved(request.change.ip, request.change.port);
                 let origin = self.addr(from)?;
                 let other = self.addr(here.moved(true, true));
                 let response = Response { txid: request.txid, mapped: remote, origin: Some(origin), other };
+                to.set_port(request.response_port.unwrap_or(remote.port()));
                 (from, response.encode())
             }
             Err(BadRequest::Unknown { txid, attributes }) => {
@@ -59,7 +69,7 @@ impl Stun {
             }
             Err(BadRequest::Malformed(_)) => self.classic_answer(here, remote, bytes)?,
         };
-        self.may_send(&answer, bytes).then(|| Transmit { local: local.socket(), remote, bytes: answer })
+        self.may_send(&answer, bytes).then(|| Transmit { local: local.socket(), remote: to, bytes: answer })
     }
 
     /// The answer to a client of RFC 3489, which only a service that is not strict gives.
@@ -172,6 +182,17 @@ mod tests {
         assert!(stun(false).answer(SocketId(0), remote(), &answer.bytes).is_none(), "its own answer");
         assert!(stun(false).answer(SocketId(0), remote(), b"GET / HTTP/1.1\r\n\r\n").is_none());
         assert!(stun(false).answer(SocketId(0), remote(), &[]).is_none());
+    }
+
+    #[test]
+    fn another_port_of_the_asking_address_is_answered_unless_the_service_is_strict() {
+        let question = Request { response_port: Some(9), ..parsed(false, false) }.encode();
+        let answer = stun(false).answer(SocketId(0), remote(), &question).unwrap();
+        assert_eq!((answer.remote.ip(), answer.remote.port()), (remote().ip(), 9));
+        assert_eq!(response(&answer).mapped, remote());
+        let refusal = stun(true).answer(SocketId(0), remote(), &question).unwrap();
+        assert_eq!(refusal.remote, remote());
+        assert!(matches!(Answer::parse(&refusal.bytes), Ok(Answer::Error(_))));
     }
 
     #[test]
