@@ -85,7 +85,7 @@ impl Device {
         }
     }
 
-    fn candidates(&self) -> Vec<lanyard_wire::candidate::Candidate> {
+    pub(super) fn candidates(&self) -> Vec<lanyard_wire::candidate::Candidate> {
         let observed: Vec<SocketAddr> = self
             .coordinators
             .iter()
@@ -94,7 +94,7 @@ impl Device {
                 CoordinatorState::Connecting | CoordinatorState::Offline { .. } => None,
             })
             .collect();
-        let mut candidates = candidates::gather(&self.local, self.netcheck.card(), &observed);
+        let mut candidates = candidates::gather(&self.local, self.netcheck.card(), &observed, self.mapped);
         candidates.retain(|candidate| !self.forwarding.is_overlay(candidate.addr.ip()));
         candidates
     }
@@ -107,12 +107,7 @@ impl Device {
                 }
                 self.register(now);
                 if self.memory.replace_card(card) {
-                    for device in self.peers.devices() {
-                        if let Some(peer) = self.peers.get_mut(&device) {
-                            peer.card_changed(now);
-                        }
-                        self.drain_peer(&device, now);
-                    }
+                    self.try_again(now);
                 }
             }
             NetcheckEvent::CloseSocket(socket) => self.push_event(Event::CloseSocket(socket)),

@@ -1,7 +1,7 @@
 //! Where a device may be reached: gathering own candidates, and judging a peer's.
 //!
-//! Own candidates are the host addresses the program reports and what STUN and the coordinators saw of
-//! them. A peer's list is a claim by an authenticated member, yet it names addresses that we are going to
+//! Own candidates are the host addresses the program reports, the address its router maps to them, and what
+//! STUN and the coordinators saw of them. A peer's list is a claim by an authenticated member, yet it names addresses that we are going to
 //! send to, so it is bounded and everything that cannot be a peer's socket is left out.
 //! Terms: RFC 8445.
 
@@ -13,10 +13,11 @@ use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::limits::CANDIDATES_MAX;
 use lanyard_wire::nat::NatCard;
 
-/// Places kept for reflexive candidates: IPv4 and IPv6 by STUN, and one more by a coordinator's eyes.
+/// Places kept for reflexive candidates: one mapped by the router, IPv4 and IPv6 by STUN, and one more by a
+/// coordinator's eyes.
 ///
 /// A machine with many interfaces must not push out the addresses that work across NATs.
-const REFLEXIVE_MAX: usize = 3;
+const REFLEXIVE_MAX: usize = 4;
 
 /// How good an address is, all else being equal; the order is best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,14 +43,26 @@ impl Rank {
 }
 
 /// Own candidates, best first, at most [`CANDIDATES_MAX`].
-pub(super) fn gather(local: &[SocketAddr], card: &NatCard, observed: &[SocketAddr]) -> Vec<Candidate> {
+///
+/// `mapped` is what the router said; it comes before what others saw, because it is open to everybody.
+pub(super) fn gather(
+    local: &[SocketAddr],
+    card: &NatCard,
+    observed: &[SocketAddr],
+    mapped: Option<SocketAddr>,
+) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = Vec::new();
+    let mapped = mapped.filter(|addr| is_open_to_all(*addr, card));
+    let mapped = mapped.map(|addr| Candidate { kind: CandidateKind::Mapped, addr });
     let stun4 = card.reflexive4.map(SocketAddr::V4);
     let stun6 = card.reflexive6.map(SocketAddr::V6);
     let seen = stun4.into_iter().chain(stun6).chain(observed.iter().copied());
-    for addr in seen.filter(|addr| is_usable(*addr) && !local.contains(addr)) {
-        if candidates.len() < REFLEXIVE_MAX && !candidates.iter().any(|known| known.addr == addr) {
-            candidates.push(Candidate { kind: CandidateKind::ServerReflexive, addr });
+    let seen = seen.map(|addr| Candidate { kind: CandidateKind::ServerReflexive, addr });
+    for candidate in mapped.into_iter().chain(seen) {
+        let addr = candidate.addr;
+        let is_new = !local.contains(&addr) && !candidates.iter().any(|known| known.addr == addr);
+        if is_new && is_usable(addr) && candidates.len() < REFLEXIVE_MAX {
+            candidates.push(candidate);
         }
     }
     for addr in local.iter().copied().filter(|addr| is_usable(*addr)) {
@@ -85,6 +98,16 @@ pub(super) fn accept(
         }
     }
     accepted
+}
+
+/// Whether a port that the router maps is open to the world, as far as anybody can tell.
+///
+/// A router behind another NAT maps ports of an address that nobody reaches: a private one, a carrier's
+/// (RFC 6598), or one that is not what the world sees of us.
+fn is_open_to_all(mapped: SocketAddr, card: &NatCard) -> bool {
+    let IpAddr::V4(ip) = mapped.ip() else { return true };
+    let is_carriers = ip.octets()[0] == 100 && ip.octets()[1] & 0xC0 == 64;
+    !ip.is_private() && !is_carriers && card.reflexive4.is_none_or(|seen| *seen.ip() == ip)
 }
 
 /// Could be the address of a peer's socket.
@@ -124,7 +147,7 @@ mod tests {
     fn hosts_come_first_and_reflexive_addresses_are_never_pushed_out() {
         let hosts: Vec<SocketAddr> = (1..=12_u8).map(|host| ([192, 168, 1, host], 7000).into()).collect();
         let card = NatCard { reflexive4: Some("203.0.113.7:61000".parse().unwrap()), ..NatCard::default() };
-        let candidates = gather(&hosts, &card, &[addr("203.0.113.7:61000"), addr("198.51.100.1:99")]);
+        let candidates = gather(&hosts, &card, &[addr("203.0.113.7:61000"), addr("198.51.100.1:99")], None);
         assert_eq!(candidates.len(), CANDIDATES_MAX);
         assert_eq!(candidates[0].kind, CandidateKind::Host);
         let reflexive: Vec<_> =
@@ -137,9 +160,46 @@ mod tests {
         let host = addr("203.0.113.7:7000");
         let card = NatCard { reflexive4: Some("203.0.113.7:7000".parse().unwrap()), ..NatCard::default() };
         assert_eq!(
-            gather(&[host], &card, &[host]),
+            gather(&[host], &card, &[host], None),
             vec![Candidate { kind: CandidateKind::Host, addr: host }]
         );
+    }
+
+    #[test]
+    fn a_mapped_port_comes_first_among_what_others_see() {
+        let host = addr("192.168.1.2:7000");
+        let card = NatCard { reflexive4: Some("203.0.113.7:61000".parse().unwrap()), ..NatCard::default() };
+        let kinds = |candidates: Vec<Candidate>| -> Vec<(CandidateKind, u16)> {
+            candidates.iter().map(|candidate| (candidate.kind, candidate.addr.port())).collect()
+        };
+        let mapped = Some(addr("203.0.113.7:7000"));
+        let expected = [
+            (CandidateKind::Host, 7000),
+            (CandidateKind::Mapped, 7000),
+            (CandidateKind::ServerReflexive, 61000),
+        ];
+        assert_eq!(kinds(gather(&[host], &card, &[], mapped)), expected);
+
+        let same = Some(addr("203.0.113.7:61000"));
+        let expected = [(CandidateKind::Host, 7000), (CandidateKind::Mapped, 61000)];
+        assert_eq!(kinds(gather(&[host], &card, &[], same)), expected, "one address, one candidate");
+
+        let unmeasured = gather(&[host], &NatCard::default(), &[], mapped);
+        assert_eq!(unmeasured[1].kind, CandidateKind::Mapped, "nothing speaks against it yet");
+    }
+
+    #[test]
+    fn a_port_mapped_behind_another_nat_is_not_offered() {
+        let card = NatCard { reflexive4: Some("203.0.113.7:61000".parse().unwrap()), ..NatCard::default() };
+        for behind in ["10.0.0.2:7000", "192.168.0.2:7000", "100.64.0.1:7000", "100.127.9.9:7000"] {
+            assert_eq!(gather(&[], &NatCard::default(), &[], Some(addr(behind))), [], "{behind}");
+        }
+        for other in ["198.51.100.9:7000", "0.0.0.0:7000", "203.0.113.7:0"] {
+            let candidates = gather(&[], &card, &[], Some(addr(other)));
+            assert!(candidates.iter().all(|candidate| candidate.kind != CandidateKind::Mapped), "{other}");
+        }
+        let beside = gather(&[], &NatCard::default(), &[], Some(addr("100.63.0.1:7000")));
+        assert_eq!(beside.len(), 1, "only 100.64/10 is the carriers'");
     }
 
     #[test]

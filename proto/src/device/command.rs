@@ -79,6 +79,13 @@ pub enum Command {
         /// IPv4 prefixes that this machine routes elsewhere: new networks avoid them, older ones give way to them.
         prefixes: Vec<(Ipv4Addr, u8)>,
     },
+    /// The router in front of this device maps a port to the main socket, or no longer does.
+    ///
+    /// The program asks the router (PCP, NAT-PMP, UPnP-IGD), the device only offers what was given.
+    Mapped {
+        /// The address outside, as the router named it; `None` when there is none any more.
+        addr: Option<SocketAddr>,
+    },
     /// The operating system saw a link, an address or a route change: nothing learnt about paths holds.
     NetworkChanged,
     /// Find out now what this network's NAT does; answered by [`Event::Netcheck`](super::Event::Netcheck).

@@ -45,6 +45,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr};
 
+use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::checkpoint::{JoinOutcome, JoinRefusal};
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::envelope::{PING, PONG};
@@ -94,6 +95,8 @@ pub struct Device {
     forwarding: Forwarding,
     memory: Memory,
     local: Vec<SocketAddr>,
+    /// What the router maps to the main socket.
+    mapped: Option<SocketAddr>,
     prefixes: Vec<(Ipv4Addr, u8)>,
     rng: Rng,
     outbox: Outbox,
@@ -123,6 +126,7 @@ impl Device {
             forwarding: Forwarding::default(),
             memory: Memory::new(now),
             local: Vec::new(),
+            mapped: None,
             prefixes: Vec::new(),
             rng,
             outbox: Outbox::new(),
@@ -176,6 +180,7 @@ impl Device {
                 self.prefixes = prefixes;
                 self.register(now);
             }
+            Command::Mapped { addr } => self.map(addr, now),
             Command::NetworkChanged => self.network_changed(now),
             Command::Netcheck { tag } => {
                 if self.netchecks.len() < NETCHECKS_MAX {
@@ -362,6 +367,34 @@ impl Device {
         for device in self.peers.devices() {
             if let Some(peer) = self.peers.get_mut(&device) {
                 peer.network_changed(now);
+            }
+            self.drain_peer(&device, now);
+        }
+    }
+
+    /// What the router maps to the main socket, if it is offered to peers: behind another NAT it is not.
+    #[must_use]
+    pub fn mapped(&self) -> Option<SocketAddr> {
+        let is_mapped = |candidate: &Candidate| candidate.kind == CandidateKind::Mapped;
+        self.candidates().into_iter().find(is_mapped).map(|candidate| candidate.addr)
+    }
+
+    fn map(&mut self, addr: Option<SocketAddr>, now: Instant) {
+        if self.mapped == addr {
+            return;
+        }
+        self.mapped = addr;
+        self.register(now);
+        if addr.is_some() {
+            self.try_again(now);
+        }
+    }
+
+    /// Lets every peer that is not direct try again: others reach this device otherwise than before.
+    fn try_again(&mut self, now: Instant) {
+        for device in self.peers.devices() {
+            if let Some(peer) = self.peers.get_mut(&device) {
+                peer.card_changed(now);
             }
             self.drain_peer(&device, now);
         }

@@ -51,6 +51,30 @@ fn the_first_packet_arrives_by_relay_after_one_relayed_trip() {
 }
 
 #[test]
+fn a_port_that_the_router_maps_brings_a_relayed_pair_together() {
+    let mut world = World::new();
+    world.join_both();
+    world.forbid_direct = true;
+    world.connect(0);
+    world.talk_for(Duration::from_secs(10));
+    assert!(world.path(0).is_relayed() && world.path(1).is_relayed());
+
+    let mapped: SocketAddr = (world.devices[0].address.ip(), 40_000).into();
+    world.mapped = Some(mapped);
+    world.command(0, Command::Mapped { addr: Some(mapped) });
+    world.talk_for(Duration::from_secs(3));
+    assert!(world.path(0).is_direct(), "it tries again at once");
+    assert!(matches!(world.path(1), Path::Direct { remote, .. } if remote == mapped));
+
+    let probes = world.sent_to.get(&(1, mapped)).copied();
+    world.command(0, Command::Mapped { addr: Some(mapped) });
+    world.command(0, Command::Mapped { addr: None });
+    world.talk_for(Duration::from_secs(3));
+    assert!(world.path(1).is_direct(), "a proven path is left when it fails, not by hearsay");
+    assert!(probes < world.sent_to.get(&(1, mapped)).copied());
+}
+
+#[test]
 fn a_dead_direct_path_falls_back_to_the_relay_and_returns() {
     let mut world = World::new();
     world.join_both();

@@ -38,6 +38,8 @@ pub(super) struct World {
     /// When, from, to, bytes; what tunnel data is carries the sender's path.
     pub(super) flying: Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
     pub(super) forbid_direct: bool,
+    /// A port that device 0's router maps to it, open although everything else direct is forbidden.
+    pub(super) mapped: Option<SocketAddr>,
     pub(super) is_coordinator_up: bool,
     pub(super) boots: u64,
     pub(super) sent_to: BTreeMap<(usize, SocketAddr), usize>,
@@ -72,6 +74,7 @@ impl World {
             revision: 1,
             flying: Vec::new(),
             forbid_direct: false,
+            mapped: None,
             is_coordinator_up: true,
             boots: 1,
             sent_to: BTreeMap::new(),
@@ -278,7 +281,8 @@ impl World {
                 Path::Relayed { relay: from, channel: header.channel }
             }
             Class::Stun | Class::Lanyard | Class::Noise => {
-                let local = SocketId(if to == self.devices[at].address { 0 } else { to.port() - 20_000 });
+                let is_main = to == self.devices[at].address || Some(to) == self.mapped;
+                let local = SocketId(if is_main { 0 } else { to.port() - 20_000 });
                 let datagram = Datagram { local, ..datagram };
                 let _ignored = self.devices[at].device.handle_datagram(datagram, now);
                 return;
@@ -293,11 +297,14 @@ impl World {
     }
 
     pub(super) fn send(&mut self, at: usize, transmit: Transmit) {
-        let from = self.devices[at].address;
+        let mut from = self.devices[at].address;
         *self.sent_to.entry((at, transmit.remote)).or_default() += 1;
         let is_direct = transmit.remote == self.devices[1 - at].address;
         if is_direct && self.forbid_direct {
-            return;
+            // What came in by the mapped port goes back by it.
+            let back = self.mapped.filter(|port| at == 0 && self.sent_to.contains_key(&(1, *port)));
+            let Some(back) = back else { return };
+            from = back;
         }
         // A spare socket is another port of the same machine.
         let from = match transmit.local {
