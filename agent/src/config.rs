@@ -26,6 +26,8 @@ pub struct Config {
     pub tun: String,
     /// The UDP port; 0 keeps the one used last, or takes any free one.
     pub port: u16,
+    /// Ask the router to map the UDP port (PCP, NAT-PMP, UPnP-IGD).
+    pub port_mapping: bool,
     /// The name of this device for networks it joins; empty takes the host name.
     pub name: String,
     /// The highest log level, or a filter such as `info,lanyard_proto=debug`.
@@ -95,6 +97,14 @@ pub const KEYS: &[Key] = &[
             config.port = value;
             Ok(())
         },
+    },
+    Key {
+        name: "port_mapping",
+        flag: "port-mapping",
+        variable: "LANYARD_PORT_MAPPING",
+        default: "true",
+        help: "ask the router to map the UDP port (PCP, NAT-PMP, UPnP): true or false",
+        set: |config, text| switch(text).map(|value| config.port_mapping = value),
     },
     Key {
         name: "name",
@@ -177,6 +187,7 @@ impl Config {
             state: PathBuf::new(),
             tun: String::new(),
             port: 0,
+            port_mapping: true,
             name: String::new(),
             log: String::new(),
             log_format: LogFormat::Text,
@@ -257,6 +268,10 @@ fn interface(text: &str) -> Result<String, String> {
     }
 }
 
+fn switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "is neither true nor false".to_owned())
+}
+
 fn device_name(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
@@ -290,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
-        let file = file("tun = 'from-file'\nport = 1\nname = 'from-file'\n");
+        let file = file("tun = 'from-file'\nport = 1\nname = 'from-file'\nport_mapping = false\n");
         let environment = |name: &str| match name {
             "LANYARD_PORT" => Some("2".to_owned()),
             "LANYARD_NAME" => Some("from-env".to_owned()),
@@ -301,7 +316,7 @@ mod tests {
         let config = Config::resolve(Some(file.path()), environment, &flags).unwrap();
 
         assert_eq!(config.log, "info");
-        assert_eq!(config.tun, "from-file");
+        assert_eq!((config.tun.as_str(), config.port_mapping), ("from-file", false));
         assert_eq!(config.port, 2);
         assert_eq!(config.name, "from-flag");
     }
@@ -320,6 +335,10 @@ mod tests {
         let problem = Config::resolve(None, nothing, &flags).unwrap_err();
         assert_eq!(problem.code, Code::ConfigInvalid);
         assert!(problem.text.starts_with("the flag --port sets port = \"70000\""), "{problem}");
+
+        let flags = Flags::from([("port_mapping", "on".to_owned())]);
+        let problem = Config::resolve(None, nothing, &flags).unwrap_err();
+        assert!(problem.text.contains("neither true nor false"), "{problem}");
 
         let file = file("tun = 'much-too-long-for-linux'\n");
         let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();

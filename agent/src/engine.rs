@@ -191,7 +191,7 @@ impl Engine {
         }
         self.settle().await;
         if let Some(networking) = self.networking.take() {
-            networking.stop();
+            networking.stop().await;
         }
         for wait in self.waiting.take_all() {
             drop(wait.answers.try_send(Answer::Error(calls::is_down())));
@@ -202,6 +202,7 @@ impl Engine {
 
     fn happened(&mut self, happening: Happening) {
         let is_change = matches!(happening, Happening::Changed(_));
+        self.changed |= matches!(happening, Happening::Mapped(_));
         if let Some(networking) = &mut self.networking {
             networking.handle(happening);
         }
@@ -242,9 +243,10 @@ impl Engine {
                 self.forget_all_unused();
             }
             Event::Netcheck { tag, card } => {
-                let servers = self.status().servers;
+                let (servers, port_mapping) = (self.status().servers, self.port_mapping());
                 if let Some(wait) = self.waiting.take(tag) {
-                    let answer = Answer::Netcheck(Netcheck { nat: report::nat(&card), servers });
+                    let answer =
+                        Answer::Netcheck(Netcheck { nat: report::nat(&card), port_mapping, servers });
                     drop(wait.answers.try_send(answer));
                 }
             }

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod exit;
 pub mod ipc;
 pub mod netmon;
+pub mod portmap;
 pub mod sockets;
 pub mod state;
 pub mod tun;

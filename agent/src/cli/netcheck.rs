@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Context;
-use super::output::{other, unexpected};
+use super::output::{other, span, unexpected};
 use super::status::render_server;
 use crate::exit::{Exit, Problem};
-use crate::ipc::schema::{Answer, Ask, Filtering, Mapping, Netcheck, Ports};
+use crate::ipc::schema::{
+    Answer, Ask, Filtering, Mapping, Netcheck, PortMapping, PortMappingProtocol, PortMappingState, Ports,
+};
 
 /// Measure the NAT in front of this device
 ///
@@ -49,6 +51,7 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
     if let Some(lifetime) = nat.lifetime_s {
         let _ = writeln!(text, "lifetime   a silent mapping lives at least {lifetime} s");
     }
+    let _ = writeln!(text, "port map   {}", port_mapping(&netcheck.port_mapping));
     let seen = |address: Option<std::net::SocketAddr>| {
         address.map_or("none seen".to_owned(), |seen| seen.to_string())
     };
@@ -120,6 +123,35 @@ fn ports(ports: Option<Ports>) -> String {
     }
 }
 
+/// The port the router maps, or why it maps none.
+fn port_mapping(mapping: &PortMapping) -> String {
+    let granted = || {
+        let by = mapping.protocol.map_or("?", protocol);
+        let address = mapping.address.map(|address| address.to_string()).unwrap_or_default();
+        format!("by {by}: {address}")
+    };
+    match (mapping.state, mapping.lease_s) {
+        (PortMappingState::Off, _) => "not asked for (setting port_mapping)".to_owned(),
+        (PortMappingState::Unneeded, _) => "not needed: no IPv4 router with a NAT".to_owned(),
+        (PortMappingState::Asking, _) => "the router is being asked".to_owned(),
+        (PortMappingState::None, _) => "none: the router has no PCP, NAT-PMP or UPnP switched on".to_owned(),
+        (PortMappingState::Mapped, Some(0) | None) => granted(),
+        (PortMappingState::Mapped, Some(lease)) => format!("{}, for {}", granted(), span(lease)),
+        (PortMappingState::DoubleNat, _) => {
+            format!("{}, of no use: another NAT is behind it", granted())
+        }
+    }
+}
+
+/// How a port was asked for, as routers' pages call it.
+pub(super) const fn protocol(protocol: PortMappingProtocol) -> &'static str {
+    match protocol {
+        PortMappingProtocol::Pcp => "PCP",
+        PortMappingProtocol::NatPmp => "NAT-PMP",
+        PortMappingProtocol::Upnp => "UPnP",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +171,8 @@ mod tests {
             ip4: Some("192.0.2.44:41641".parse().unwrap()),
             ip6: None,
         };
-        let text = render(&Answer::Netcheck(Netcheck { nat, servers: example().servers }));
+        let port_mapping = mapped(PortMappingState::Mapped);
+        let text = render(&Answer::Netcheck(Netcheck { nat, port_mapping, servers: example().servers }));
         assert_eq!(
             text,
             "udp        ok\n\
@@ -150,6 +183,7 @@ mod tests {
              ports      sequential: +2 from one mapping to the next\n\
              hairpin    no\n\
              lifetime   a silent mapping lives at least 25 s\n\
+             port map   by NAT-PMP: 192.0.2.44:41641, for 2 h\n\
              ipv4       192.0.2.44:41641\n\
              ipv6       none seen\n\
              server     203.0.113.10:7443  online  14.0 ms\n"
@@ -174,11 +208,41 @@ mod tests {
         for mapping in mappings {
             for filtering in filterings {
                 let nat = Nat { mapping, filtering, hairpin: Some(true), ..Nat::default() };
-                let text = render(&Answer::Netcheck(Netcheck { nat, servers: Vec::new() }));
+                let port_mapping = PortMapping::default();
+                let text = render(&Answer::Netcheck(Netcheck { nat, port_mapping, servers: Vec::new() }));
                 for line in text.lines() {
                     assert!(line.chars().count() <= COLUMNS, "{line}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_state_of_the_port_mapping_has_a_line_of_its_own() {
+        let mut all = std::collections::BTreeSet::new();
+        for state in [
+            PortMappingState::Off,
+            PortMappingState::Unneeded,
+            PortMappingState::Asking,
+            PortMappingState::None,
+            PortMappingState::Mapped,
+            PortMappingState::DoubleNat,
+        ] {
+            let line = port_mapping(&mapped(state));
+            assert!(line.len() + 11 <= COLUMNS, "{line}");
+            assert!(all.insert(line), "{state:?} repeats");
+        }
+        let mut for_ever = mapped(PortMappingState::Mapped);
+        for_ever.lease_s = Some(0);
+        assert_eq!(port_mapping(&for_ever), "by NAT-PMP: 192.0.2.44:41641");
+    }
+
+    fn mapped(state: PortMappingState) -> PortMapping {
+        PortMapping {
+            state,
+            protocol: Some(PortMappingProtocol::NatPmp),
+            address: Some("192.0.2.44:41641".parse().unwrap()),
+            lease_s: Some(7_200),
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Context;
+use super::netcheck::protocol;
 use super::output::{bytes, columns, fit, millis, other, path, unexpected};
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{
-    Answer, Ask, Filtering, Mapping, Member, Membership, Nat, Network, Path, Server, ServerState, Status,
+    Answer, Ask, Filtering, Mapping, Member, Membership, Nat, Network, Path, PortMapping, PortMappingState,
+    Server, ServerState, Status,
 };
 
 /// The longest device name shown in full; `lanyard why` shows the rest.
@@ -67,7 +69,7 @@ fn render_status(status: &Status) -> String {
         return text;
     }
     let _ = writeln!(text, "  udp port {}", status.device.port);
-    let _ = writeln!(text, "nat     {}", nat(&status.nat));
+    let _ = writeln!(text, "nat     {}{}", nat(&status.nat), port_mapping(&status.port_mapping));
     for server in &status.servers {
         let _ = writeln!(text, "server  {}", render_server(server));
     }
@@ -99,6 +101,14 @@ fn nat(nat: &Nat) -> String {
     };
     let ip6 = if nat.ip6.is_some() { ", IPv6" } else { "" };
     format!("{mapping}{ip6}")
+}
+
+/// Worth a word only where a port is open.
+fn port_mapping(mapping: &PortMapping) -> String {
+    match (mapping.state, mapping.protocol) {
+        (PortMappingState::Mapped, Some(by)) => format!(", port open by {}", protocol(by)),
+        _ => String::new(),
+    }
 }
 
 pub(super) fn render_server(server: &Server) -> String {
@@ -283,6 +293,7 @@ pub(super) mod tests {
                 filtering: Some(Filtering::AddressAndPortDependent),
                 ..Nat::default()
             },
+            port_mapping: PortMapping::default(),
             servers: vec![Server {
                 host: "203.0.113.10:7443".to_owned(),
                 key: "3".repeat(43),

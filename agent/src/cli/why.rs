@@ -7,7 +7,7 @@ use super::netcheck::{filtering, mapping};
 use super::output::{COLUMNS, fit, millis, other, path, span, unexpected};
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
-    Answer, Ask, CandidateKind, Mapping, Member, Method, Nat, Path, Tried, Verdict, Why,
+    Answer, Ask, CandidateKind, Mapping, Member, Method, Nat, Path, PortMappingState, Tried, Verdict, Why,
 };
 
 /// Explain the path to a peer
@@ -146,9 +146,6 @@ fn reason(why: &Why) -> String {
 /// The one thing that would help.
 fn advice(why: &Why) -> String {
     let (here, there) = (&why.device, &why.peer.name);
-    let open = |end: &str| {
-        format!("forward one UDP port to {end} on its router (or switch on its UPnP), or give {end} IPv6")
-    };
     match why.verdict {
         Verdict::Direct => "nothing: the path is direct".to_owned(),
         Verdict::Idle => format!("nothing: no traffic wants a tunnel; \"lanyard ping {there}\" starts one"),
@@ -164,14 +161,15 @@ fn advice(why: &Why) -> String {
         Verdict::CoordinatorUnreachable => {
             "bring the coordinator back, or let UDP out to it; \"lanyard netcheck\" tells more".to_owned()
         }
-        Verdict::NoRelay => {
-            format!("let the coordinator relay (service \"relay\"), or {}", open(softer_end(why)))
+        Verdict::NoRelay if is_hard(&why.ours) || why.theirs.is_some_and(|nat| is_hard(&nat)) => {
+            format!("let the coordinator relay (service \"relay\"), or {}", open(why, softer_end(why)))
         }
+        Verdict::NoRelay => "let the coordinator relay (service \"relay\")".to_owned(),
         Verdict::UdpBlockedHere => format!("let UDP out of the network of {here}"),
         Verdict::UdpBlockedThere => format!("let UDP out of the network of {there}"),
-        Verdict::BothMappingsVary => format!("one end is enough: {}", open(softer_end(why))),
-        Verdict::MappingVariesHere => open(here),
-        Verdict::MappingVariesThere => open(there),
+        Verdict::BothMappingsVary => format!("one end is enough: {}", open(why, softer_end(why))),
+        Verdict::MappingVariesHere => open(why, here),
+        Verdict::MappingVariesThere => open(why, there),
         Verdict::FullSizeLost => {
             "let UDP datagrams of 1,340 bytes pass on the way: a tunnel or a router there has a smaller MTU"
                 .to_owned()
@@ -182,11 +180,44 @@ fn advice(why: &Why) -> String {
     }
 }
 
+/// How to let peers in to an end behind a hard NAT.
+fn open(why: &Why, end: &str) -> String {
+    let is_ours = end == why.device;
+    let is_mapped = |tried: &Tried| tried.kind == CandidateKind::Mapped;
+    let state = match is_ours {
+        true => why.port_mapping.state,
+        false if why.tried.iter().any(is_mapped) => PortMappingState::Mapped,
+        false => PortMappingState::None,
+    };
+    match state {
+        PortMappingState::Mapped => {
+            format!("let the firewall of {end} pass its UDP port, which its router opens, or give {end} IPv6")
+        }
+        PortMappingState::DoubleNat => {
+            format!("{end} is behind two NATs: switch off that of its router, or give {end} IPv6")
+        }
+        PortMappingState::Off if is_ours => {
+            format!("set port_mapping = true on {end}, or forward one UDP port to it, or give {end} IPv6")
+        }
+        PortMappingState::Off
+        | PortMappingState::Unneeded
+        | PortMappingState::Asking
+        | PortMappingState::None => format!(
+            "switch on UPnP, NAT-PMP or PCP in the router of {end}, or forward one UDP port to it, or give \
+             {end} IPv6"
+        ),
+    }
+}
+
 /// The end whose router is worth opening: the one that is hard, and of two hard ones our own.
 fn softer_end(why: &Why) -> &str {
-    let easy = |nat: &Nat| matches!(nat.mapping, Some(Mapping::None | Mapping::EndpointIndependent));
-    let theirs_is_hard = why.theirs.is_some_and(|nat| !easy(&nat));
-    if easy(&why.ours) && theirs_is_hard { &why.peer.name } else { &why.device }
+    let theirs_is_hard = why.theirs.is_some_and(|nat| is_hard(&nat));
+    if !is_hard(&why.ours) && theirs_is_hard { &why.peer.name } else { &why.device }
+}
+
+/// Whether a NAT gives another port to every destination, as far as measured.
+const fn is_hard(nat: &Nat) -> bool {
+    matches!(nat.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent))
 }
 
 /// The text in lines of at most `width` characters, broken at blanks.
@@ -210,7 +241,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cli::status::tests::example;
-    use crate::ipc::schema::Filtering;
+    use crate::ipc::schema::{Filtering, PortMapping};
 
     const VERDICTS: [Verdict; 16] = [
         Verdict::Direct,
@@ -247,8 +278,8 @@ mod tests {
              \x20 tries    last 40 s ago, next in 80 s\n\
              \x20 because  win-den's router uses another port for every destination, and t480's\n\
              \x20          lets in only known ones\n\
-             \x20 fix      forward one UDP port to win-den on its router (or switch on its\n\
-             \x20          UPnP), or give win-den IPv6\n"
+             \x20 fix      switch on UPnP, NAT-PMP or PCP in the router of win-den, or forward\n\
+             \x20          one UDP port to it, or give win-den IPv6\n"
         );
     }
 
@@ -262,6 +293,27 @@ mod tests {
                 assert!(line.chars().count() <= COLUMNS, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn a_router_is_to_map_ports_only_where_it_does_not_yet() {
+        let mut why = relayed(Verdict::MappingVariesHere);
+        why.ours = why.theirs.unwrap();
+        assert!(advice(&why).contains("switch on UPnP, NAT-PMP or PCP in the router of t480"));
+        for (state, expected) in [
+            (PortMappingState::Off, "port_mapping = true"),
+            (PortMappingState::DoubleNat, "two NATs"),
+            (PortMappingState::Mapped, "firewall of t480"),
+        ] {
+            why.port_mapping.state = state;
+            let advice = advice(&why);
+            assert!(advice.contains(expected) && !advice.contains("switch on UPnP"), "{advice}");
+        }
+        let mut why = relayed(Verdict::MappingVariesThere);
+        why.tried[1].kind = CandidateKind::Mapped;
+        assert!(advice(&why).contains("firewall of win-den"), "its router maps a port already");
+        let no_nat_in_the_way = [Verdict::Direct, Verdict::ProbesLost, Verdict::FullSizeLost];
+        assert!(no_nat_in_the_way.into_iter().all(|verdict| !advice(&relayed(verdict)).contains("UPnP")));
     }
 
     #[test]
@@ -292,6 +344,7 @@ mod tests {
             network: "home".to_owned(),
             peer: status.networks[0].members[1].clone(),
             ours: status.nat,
+            port_mapping: PortMapping { state: PortMappingState::None, ..PortMapping::default() },
             theirs: Some(hard),
             attempt: "relayed".to_owned(),
             method: Some(Method::Plain),

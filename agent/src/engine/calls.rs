@@ -13,7 +13,7 @@ use super::waiting::{COORDINATOR_WAIT, NETCHECK_WAIT, What, Wish};
 use super::{Engine, find, report};
 use crate::exit::{Code, Problem};
 use crate::ipc::schema;
-use crate::ipc::schema::{Answer, Ask, Device, Nat, Network, Switched};
+use crate::ipc::schema::{Answer, Ask, Device, Nat, Network, PortMapping, Switched};
 use crate::ipc::server::Call;
 use crate::state::Host;
 
@@ -72,9 +72,16 @@ impl Engine {
             },
             up: self.networking.is_some(),
             nat,
+            port_mapping: self.port_mapping(),
             servers,
             networks,
         }
+    }
+
+    /// What the router maps.
+    pub(super) fn port_mapping(&self) -> PortMapping {
+        let (state, is_offered) = self.networking.as_ref().map_or((None, false), super::Networking::mapping);
+        report::port_mapping(state, is_offered)
     }
 
     fn remembered(&self) -> Vec<Network> {
@@ -194,7 +201,13 @@ impl Engine {
         let status = self.machine()?;
         let (network, peer) = find::peer(&status, word)?;
         let now = self.networking.as_ref().map(super::Networking::now).unwrap_or_default();
-        Ok(Answer::Why(report::why(self.name().to_string(), &status.card, network, peer, now)))
+        Ok(Answer::Why(report::why(
+            self.name().to_string(),
+            (&status.card, self.port_mapping()),
+            network,
+            peer,
+            now,
+        )))
     }
 
     fn netcheck(&mut self, answers: &mpsc::Sender<Answer>) -> Result<(), Problem> {

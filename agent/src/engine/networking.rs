@@ -2,12 +2,14 @@
 //! sockets, interface, data plane and network monitor.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_proto::device::{Command, Device, DeviceConfig, Event, Status};
 use lanyard_proto::overlay::ForwardingTable;
 use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
+use lanyard_wire::keys::mac16;
 use lanyard_wire::names::DeviceName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +19,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataplane::{DataPlane, shard_count};
 use crate::exit::{Code, Problem};
-use crate::netmon::{LocalNetwork, Monitor};
+use crate::netmon::{LocalNetwork, Monitor, Router};
+use crate::portmap::{self, PortMapper};
 use crate::sockets::{Inbound, Sockets, SpareSockets};
 use crate::state::Keys;
 use crate::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig};
@@ -40,6 +43,8 @@ pub(super) struct Networking {
     spare: SpareSockets,
     addresses: TunAddresses,
     monitor: Monitor,
+    /// `None` where the administrator does not want it.
+    mapper: Option<PortMapper>,
     inbound: mpsc::Receiver<Inbound>,
     /// When the data plane is asked next; `None` while it is quiet.
     observe_at: Option<Instant>,
@@ -59,6 +64,8 @@ pub(super) enum Happening {
     Timeout,
     /// The computer's own network changed.
     Changed(LocalNetwork),
+    /// The router maps a port, another one, or none any more.
+    Mapped(portmap::State),
 }
 
 impl Networking {
@@ -96,6 +103,9 @@ impl Networking {
         let plane = DataPlane::start(tun.queues, sockets.clone(), &keys.wireguard, control.clone())
             .map_err(|error| failed("start the data plane", error))?;
 
+        let port = NonZeroU16::new(sockets.port());
+        let secret = mac16(&keys.identity.to_bytes(), &[b"lanyard port mapping"]);
+        let mapper = port.filter(|_| config.port_mapping).map(|port| PortMapper::start(port, secret));
         let clock = Clock;
         let device = DeviceConfig {
             identity: keys.identity.clone(),
@@ -116,6 +126,7 @@ impl Networking {
             spare: SpareSockets::new(control),
             addresses: tun.addresses,
             monitor,
+            mapper,
             inbound,
             observe_at: None,
             table: watch::Sender::default(),
@@ -135,6 +146,7 @@ impl Networking {
             network = self.monitor.changed() => network.map(Happening::Changed).map_err(|error| {
                 Problem::new(Code::AgentStart, format!("the kernel stopped telling network changes: {error}"))
             }),
+            state = changed(&mut self.mapper) => Ok(Happening::Mapped(state)),
             Some(datagram) = self.inbound.recv() => Ok(Happening::Datagram(datagram)),
         }
     }
@@ -156,6 +168,14 @@ impl Networking {
                 self.announce(network);
                 self.sockets.renew_offload();
                 self.device.handle_command(Command::NetworkChanged, now);
+            }
+            Happening::Mapped(state) => {
+                let addr = match state {
+                    portmap::State::Mapped(lease) => Some(lease.external.into()),
+                    portmap::State::Unneeded | portmap::State::Asking | portmap::State::Refused => None,
+                };
+                debug!(?state, "what the router maps changed");
+                self.device.handle_command(Command::Mapped { addr }, now);
             }
         }
     }
@@ -194,6 +214,11 @@ impl Networking {
         self.device.status(self.clock.now())
     }
 
+    /// How this device stands with its router, and whether what that maps is offered to peers.
+    pub(super) fn mapping(&self) -> (Option<portmap::State>, bool) {
+        (self.mapper.as_ref().map(PortMapper::state), self.device.mapped().is_some())
+    }
+
     /// The machine's clock.
     pub(super) fn now(&self) -> lanyard_proto::time::Instant {
         self.clock.now()
@@ -219,8 +244,11 @@ impl Networking {
         self.plane.is_running()
     }
 
-    /// Ends the data plane; the interface and the port go with it.
-    pub(super) fn stop(self) {
+    /// Gives the mapped port back and ends the data plane; the interface and the port go with it.
+    pub(super) async fn stop(self) {
+        if let Some(mapper) = self.mapper {
+            mapper.stop().await;
+        }
         self.plane.stop();
     }
 
@@ -230,6 +258,10 @@ impl Networking {
 
     /// Tells the machine which addresses this computer has.
     fn announce(&mut self, network: LocalNetwork) {
+        if let Some(mapper) = &self.mapper {
+            let router = network.router;
+            mapper.attach(router.map(|Router { gateway, local }| portmap::Router { gateway, local }));
+        }
         let port = self.sockets.port();
         let addrs = network.addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
         self.command(Command::LocalAddresses { addrs, prefixes: network.prefixes });
@@ -250,6 +282,14 @@ impl Networking {
             .poll_timeout()
             .map_or(SLEEP_MAX, |wakeup| wakeup.at.saturating_since(self.clock.now()));
         Instant::now() + wait.min(SLEEP_MAX)
+    }
+}
+
+/// Waits for the next change of what the router maps; for ever where it is not asked.
+async fn changed(mapper: &mut Option<PortMapper>) -> portmap::State {
+    match mapper {
+        Some(mapper) => mapper.changed().await,
+        None => std::future::pending().await,
     }
 }
 

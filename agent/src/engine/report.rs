@@ -13,9 +13,10 @@ use lanyard_wire::handshake;
 use lanyard_wire::nat::{self, NatCard, PortPolicy};
 
 use crate::ipc::schema::{
-    CandidateKind, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path, Ports, Server,
-    ServerState, Tried, Verdict, Why,
+    CandidateKind, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path, PortMapping,
+    PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Tried, Verdict, Why,
 };
+use crate::portmap;
 use crate::state::Host;
 
 /// A coordinator; the join string's host stands for it where it is known.
@@ -99,7 +100,7 @@ pub(super) fn remembered(cache: &NetworkCache, server: String) -> Network {
 /// The story of a pair.
 pub(super) fn why(
     device: String,
-    card: &NatCard,
+    (card, port_mapping): (&NatCard, PortMapping),
     network: &NetworkStatus,
     peer: &MemberStatus,
     now: Instant,
@@ -116,6 +117,7 @@ pub(super) fn why(
         network: network.name.to_string(),
         peer: member(peer),
         ours: nat(card),
+        port_mapping,
         theirs: attempt.their_card.as_ref().map(nat),
         attempt: attempt.state.to_owned(),
         method: attempt.method.map(method),
@@ -176,6 +178,27 @@ pub(super) fn nat(card: &NatCard) -> Nat {
         lifetime_s: card.lifetime_s,
         ip4: card.reflexive4.map(SocketAddr::V4),
         ip6: card.reflexive6.map(SocketAddr::V6),
+    }
+}
+
+/// What the router maps; `None` where it is not asked, `is_offered` where peers are told of it.
+pub(super) fn port_mapping(state: Option<portmap::State>, is_offered: bool) -> PortMapping {
+    let only = |state| PortMapping { state, ..PortMapping::default() };
+    match state {
+        None => only(PortMappingState::Off),
+        Some(portmap::State::Unneeded) => only(PortMappingState::Unneeded),
+        Some(portmap::State::Asking) => only(PortMappingState::Asking),
+        Some(portmap::State::Refused) => only(PortMappingState::None),
+        Some(portmap::State::Mapped(lease)) => PortMapping {
+            state: if is_offered { PortMappingState::Mapped } else { PortMappingState::DoubleNat },
+            protocol: Some(match lease.protocol {
+                portmap::Protocol::Pcp => PortMappingProtocol::Pcp,
+                portmap::Protocol::NatPmp => PortMappingProtocol::NatPmp,
+                portmap::Protocol::Upnp => PortMappingProtocol::Upnp,
+            }),
+            address: Some(lease.external.into()),
+            lease_s: Some(lease.lifetime.as_secs()),
+        },
     }
 }
 
@@ -251,12 +274,30 @@ pub(super) mod tests {
         let status = example();
         let now = Instant::from_secs(100);
         let network = &status.networks[0];
-        let why = why("t480".to_owned(), &status.card, network, &network.members[0], now);
+        let why =
+            why("t480".to_owned(), (&status.card, PortMapping::default()), network, &network.members[0], now);
         assert_eq!((why.last_try_s, why.next_try_s), (Some(40), Some(80)));
         assert_eq!(why.verdict, Verdict::ProbesLost);
         assert_eq!(why.ours.mapping, Some(Mapping::EndpointIndependent));
         assert_eq!(why.tried[0].kind, CandidateKind::ServerReflexive);
         assert_eq!(why.peer.rtt_us, Some(11_249));
+    }
+
+    #[test]
+    fn a_mapped_port_that_peers_are_not_told_of_is_behind_another_nat() {
+        let lease = portmap::Lease {
+            protocol: portmap::Protocol::NatPmp,
+            external: "10.0.0.2:41641".parse().unwrap(),
+            lifetime: Duration::from_secs(7_200),
+        };
+        let told = |is_offered| port_mapping(Some(portmap::State::Mapped(lease)), is_offered);
+        assert_eq!(told(true).state, PortMappingState::Mapped);
+        assert_eq!(told(false).state, PortMappingState::DoubleNat);
+        assert_eq!(
+            (told(false).protocol, told(false).lease_s),
+            (Some(PortMappingProtocol::NatPmp), Some(7_200))
+        );
+        assert_eq!(port_mapping(None, false), PortMapping::default());
     }
 
     #[test]

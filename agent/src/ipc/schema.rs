@@ -11,7 +11,10 @@ use crate::exit::Problem;
 
 mod pair;
 
-pub use pair::{CandidateKind, Filtering, Mapping, Method, Nat, Netcheck, Ports, Tried, Verdict, Why};
+pub use pair::{
+    CandidateKind, Filtering, Mapping, Method, Nat, Netcheck, PortMapping, PortMappingProtocol,
+    PortMappingState, Ports, Tried, Verdict, Why,
+};
 
 /// The version of this schema.
 pub const VERSION: u32 = 1;
@@ -144,6 +147,9 @@ pub struct Status {
     pub up: bool,
     /// The NAT in front of this device.
     pub nat: Nat,
+    /// What the router maps.
+    #[serde(default)]
+    pub port_mapping: PortMapping,
     /// Coordinators.
     pub servers: Vec<Server>,
     /// Networks.

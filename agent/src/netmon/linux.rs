@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
-use super::LocalNetwork;
+use super::{LocalNetwork, Router};
 
 /// A change is told when announcements have been quiet for this long.
 ///
@@ -52,6 +52,7 @@ struct View {
     /// Interface and gateway of each default route.
     defaults: BTreeSet<(u32, Option<IpAddr>)>,
     prefixes: BTreeSet<(Ipv4Addr, u8)>,
+    router: Option<Router>,
 }
 
 impl Watcher {
@@ -68,6 +69,7 @@ impl Watcher {
         LocalNetwork {
             addresses: addresses.into_iter().collect(),
             prefixes: self.view.prefixes.iter().copied().collect(),
+            router: self.view.router,
         }
     }
 
@@ -143,6 +145,7 @@ async fn look(netlink: &Handle, overlay: Option<u32>) -> Result<View, rtnetlink:
     }
     let mut defaults = BTreeSet::new();
     let mut prefixes = BTreeSet::new();
+    let mut routers = BTreeSet::new();
     for query in
         [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()]
     {
@@ -154,12 +157,14 @@ async fn look(netlink: &Handle, overlay: Option<u32>) -> Result<View, rtnetlink:
             }
             if is_default(&route) {
                 defaults.insert(key);
+                routers.extend(router4(&route));
             } else if let Some(prefix) = prefix4(&route) {
                 prefixes.insert(prefix);
             }
         }
     }
-    Ok(View { addresses: found, defaults, prefixes, ..view })
+    let router = routers.first().and_then(|(_, gateway)| towards(*gateway));
+    Ok(View { addresses: found, defaults, prefixes, router, ..view })
 }
 
 fn is_carrying(link: &LinkMessage) -> bool {
@@ -214,6 +219,23 @@ fn gateway(route: &RouteMessage) -> (u32, Option<IpAddr>) {
         }
     }
     (index, via)
+}
+
+/// Metric and gateway of an IPv4 route that has one.
+fn router4(route: &RouteMessage) -> Option<(u32, Ipv4Addr)> {
+    let (_, Some(IpAddr::V4(gateway))) = gateway(route) else { return None };
+    let metric = route.attributes.iter().find_map(|attribute| {
+        if let RouteAttribute::Priority(metric) = attribute { Some(*metric) } else { None }
+    });
+    Some((metric.unwrap_or_default(), gateway))
+}
+
+/// The router with the address the kernel picks towards it; connecting a UDP socket sends nothing.
+fn towards(gateway: Ipv4Addr) -> Option<Router> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((gateway, 9)).ok()?;
+    let IpAddr::V4(local) = socket.local_addr().ok()?.ip() else { return None };
+    Some(Router { gateway, local })
 }
 
 fn prefix4(route: &RouteMessage) -> Option<(Ipv4Addr, u8)> {

@@ -25,6 +25,17 @@ pub struct LocalNetwork {
     pub addresses: Vec<IpAddr>,
     /// IPv4 prefixes that are routed somewhere else than by the default route, without overlay ones, in order.
     pub prefixes: Vec<(Ipv4Addr, u8)>,
+    /// The router that IPv4 leaves by; of several, the one the system prefers.
+    pub router: Option<Router>,
+}
+
+/// The next hop of the default route, as this computer sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// Its address.
+    pub gateway: Ipv4Addr,
+    /// This computer's address towards it.
+    pub local: Ipv4Addr,
 }
 
 /// Tells when the network changed and what it is now.

@@ -35,6 +35,8 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
     ("sqlx::", &["coordinator/src/index/"]),
     ("axum::", &["coordinator/src/api/", "coordinator/src/panel.rs", "coordinator/src/bus/remote.rs"]),
     ("rtnetlink::", &["agent/src/netmon/", "agent/src/tun/"]),
+    ("crab_nat::", &["agent/src/portmap/pcp.rs"]),
+    ("igd_next::", &["agent/src/portmap/upnp.rs"]),
 ];
 
 /// Which module of a program may not know which others of it: `(module, must not import)`.
@@ -42,12 +44,13 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
 /// The leaves of the agent do not know each other, but that the data plane holds sockets and TUN queues. In the
 /// coordinator INDEX knows no socket, HTTP no UDP, and a UDP service nothing of INDEX but what the bus brings.
 const APART: &[(&str, &[&str])] = &[
-    ("agent/src/sockets", &["tun", "dataplane", "netmon", "state", "ipc", "engine", "cli"]),
-    ("agent/src/tun", &["sockets", "dataplane", "netmon", "state", "ipc", "engine", "cli"]),
-    ("agent/src/netmon", &["sockets", "tun", "dataplane", "state", "ipc", "engine", "cli"]),
-    ("agent/src/dataplane", &["netmon", "state", "ipc", "engine", "cli"]),
-    ("agent/src/state", &["sockets", "tun", "dataplane", "netmon", "ipc", "engine", "cli"]),
-    ("agent/src/ipc", &["sockets", "tun", "dataplane", "netmon", "state", "engine", "cli"]),
+    ("agent/src/sockets", &["tun", "dataplane", "netmon", "portmap", "state", "ipc", "engine", "cli"]),
+    ("agent/src/tun", &["sockets", "dataplane", "netmon", "portmap", "state", "ipc", "engine", "cli"]),
+    ("agent/src/netmon", &["sockets", "tun", "dataplane", "portmap", "state", "ipc", "engine", "cli"]),
+    ("agent/src/portmap", &["sockets", "tun", "dataplane", "netmon", "state", "ipc", "engine", "cli"]),
+    ("agent/src/dataplane", &["netmon", "portmap", "state", "ipc", "engine", "cli"]),
+    ("agent/src/state", &["sockets", "tun", "dataplane", "netmon", "portmap", "ipc", "engine", "cli"]),
+    ("agent/src/ipc", &["sockets", "tun", "dataplane", "netmon", "portmap", "state", "engine", "cli"]),
     ("agent/src/engine", &["cli"]),
     ("coordinator/src/index", &["udp", "checkpoint", "stun", "bus", "api", "services", "cli"]),
     ("coordinator/src/bus", &["udp", "checkpoint", "stun", "api", "services", "cli"]),

@@ -37,6 +37,7 @@ pub struct Agent {
     pub host: String,
     namespace: String,
     directory: PathBuf,
+    settings: Vec<(String, String)>,
     daemon: Option<Child>,
 }
 
@@ -167,10 +168,21 @@ impl Fleet {
     ///
     /// When the daemon does not come up within 10 s; its log is part of the error.
     pub fn agent(&self, host: &str) -> Result<Agent> {
+        self.agent_with(host, &[])
+    }
+
+    /// The same with settings, given as environment variables (`LANYARD_PORT`).
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not come up within 10 s; its log is part of the error.
+    pub fn agent_with(&self, host: &str, settings: &[(&str, &str)]) -> Result<Agent> {
         let directory = self.directory.path().join(host);
         std::fs::create_dir_all(&directory)?;
         let namespace = self.lab.namespace(host);
-        let mut agent = Agent { host: host.to_owned(), namespace, directory, daemon: None };
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut agent = Agent { host: host.to_owned(), namespace, directory, settings, daemon: None };
         agent.start().with_context(|| self.log(host))?;
         Ok(agent)
     }
@@ -241,7 +253,8 @@ impl Agent {
             .arg(program("lanyard")?)
             .env("LANYARD_CONFIG", "/dev/null")
             .env("LANYARD_STATE", &self.directory)
-            .env("LANYARD_SOCKET", self.directory.join("lanyard.sock"));
+            .env("LANYARD_SOCKET", self.directory.join("lanyard.sock"))
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

@@ -17,6 +17,9 @@ pub struct Why {
     pub peer: Member,
     /// The NAT at this end.
     pub ours: Nat,
+    /// What the router at this end maps.
+    #[serde(default)]
+    pub port_mapping: PortMapping,
     /// The NAT at the other end, once told.
     pub theirs: Option<Nat>,
     /// State of the newest try for a direct path, in one word.
@@ -181,12 +184,59 @@ pub enum Ports {
     Random,
 }
 
+/// A port of the router that leads to this device, by PCP, NAT-PMP or UPnP-IGD.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// How this device stands with its router.
+    pub state: PortMappingState,
+    /// How the port was asked for.
+    pub protocol: Option<PortMappingProtocol>,
+    /// The address outside, as the router names it.
+    pub address: Option<SocketAddr>,
+    /// For how long it was granted; 0 is for ever. It is renewed well before.
+    pub lease_s: Option<u64>,
+}
+
+/// How a device stands with its router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortMappingState {
+    /// Switched off by the setting `port_mapping`, or networking is down.
+    #[default]
+    Off,
+    /// No IPv4 router, or a public address: nothing to ask for.
+    Unneeded,
+    /// The router is being asked.
+    Asking,
+    /// The router does not answer, or gives no port.
+    None,
+    /// A port is open, and peers are told of it.
+    Mapped,
+    /// The router gave a port, but is behind another NAT itself: peers are not told of it.
+    DoubleNat,
+}
+
+/// How a port was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortMappingProtocol {
+    /// Port Control Protocol.
+    Pcp,
+    /// NAT Port Mapping Protocol.
+    NatPmp,
+    /// UPnP Internet Gateway Device.
+    Upnp,
+}
+
 /// The NAT in front of this device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Netcheck {
     /// What was found.
     #[serde(flatten)]
     pub nat: Nat,
+    /// What the router maps.
+    #[serde(default)]
+    pub port_mapping: PortMapping,
     /// The coordinators and how far away they are.
     pub servers: Vec<Server>,
 }
