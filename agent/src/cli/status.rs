@@ -148,6 +148,8 @@ fn render_network(network: &Network, presence_known: bool) -> String {
 
 fn row(member: &Member, presence_known: bool) -> Vec<String> {
     let state = match member.path {
+        // The relay takes datagrams for a peer that is not there, too.
+        Path::Relay { .. } if presence_known && !member.online => "offline".to_owned(),
         Path::Direct { .. } | Path::Relay { .. } => path(&member.path),
         Path::None if member.refused => "refused by this device".to_owned(),
         Path::None if !presence_known => "idle (presence unknown)".to_owned(),
@@ -206,6 +208,14 @@ pub(super) mod tests {
         let text = render(&Answer::Status(status));
         assert!(text.contains("home  10.61.7.3  fd5a::3  ? of 3 peers online"), "{text}");
         assert!(text.contains("pixel    10.61.7.4  idle (presence unknown)"), "{text}");
+    }
+
+    #[test]
+    fn a_peer_that_vanished_is_offline_although_the_relay_would_carry_for_it() {
+        let mut status = example();
+        status.networks[0].members[1].online = false;
+        let text = render(&Answer::Status(status));
+        assert!(text.contains("win-den  10.61.7.9  offline"), "{text}");
     }
 
     #[test]
