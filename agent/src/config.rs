@@ -5,6 +5,7 @@
 //! refused in the same words wherever it stands. A key that no row knows is refused by name.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Code, Problem};
@@ -30,10 +31,30 @@ pub struct Config {
     pub port_mapping: bool,
     /// The name of this device for networks it joins; empty takes the host name.
     pub name: String,
+    /// The proxy that doors are opened through.
+    pub proxy: ProxySetting,
     /// The highest log level, or a filter such as `info,lanyard_proto=debug`.
     pub log: String,
     /// How log lines are written.
     pub log_format: LogFormat,
+}
+
+/// A proxy's URL, `none`, or nothing for what the environment says. It may hold a password, so it does not print.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ProxySetting(String);
+
+impl ProxySetting {
+    /// The text of the setting.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ProxySetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "from the environment" } else { "set" })
+    }
 }
 
 /// How log lines are written.
@@ -115,6 +136,18 @@ pub const KEYS: &[Key] = &[
         set: |config, text| device_name(text).map(|value| config.name = value),
     },
     Key {
+        name: "proxy",
+        flag: "proxy",
+        variable: "LANYARD_PROXY",
+        default: "",
+        help: "HTTP proxy where UDP is blocked; empty takes HTTPS_PROXY, none uses none",
+        set: |config, text| {
+            crate::door::proxy::check(text)?;
+            config.proxy = ProxySetting(text.to_owned());
+            Ok(())
+        },
+    },
+    Key {
         name: "log",
         flag: "log",
         variable: "LANYARD_LOG",
@@ -189,6 +222,7 @@ impl Config {
             port: 0,
             port_mapping: true,
             name: String::new(),
+            proxy: ProxySetting::default(),
             log: String::new(),
             log_format: LogFormat::Text,
         }
@@ -196,7 +230,9 @@ impl Config {
 
     fn set(&mut self, key: &Key, value: &str, origin: &str) -> Result<(), Problem> {
         (key.set)(self, value).map_err(|why| {
-            let text = format!("{origin} sets {} = \"{value}\", which {why}", key.name);
+            // A proxy's URL may hold a password.
+            let shown = if key.name == "proxy" { "..." } else { value };
+            let text = format!("{origin} sets {} = \"{shown}\", which {why}", key.name);
             Problem::new(Code::ConfigInvalid, text)
         })
     }
@@ -339,6 +375,13 @@ mod tests {
         let flags = Flags::from([("port_mapping", "on".to_owned())]);
         let problem = Config::resolve(None, nothing, &flags).unwrap_err();
         assert!(problem.text.contains("neither true nor false"), "{problem}");
+
+        let flags = Flags::from([("proxy", "socks5://milena:secret@host".to_owned())]);
+        let problem = Config::resolve(None, nothing, &flags).unwrap_err();
+        assert!(problem.text.contains("only http://") && !problem.text.contains("secret"), "{problem}");
+        let flags = Flags::from([("proxy", "http://milena:secret@host:3128".to_owned())]);
+        let config = Config::resolve(None, nothing, &flags).unwrap();
+        assert!(!format!("{config:?}").contains("secret"));
 
         let file = file("tun = 'much-too-long-for-linux'\n");
         let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();

@@ -171,6 +171,7 @@ impl Engine {
             let mut addrs: Vec<_> = resolve::literal(host).into_iter().collect();
             addrs.extend(cache.iter().flat_map(|cache| cache.addrs.iter().copied()));
             addrs.dedup();
+            let addrs = networking.with_door(host, addrs);
             networking.command(Command::AddCoordinator { key: host.key, addrs, cache });
         }
         for peer in &self.state.refused {

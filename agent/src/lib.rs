@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dataplane;
+pub mod door;
 pub mod engine;
 pub mod exit;
 pub mod ipc;

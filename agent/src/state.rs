@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use lanyard_proto::device::DeviceCache;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::{PublicKey, SecretKey};
+use lanyard_wire::limits::WEB_PORT;
 use lanyard_wire::names::DeviceName;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -80,6 +81,8 @@ pub struct Host {
     pub name: String,
     /// UDP port.
     pub port: u16,
+    /// TCP port of its door.
+    pub door: u16,
 }
 
 /// The state directory, locked by this process.
@@ -285,11 +288,22 @@ struct HostFile {
     key: Text<PublicKey>,
     name: String,
     port: u16,
+    #[serde(default = "usual_door")]
+    door: u16,
+}
+
+const fn usual_door() -> u16 {
+    WEB_PORT
 }
 
 impl From<&State> for StateFile {
     fn from(state: &State) -> Self {
-        let host = |host: &Host| HostFile { key: Text(host.key), name: host.name.clone(), port: host.port };
+        let host = |host: &Host| HostFile {
+            key: Text(host.key),
+            name: host.name.clone(),
+            port: host.port,
+            door: host.door,
+        };
         Self {
             v: VERSION,
             boot: state.boot,
@@ -305,7 +319,8 @@ impl From<&State> for StateFile {
 
 impl From<StateFile> for State {
     fn from(file: StateFile) -> Self {
-        let host = |host: HostFile| Host { key: host.key.0, name: host.name, port: host.port };
+        let host =
+            |host: HostFile| Host { key: host.key.0, name: host.name, port: host.port, door: host.door };
         Self {
             boot: file.boot,
             port: file.port,
@@ -362,6 +377,7 @@ pub(crate) mod tests {
             key: PublicKey::from_bytes([3; 32]),
             name: "vpn.example".to_owned(),
             port: 7443,
+            door: 8443,
         });
         state.refused.push(DeviceId::from_bytes([9; 16]));
         state.cache = example_cache();

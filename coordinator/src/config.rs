@@ -167,6 +167,12 @@ pub struct Stun {
 pub struct Web {
     /// Socket address, or empty for none.
     pub listen: String,
+    /// Socket addresses of TLS and the door.
+    pub tls: Vec<SocketAddr>,
+    /// PEM file of the certificate chain; empty for one of our own.
+    pub certificate: String,
+    /// PEM file of its key.
+    pub key: String,
 }
 
 /// `[bus]`
@@ -238,7 +244,13 @@ impl Default for Stun {
 
 impl Default for Web {
     fn default() -> Self {
-        Self { listen: "0.0.0.0:8080".to_owned() }
+        let port = lanyard_wire::limits::WEB_PORT;
+        Self {
+            listen: "0.0.0.0:8080".to_owned(),
+            tls: vec![([0, 0, 0, 0], port).into(), ([0u16; 8], port).into()],
+            certificate: String::new(),
+            key: String::new(),
+        }
     }
 }
 
@@ -369,6 +381,9 @@ impl Config {
             if !address.is_empty() && address.parse::<SocketAddr>().is_err() {
                 return wrong(key, "must be ADDRESS:PORT, for example \"127.0.0.1:8080\", or empty");
             }
+        }
+        if self.web.certificate.is_empty() != self.web.key.is_empty() {
+            return wrong("web.certificate", "and web.key go together: set both, or neither");
         }
         if self.runs(Service::Checkpoint) && !self.runs(Service::Index) && self.bus.connect.is_empty() {
             return wrong(

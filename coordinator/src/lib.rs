@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod door;
 pub mod health;
 pub mod index;
 pub mod keys;

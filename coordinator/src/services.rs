@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::api::certificate::Tls;
 use crate::api::{self, Web};
 use crate::bus::remote::Door;
 use crate::bus::{Client, Interest, Link, local, publisher, remote};
@@ -29,6 +30,7 @@ use crate::checkpoint::Control;
 use crate::checkpoint::feed::Feed;
 use crate::clock::Clock;
 use crate::config::{Config, Elsewhere, Service};
+use crate::door::Doors;
 use crate::health::{Health, State};
 use crate::index::{self, Index, Schema};
 use crate::keys;
@@ -75,16 +77,24 @@ pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result
     let control = start.bind_control()?;
     let stun = start.bind_stun()?;
     let web = start.bind_web().await?;
+    let front = start.bind_front()?;
     let link = start.connect().await?;
-    if let Some(sockets) = control {
-        let known = start.service_list(identity.public(), stun.as_ref());
-        start.run_control(identity, known, sockets, link)?;
-    }
+    let doors = match control {
+        Some(sockets) => {
+            let known = start.service_list(identity.public(), stun.as_ref());
+            Some(start.run_control(identity, known, sockets, link)?)
+        }
+        None => None,
+    };
     if let Some(bound) = stun {
         start.run_stun(bound);
     }
+    let site = Web::new(start.health.clone(), metrics, start.running.index.clone(), doors);
     if let Some(listener) = web {
-        start.run_web(listener, metrics);
+        start.run_web(listener, site.clone());
+    }
+    if let Some((listeners, tls)) = front {
+        start.run_front(listeners, tls, site);
     }
     Ok(start.running)
 }
@@ -165,6 +175,27 @@ impl Start<'_> {
         Ok(Some(listener))
     }
 
+    /// TLS and the door. Without it UDP still serves nearly every device, so an address that is taken is no reason to
+    /// stop.
+    fn bind_front(&mut self) -> anyhow::Result<Option<(Vec<TcpListener>, Tls)>> {
+        if self.config.web.tls.is_empty() {
+            return Ok(None);
+        }
+        let tls = api::certificate::server_config(self.config)?;
+        let mut listeners = Vec::new();
+        for address in &self.config.web.tls {
+            match api::tls::bind(*address) {
+                Ok(Some(listener)) => {
+                    self.note("tcp", &[listener.local_addr().context("ask for the address of TLS")?], "tls");
+                    listeners.push(listener);
+                }
+                Ok(None) => tracing::info!(%address, "this machine has no IPv6; going on without"),
+                Err(problem) => tracing::error!("{problem}"),
+            }
+        }
+        Ok(Some((listeners, tls)))
+    }
+
     /// Steps 1 and 2: INDEX if it runs here, and a link to wherever it runs.
     async fn connect(&mut self) -> anyhow::Result<Option<Link>> {
         let wants_link = self.config.runs_control();
@@ -235,7 +266,7 @@ impl Start<'_> {
         services: ServiceList,
         sockets: Sockets,
         link: Option<Link>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Doors> {
         let relay = self.config.runs(Service::Relay).then(|| {
             let rate_bps =
                 if self.config.relay.rate_bps == 0 { NO_LIMIT_BPS } else { self.config.relay.rate_bps };
@@ -256,7 +287,8 @@ impl Start<'_> {
         );
         let (commands_tx, commands) = mpsc::channel(QUEUE);
         let (events_tx, events) = mpsc::channel(QUEUE);
-        let shell = Shell::new(Control(endpoint), sockets, self.clock);
+        let (doors, arrived) = Doors::new();
+        let shell = Shell::new(Control(endpoint), sockets, self.clock).with_doors(doors.clone(), arrived);
         let running = shell.run(commands, events_tx, self.stopped.clone());
         self.running.tasks.spawn(async move {
             running.await;
@@ -272,7 +304,7 @@ impl Start<'_> {
         for service in [Service::Handshake, Service::Relay] {
             self.health.set(service, State::Ok);
         }
-        Ok(())
+        Ok(doors)
     }
 
     fn run_stun(&mut self, bound: Bound) {
@@ -287,8 +319,18 @@ impl Start<'_> {
         self.health.set(Service::Stun, State::Ok);
     }
 
-    fn run_web(&mut self, listener: TcpListener, metrics: PrometheusHandle) {
-        let web = Web::new(self.health.clone(), metrics, self.running.index.clone());
+    fn run_front(&mut self, listeners: Vec<TcpListener>, tls: Tls, web: Web) {
+        let serving = api::tls::serve(listeners, tls, web, self.stopped.clone());
+        let stopped = stopped(self.stopped.clone());
+        self.running.tasks.spawn(async move {
+            serving.await;
+            // Without listeners there is nothing to serve, and nothing has failed that was not said.
+            stopped.await;
+            "the door"
+        });
+    }
+
+    fn run_web(&mut self, listener: TcpListener, web: Web) {
         let serving = api::serve(listener, web, self.stopped.clone());
         self.running.tasks.spawn(async move {
             serving.await;

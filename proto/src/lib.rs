@@ -34,6 +34,7 @@
 //! | [`time`], [`timers`], [`backoff`] | moments, timers by name, waiting between tries |
 //! | [`noise`] | the key exchange, for both ends |
 //! | [`transmit`], [`rejected`], [`rng`] | datagrams in and out, why one was ignored, seeded randomness |
+//! | [`door`] | datagrams that wait for a stream |
 //! | [`device`] | the agent's end: what it is told, what it tells, and its machines |
 //! | [`service`] | the coordinator's end: sessions, checkpoint, handshake, relay; STUN |
 //! | [`overlay`] | packets of the virtual LAN and the table that a data plane obeys |
@@ -45,6 +46,7 @@ extern crate alloc;
 
 pub mod backoff;
 pub mod device;
+pub mod door;
 pub mod noise;
 pub mod overlay;
 pub mod rejected;

@@ -1,4 +1,4 @@
-//! The one string that joins: `lanyard://HOST[:PORT]/NETWORK?invite=CODE#p=KEY`.
+//! The one string that joins: `lanyard://HOST[:PORT]/NETWORK?invite=CODE&door=PORT#p=KEY`.
 //!
 //! The key pins the coordinator, so neither a domain nor a certificate authority is needed. It stands behind the
 //! `#`, which browsers and proxies do not send.
@@ -26,6 +26,8 @@ pub struct JoinString {
     pub network: NetworkName,
     /// Lets the device in at once; without it the coordinator asks an administrator.
     pub invite: Option<InviteCode>,
+    /// TCP port of the coordinator's door when it is not [`crate::limits::WEB_PORT`].
+    pub door: Option<u16>,
     /// The coordinator's identity.
     pub key: PublicKey,
 }
@@ -53,8 +55,11 @@ pub enum InvalidJoinString {
     #[error("the code after invite= is wrong: {0}; ask for a new invite if it was copied by hand")]
     Invite(InvalidInviteCode),
     /// A part this version does not know.
-    #[error("only invite= may stand between ? and #; a newer lanyard may know the rest")]
+    #[error("only invite= and door= may stand between ? and #, once each; a newer lanyard may know the rest")]
     Query,
+    /// Not a port.
+    #[error("the number after door= must be a port from 1 to 65535")]
+    Door,
     /// Nothing behind `#p=`.
     #[error("the key at the end (#p=...) is missing: copy the whole string and put it in quotes")]
     KeyMissing,
@@ -78,19 +83,30 @@ impl JoinString {
         let (authority, network) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = parse_authority(authority)?;
         let network = NetworkName::parse(network).map_err(InvalidJoinString::Network)?;
-        let invite = match query {
-            None | Some("") => None,
-            Some(query) => {
-                let code = query.strip_prefix("invite=").ok_or(InvalidJoinString::Query)?;
-                Some(InviteCode::parse(code).map_err(InvalidJoinString::Invite)?)
-            }
-        };
+        let (invite, door) = parse_query(query.unwrap_or_default())?;
         let key = match fragment.strip_prefix("p=") {
             None | Some("") => return Err(InvalidJoinString::KeyMissing),
             Some(key) => PublicKey::parse(key).map_err(InvalidJoinString::Key)?,
         };
-        Ok(Self { host, port, network, invite, key })
+        Ok(Self { host, port, network, invite, door, key })
     }
+}
+
+/// Reads `invite=CODE&door=PORT`, of which both may be absent and either may be first.
+fn parse_query(query: &str) -> Result<(Option<InviteCode>, Option<u16>), InvalidJoinString> {
+    let (mut invite, mut door) = (None, None);
+    for part in query.split('&').filter(|_| !query.is_empty()) {
+        match part.split_once('=') {
+            Some(("invite", code)) if invite.is_none() => {
+                invite = Some(InviteCode::parse(code).map_err(InvalidJoinString::Invite)?);
+            }
+            Some(("door", port)) if door.is_none() => {
+                door = Some(parse_port(port).map_err(|_| InvalidJoinString::Door)?);
+            }
+            Some(_) | None => return Err(InvalidJoinString::Query),
+        }
+    }
+    Ok((invite, door))
 }
 
 /// Splits `HOST[:PORT]` or `[IPV6][:PORT]`.
@@ -138,8 +154,13 @@ impl fmt::Display for JoinString {
             write!(f, ":{port}")?;
         }
         write!(f, "/{}", self.network)?;
+        let mut mark = '?';
         if let Some(invite) = self.invite {
-            write!(f, "?invite={invite}")?;
+            write!(f, "{mark}invite={invite}")?;
+            mark = '&';
+        }
+        if let Some(door) = self.door {
+            write!(f, "{mark}door={door}")?;
         }
         write!(f, "#p={}", self.key)
     }
@@ -169,6 +190,8 @@ mod tests {
             "lanyard://203.0.113.10/home?invite=K7Q2-MX4D#p=KEY",
             "lanyard://vpn.example.org:4000/home#p=KEY",
             "lanyard://[2001:db8::1]/home#p=KEY",
+            "lanyard://203.0.113.10/home?invite=K7Q2-MX4D&door=8443#p=KEY",
+            "lanyard://203.0.113.10/home?door=8443#p=KEY",
             "lanyard://[2001:db8::1]:7443/home?invite=K7Q2-MX4D#p=KEY",
         ] {
             let join = parse(text).unwrap();
@@ -197,6 +220,10 @@ mod tests {
             ("lanyard://host#p=KEY", "network"),
             ("lanyard://host/Home#p=KEY", "network"),
             ("lanyard://host/home?invite=#p=KEY", "invite"),
+            ("lanyard://host/home?door=0#p=KEY", "door="),
+            ("lanyard://host/home?door=70000#p=KEY", "door="),
+            ("lanyard://host/home?door=1&door=2#p=KEY", "once"),
+            ("lanyard://host/home?invite=K7Q2-MX4D&#p=KEY", "invite="),
             ("lanyard://host/home?code=K7Q2-MX4D#p=KEY", "invite="),
             ("lanyard://host/home?invite=K7Q2-MX4D", "missing"),
             ("lanyard://host/home#p=", "missing"),

@@ -39,6 +39,7 @@ pub mod body;
 pub mod candidate;
 pub mod checkpoint;
 pub mod classify;
+pub mod door;
 pub mod envelope;
 pub mod handshake;
 pub mod ids;

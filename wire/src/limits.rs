@@ -69,7 +69,7 @@ pub const STUN_PORT: u16 = 3478;
 /// Second UDP port of the STUN service, for the behaviour tests of RFC 5780.
 pub const STUN_ALTERNATE_PORT: u16 = 3479;
 
-/// TCP port of panel and API.
+/// TCP port of panel, API and door.
 pub const WEB_PORT: u16 = 443;
 
 /// Candidates one device offers: more than host, reflexive and mapped addresses of two families fill rarely.

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::output::{other, span, unexpected};
-use super::status::render_server;
+use super::status::{render_door, render_server};
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
     Answer, Ask, Filtering, Mapping, Netcheck, PortMapping, PortMappingProtocol, PortMappingState, Ports,
+    Server, ServerState,
 };
 
 /// Measure the NAT in front of this device
@@ -30,8 +31,16 @@ fn render(answer: &Answer) -> String {
 fn render_netcheck(netcheck: &Netcheck) -> String {
     let nat = &netcheck.nat;
     let mut text = String::new();
+    let door = netcheck.servers.iter().find_map(|server| server.door.as_ref().filter(|_| is_online(server)));
+    let (value, gloss) = match door.filter(|_| !nat.udp) {
+        Some(door) => (format!("blocked; {}", render_door(door)), BLOCKED),
+        None => (udp(nat.udp).to_owned(), udp_gloss(nat.udp)),
+    };
+    let _ = writeln!(text, "{:<10} {value}", "udp");
+    if !gloss.is_empty() {
+        let _ = writeln!(text, "{:10} {gloss}", "");
+    }
     for (name, value, gloss) in [
-        ("udp", udp(nat.udp), udp_gloss(nat.udp)),
         ("mapping", mapping(nat.mapping), mapping_gloss(nat.mapping)),
         ("filtering", filtering(nat.filtering), filtering_gloss(nat.filtering)),
     ] {
@@ -61,6 +70,13 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
         let _ = writeln!(text, "server     {}", render_server(server));
     }
     text
+}
+
+/// What blocked UDP means.
+const BLOCKED: &str = "all peers are reached by relay: allow UDP out, and they can be direct";
+
+fn is_online(server: &Server) -> bool {
+    server.state == ServerState::Online
 }
 
 const fn udp(udp: bool) -> &'static str {
@@ -157,7 +173,7 @@ mod tests {
     use super::*;
     use crate::cli::output::COLUMNS;
     use crate::cli::status::tests::example;
-    use crate::ipc::schema::Nat;
+    use crate::ipc::schema::{Door, Nat};
 
     #[test]
     fn behaviours_have_their_technical_name_and_a_plain_one() {
@@ -188,6 +204,21 @@ mod tests {
              ipv6       none seen\n\
              server     203.0.113.10:7443  online  14.0 ms\n"
         );
+    }
+
+    #[test]
+    fn blocked_udp_is_told_with_the_way_round_it() {
+        let mut servers = example().servers;
+        let proxy = Some("192.168.100.100:3128".to_owned());
+        servers[0].door = Some(Door { port: 443, proxy, problem: None });
+        let port_mapping = PortMapping::default();
+        let told = |servers| Netcheck { nat: Nat::default(), port_mapping, servers };
+        let text = render(&Answer::Netcheck(told(servers.clone())));
+        let first = "udp        blocked; connected by TLS 443 through proxy 192.168.100.100:3128\n";
+        assert!(text.starts_with(first), "{text}");
+        servers[0].door = None;
+        let text = render(&Answer::Netcheck(told(servers)));
+        assert!(text.starts_with("udp        no answer\n"), "{text}");
     }
 
     #[test]

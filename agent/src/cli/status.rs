@@ -7,8 +7,8 @@ use super::netcheck::protocol;
 use super::output::{bytes, columns, fit, millis, other, path, unexpected};
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{
-    Answer, Ask, Filtering, Mapping, Member, Membership, Nat, Network, Path, PortMapping, PortMappingState,
-    Server, ServerState, Status,
+    Answer, Ask, Door, Filtering, Mapping, Member, Membership, Nat, Network, Path, PortMapping,
+    PortMappingState, Server, ServerState, Status,
 };
 
 /// The longest device name shown in full; `lanyard why` shows the rest.
@@ -118,7 +118,17 @@ pub(super) fn render_server(server: &Server) -> String {
         ServerState::Offline => "no answer (tunnels go on; \"lanyard netcheck\" tells more)",
     };
     let rtt = server.rtt_us.map(|us| format!("  {}", millis(us))).unwrap_or_default();
-    format!("{}  {state}{rtt}", server.host)
+    let door = server.door.as_ref().map(|door| format!("\n  {}", render_door(door))).unwrap_or_default();
+    format!("{}  {state}{rtt}{door}", server.host)
+}
+
+/// The way a session takes where UDP does not get out.
+pub(super) fn render_door(door: &Door) -> String {
+    match (&door.problem, &door.proxy) {
+        (Some(problem), _) => format!("UDP gets no answer, and {problem}"),
+        (None, Some(proxy)) => format!("connected by TLS {} through proxy {proxy}", door.port),
+        (None, None) => format!("connected by TLS {}", door.port),
+    }
 }
 
 /// A network with its peers; without its coordinator nobody knows who is online.
@@ -310,6 +320,7 @@ pub(super) mod tests {
                 state: ServerState::Online,
                 observed: Some("192.0.2.44:41641".parse().unwrap()),
                 rtt_us: Some(14_000),
+                door: None,
             }],
             networks: vec![home, party],
         }

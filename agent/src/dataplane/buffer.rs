@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use lanyard_proto::overlay::table::Path;
+use lanyard_wire::door::is_door;
 use lanyard_wire::envelope::RelayHeader;
 use lanyard_wire::limits::RELAY_HEADER;
 
@@ -83,11 +84,20 @@ impl GsoBuffer {
             && !datagrams.is_empty()
         {
             let count = self.count as u64;
+            if is_door(remote) {
+                let lost = sockets.doors.send(remote, datagrams, self.stride);
+                counts.drop_many(Dropped::SendBufferFull, lost);
+                return self.clear();
+            }
             match sockets.for_remote(remote) {
                 Some(udp) => send(udp, remote, datagrams, self.stride, count, counts),
                 None => counts.drop_many(Dropped::SendFailed, count),
             }
         }
+        self.clear();
+    }
+
+    const fn clear(&mut self) {
         self.used = 0;
         self.count = 0;
         self.closed = false;

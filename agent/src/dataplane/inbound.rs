@@ -1,6 +1,7 @@
 //! A datagram arrives: from the network to the TUN.
 //!
-//! 1. [`Inbound::turn`] receives a batch; a message of it may be a train of datagrams from one sender.
+//! 1. [`Inbound::turn`] receives a batch; a message of it may be a train of datagrams from one sender. What doors
+//!    brought comes in by [`Inbound::turn_doors`] and takes the same steps.
 //! 2. `wire::classify`: STUN and lanyard's own go to the engine; what is nothing of ours is counted and never
 //!    answered.
 //! 3. A relay frame must be of a channel we know; it is stripped, and the path is (relay, channel).
@@ -17,6 +18,7 @@ use lanyard_proto::overlay::packet;
 use lanyard_proto::overlay::table::Path;
 use lanyard_proto::transmit::SocketId;
 use lanyard_wire::classify::{Class, classify};
+use lanyard_wire::door::is_door;
 use lanyard_wire::envelope::RelayHeader;
 use parking_lot::MutexGuard;
 use quinn_udp::RecvMeta;
@@ -31,11 +33,13 @@ use super::peers::{Found, PeerState, Peers};
 use super::split::PACKET_MAX;
 use super::tunnel::{self, HANDSHAKE_MAX, Message, Opened, Refusal};
 use super::virtio::VirtioHeader;
-use crate::sockets::{self, Udp};
+use crate::sockets::{self, Doors, Udp};
 use crate::tun::{Offload, TunQueue};
 
 /// Messages of one batch. 16 trains of 64 KB are more than a shard decrypts in a scheduler's turn.
 const BATCH: usize = 16;
+/// Datagrams out of doors in one turn.
+const DOORS_BATCH: usize = 64;
 /// A train is at most as long as an IP packet; a shorter buffer would cut it off silently.
 const MESSAGE_MAX: usize = 65_536;
 /// Decrypted bytes after which the TUN is written to before the batch ends, so that they are still in the
@@ -98,6 +102,11 @@ impl Inbound {
         };
         for (meta, message) in meta.iter().zip(self.messages.chunks_exact(MESSAGE_MAX)).take(count) {
             let message = message.get(..meta.len).unwrap_or_default();
+            if is_door(meta.addr) {
+                // Forged: a door is no place that UDP comes from.
+                self.plain.drop_one(Dropped::Noise);
+                continue;
+            }
             self.plain.take_in(meta.addr, message, meta.stride, peers);
             if self.plain.used >= PLAIN_FLUSH {
                 self.plain.flush(queue);
@@ -105,6 +114,21 @@ impl Inbound {
         }
         self.plain.flush(queue);
         true
+    }
+
+    /// Steps 2 to 6 for what doors brought; whether there was anything.
+    pub(super) fn turn_doors(&mut self, queue: &TunQueue, doors: &Doors, peers: &Peers) -> bool {
+        let arrived = doors.take(DOORS_BATCH);
+        for (remote, datagram) in &arrived {
+            self.plain.take_in(*remote, datagram, datagram.len(), peers);
+            if self.plain.used >= PLAIN_FLUSH {
+                self.plain.flush(queue);
+            }
+        }
+        if !arrived.is_empty() {
+            self.plain.flush(queue);
+        }
+        !arrived.is_empty()
     }
 }
 

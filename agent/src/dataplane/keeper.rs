@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lanyard_proto::overlay::table::Path;
 use lanyard_proto::time::Instant;
+use lanyard_wire::door::is_door;
 use lanyard_wire::limits::RELAY_HEADER;
 use tracing::{debug, trace};
 
@@ -264,6 +265,11 @@ impl Keeper {
     /// Sends the letter, `length` bytes behind the head-room.
     fn send(&mut self, to: Path, length: usize) {
         let Some((remote, bytes)) = frame(to, self.letter.as_mut_slice(), length) else { return };
+        if is_door(remote) {
+            let lost = self.shared.sockets.doors().send(remote, bytes, bytes.len());
+            self.shared.counts.drop_many(Dropped::SendBufferFull, lost);
+            return;
+        }
         let udp = self.shared.sockets.shard(0).and_then(|shard| shard.for_remote(remote));
         let sent = udp.map(|udp| udp.send(remote, bytes, None));
         if !matches!(sent, Some(Ok(()))) {

@@ -79,7 +79,7 @@ pub(crate) struct Shared {
 /// The running data plane. Ends when dropped.
 pub struct DataPlane {
     shared: Arc<Shared>,
-    wakers: Vec<Waker>,
+    wakers: Vec<Arc<Waker>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -117,6 +117,11 @@ impl DataPlane {
         let shards = queues.len().min(shared.sockets.shards());
         for (number, queue) in queues.into_iter().enumerate().take(shards) {
             let (waker, sleeper) = Waker::new()?;
+            let waker = Arc::new(waker);
+            if number == 0 {
+                let waker = Arc::clone(&waker);
+                shared.sockets.doors().on_arrival(move || waker.wake());
+            }
             plane.wakers.push(waker);
             let shard = Shard::new(number, &shared, queue, sleeper);
             plane.spawn(&format!("shard-{number}"), move || shard.run())?;

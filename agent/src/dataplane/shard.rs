@@ -49,6 +49,9 @@ impl Shard {
             if let Some(v6) = &sockets.v6 {
                 busy |= self.inbound.turn(&self.queue, v6, &peers);
             }
+            if self.number == 0 {
+                busy |= self.inbound.turn_doors(&self.queue, &sockets.doors, &peers);
+            }
             // Not held while sleeping: an old table's peers are to go.
             drop(peers);
             if !busy {

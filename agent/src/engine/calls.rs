@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lanyard_proto::device::{Command, Status};
 use lanyard_wire::join::JoinString;
-use lanyard_wire::limits::CONTROL_PORT;
+use lanyard_wire::limits::{CONTROL_PORT, WEB_PORT};
 use lanyard_wire::names::DeviceName;
 use tokio::sync::mpsc;
 
@@ -53,7 +53,10 @@ impl Engine {
         let (number, nat, servers, networks) = match &self.networking {
             Some(networking) => {
                 let status = networking.status();
-                let servers = status.coordinators.iter().map(|one| report::server(one, hosts)).collect();
+                let servers = status.coordinators.iter();
+                let servers =
+                    servers.map(|one| report::server(one, hosts, networking.doors().state(&one.key)));
+                let servers = servers.collect();
                 let networks = status.networks.iter().map(|one| report::network(one, hosts)).collect();
                 (report::number(&status), report::nat(&status.card), servers, networks)
             }
@@ -134,7 +137,7 @@ impl Engine {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Option<Answer>, Problem> {
         let status = self.machine()?;
-        let JoinString { host, port, network, invite, key } = JoinString::parse(join)
+        let JoinString { host, port, network, invite, door, key } = JoinString::parse(join)
             .map_err(|error| Problem::new(Code::JoinString, format!("this is not a join string: {error}")))?;
         let name = match name {
             Some(name) => {
@@ -147,7 +150,8 @@ impl Engine {
             }
             None => self.name(),
         };
-        let host = Host { key, name: host, port: port.unwrap_or(CONTROL_PORT) };
+        let host =
+            Host { key, name: host, port: port.unwrap_or(CONTROL_PORT), door: door.unwrap_or(WEB_PORT) };
         let wish = Wish { host, network, invite, name, patience: Duration::from_secs(wait_s.into()) };
         if super::is_active(&status, |network| network.coordinator == key && network.name == wish.network) {
             return Ok(Some(self.joined(&wish, false)));

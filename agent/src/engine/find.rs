@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn a_network_is_found_by_name_and_by_its_coordinator() {
         let mut status = example();
-        let hosts = [Host { key: status.networks[0].coordinator, name: HOST.to_owned(), port: 7443 }];
+        let hosts =
+            [Host { key: status.networks[0].coordinator, name: HOST.to_owned(), port: 7443, door: 443 }];
         assert_eq!(network(&status, &hosts, "home").unwrap().name.as_str(), "home");
         assert_eq!(network(&status, &hosts, "nowhere").unwrap_err().code, Code::NetworkUnknown);
 

@@ -17,7 +17,10 @@ impl Engine {
         let Some(networking) = &mut self.networking else { return };
         let Some(tag) = tag else {
             match addrs {
-                Ok(addrs) if !addrs.is_empty() => {
+                Ok(mut addrs) if !addrs.is_empty() => {
+                    if let Some(host) = self.state.hosts.iter().find(|host| host.key == key) {
+                        addrs = networking.with_door(host, addrs);
+                    }
                     networking.command(Command::CoordinatorAddrs { key, addrs });
                 }
                 Ok(_) => tracing::debug!(%key, "the coordinator's name has no address"),
@@ -28,6 +31,8 @@ impl Engine {
         let Some(Wait { what: What::Addresses(wish), answers, .. }) = self.waiting.take(tag) else { return };
         let addrs = match addrs {
             Ok(addrs) if !addrs.is_empty() => addrs,
+            // Where a proxy is the only way out, it is often also the only one who knows names.
+            Ok(_) | Err(_) if networking.doors().has_proxy(&wish.host.name) => Vec::new(),
             Ok(_) => return refuse(&answers, no_address(&wish, "it has none")),
             Err(error) => return refuse(&answers, no_address(&wish, &error)),
         };
@@ -36,6 +41,7 @@ impl Engine {
             Some(host) => *host = wish.host.clone(),
             None => self.state.hosts.push(wish.host.clone()),
         }
+        let addrs = networking.with_door(&wish.host, addrs);
         // For a coordinator that is known already this replaces its addresses.
         networking.command(Command::AddCoordinator { key, addrs, cache: None });
         networking.command(Command::Join {
@@ -108,6 +114,7 @@ impl Engine {
         }
         if let Some(networking) = &mut self.networking {
             networking.command(Command::RemoveCoordinator { key });
+            networking.close_door(&key);
         }
         self.state.hosts.retain(|host| host.key != key);
         self.save();
@@ -239,7 +246,12 @@ mod tests {
 
     fn wish() -> Wish {
         Wish {
-            host: Host { key: PublicKey::from_bytes([3; 32]), name: "vpn.example".to_owned(), port: 7443 },
+            host: Host {
+                key: PublicKey::from_bytes([3; 32]),
+                name: "vpn.example".to_owned(),
+                port: 7443,
+                door: 443,
+            },
             network: "home".parse().unwrap(),
             invite: None,
             name: "t480".parse().unwrap(),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use lanyard_proto::device::{Command, Device, DeviceConfig, Event, Status};
 use lanyard_proto::overlay::ForwardingTable;
 use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
-use lanyard_wire::keys::mac16;
+use lanyard_wire::door::is_door;
+use lanyard_wire::keys::{PublicKey, mac16};
 use lanyard_wire::names::DeviceName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -18,11 +19,12 @@ use tracing::{debug, trace, warn};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataplane::{DataPlane, shard_count};
+use crate::door::Doorkeeper;
 use crate::exit::{Code, Problem};
 use crate::netmon::{LocalNetwork, Monitor, Router};
 use crate::portmap::{self, PortMapper};
 use crate::sockets::{Inbound, Sockets, SpareSockets};
-use crate::state::Keys;
+use crate::state::{Host, Keys};
 use crate::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig};
 
 /// Datagrams for the machine that wait while it works; on top of that the newest are dropped and counted.
@@ -46,6 +48,8 @@ pub(super) struct Networking {
     /// `None` where the administrator does not want it.
     mapper: Option<PortMapper>,
     inbound: mpsc::Receiver<Inbound>,
+    doors: Doorkeeper,
+    reopened: mpsc::Receiver<PublicKey>,
     /// When the data plane is asked next; `None` while it is quiet.
     observe_at: Option<Instant>,
     table: watch::Sender<Arc<ForwardingTable>>,
@@ -66,6 +70,8 @@ pub(super) enum Happening {
     Changed(LocalNetwork),
     /// The router maps a port, another one, or none any more.
     Mapped(portmap::State),
+    /// The door of this coordinator was lost, and is open again.
+    Reopened(PublicKey),
 }
 
 impl Networking {
@@ -106,6 +112,10 @@ impl Networking {
         let port = NonZeroU16::new(sockets.port());
         let secret = mac16(&keys.identity.to_bytes(), &[b"lanyard port mapping"]);
         let mapper = port.filter(|_| config.port_mapping).map(|port| PortMapper::start(port, secret));
+        let variable = |name: &str| std::env::var(name).ok();
+        let (doors, reopened) = Doorkeeper::new(sockets.clone(), config.proxy.as_str(), variable)
+            .map_err(|error| failed("prepare TLS", std::io::Error::other(error)))?;
+
         let clock = Clock;
         let device = DeviceConfig {
             identity: keys.identity.clone(),
@@ -128,6 +138,8 @@ impl Networking {
             monitor,
             mapper,
             inbound,
+            doors,
+            reopened,
             observe_at: None,
             table: watch::Sender::default(),
         };
@@ -148,6 +160,7 @@ impl Networking {
             }),
             state = changed(&mut self.mapper) => Ok(Happening::Mapped(state)),
             Some(datagram) = self.inbound.recv() => Ok(Happening::Datagram(datagram)),
+            Some(key) = self.reopened.recv() => Ok(Happening::Reopened(key)),
         }
     }
 
@@ -162,6 +175,7 @@ impl Networking {
                 }
             }
             Happening::Activity | Happening::Observe => self.observe(),
+            Happening::Reopened(key) => self.device.handle_command(Command::Reconnected { key }, now),
             Happening::Timeout => self.device.handle_timeout(now),
             Happening::Changed(network) => {
                 debug!(addresses = ?network.addresses, "the network changed");
@@ -178,6 +192,23 @@ impl Networking {
                 self.device.handle_command(Command::Mapped { addr }, now);
             }
         }
+    }
+
+    /// The addresses of a coordinator with the one that stands for its door.
+    pub(super) fn with_door(&mut self, host: &Host, mut addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        addrs.retain(|addr| !is_door(*addr));
+        addrs.push(self.doors.addr(host.key, &host.name, host.door));
+        addrs
+    }
+
+    /// Forgets the door of a coordinator.
+    pub(super) fn close_door(&mut self, key: &PublicKey) {
+        self.doors.close(key);
+    }
+
+    /// The doors, for those who only look.
+    pub(super) const fn doors(&self) -> &Doorkeeper {
+        &self.doors
     }
 
     /// Passes on a wish.
@@ -246,6 +277,7 @@ impl Networking {
 
     /// Gives the mapped port back and ends the data plane; the interface and the port go with it.
     pub(super) async fn stop(self) {
+        self.doors.drain().await;
         if let Some(mapper) = self.mapper {
             mapper.stop().await;
         }
@@ -263,6 +295,7 @@ impl Networking {
             mapper.attach(router.map(|Router { gateway, local }| portmap::Router { gateway, local }));
         }
         let port = self.sockets.port();
+        self.doors.network_changed(network.addresses.clone());
         let addrs = network.addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
         self.command(Command::LocalAddresses { addrs, prefixes: network.prefixes });
     }

@@ -9,18 +9,24 @@ use lanyard_proto::overlay;
 use lanyard_proto::time::Instant;
 use lanyard_wire::candidate;
 use lanyard_wire::checkpoint::MemberState;
+use lanyard_wire::door::is_door;
 use lanyard_wire::handshake;
 use lanyard_wire::nat::{self, NatCard, PortPolicy};
 
+use crate::door;
 use crate::ipc::schema::{
-    CandidateKind, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path, PortMapping,
+    CandidateKind, Door, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path, PortMapping,
     PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Tried, Verdict, Why,
 };
 use crate::portmap;
 use crate::state::Host;
 
 /// A coordinator; the join string's host stands for it where it is known.
-pub(super) fn server(coordinator: &CoordinatorStatus, hosts: &[Host]) -> Server {
+pub(super) fn server(
+    coordinator: &CoordinatorStatus,
+    hosts: &[Host],
+    state_of_door: Option<(door::State, u16)>,
+) -> Server {
     let (state, observed, rtt) = match coordinator.state {
         CoordinatorState::Connecting => (ServerState::Connecting, None, None),
         CoordinatorState::Online { observed, rtt } => (ServerState::Online, Some(observed), rtt),
@@ -30,8 +36,22 @@ pub(super) fn server(coordinator: &CoordinatorStatus, hosts: &[Host]) -> Server 
         host: host_of(&coordinator.key, hosts),
         key: coordinator.key.to_string(),
         state,
-        observed,
+        // What the coordinator sees of a door is no address of ours.
+        observed: observed.filter(|addr| !is_door(*addr)),
         rtt_us: rtt.map(micros),
+        door: state_of_door
+            .and_then(|(state, port)| door(coordinator.remote.is_some_and(is_door), state, port)),
+    }
+}
+
+/// A door that is in use, or did not open.
+fn door(is_used: bool, state: door::State, port: u16) -> Option<Door> {
+    match state {
+        door::State::Open { proxy } => is_used.then_some(Door { port, proxy, problem: None }),
+        door::State::Closed | door::State::Opening => {
+            is_used.then_some(Door { port, proxy: None, problem: None })
+        }
+        door::State::Failed { why } => Some(Door { port, proxy: None, problem: Some(why) }),
     }
 }
 
@@ -304,12 +324,32 @@ pub(super) mod tests {
     fn a_coordinator_is_called_as_in_its_join_string() {
         let status = example();
         let key = status.coordinators[0].key;
-        let named =
-            |name: &str| server(&status.coordinators[0], &[Host { key, name: name.to_owned(), port: 7443 }]);
+        let named = |name: &str| {
+            let host = Host { key, name: name.to_owned(), port: 7443, door: 443 };
+            server(&status.coordinators[0], &[host], None)
+        };
         assert_eq!(named(HOST).host, "vpn.example:7443");
         assert_eq!(named("2001:db8::1").host, "[2001:db8::1]:7443");
-        assert_eq!(server(&status.coordinators[0], &[]).host, key.to_string());
+        assert_eq!(server(&status.coordinators[0], &[], None).host, key.to_string());
         assert_eq!(named(HOST).state, ServerState::Online);
+    }
+
+    #[test]
+    fn a_door_is_told_while_it_is_used_or_did_not_open() {
+        let mut coordinator = example().coordinators.remove(0);
+        let door_of = |coordinator: &CoordinatorStatus, state: door::State| {
+            server(coordinator, &[], Some((state, 443))).door
+        };
+        let proxy = Some("10.0.0.1:3128".to_owned());
+        let open = door::State::Open { proxy: proxy.clone() };
+        assert_eq!(door_of(&coordinator, open.clone()), None, "UDP works again, the door closes in a minute");
+        let failed = door_of(&coordinator, door::State::Failed { why: "no".to_owned() });
+        assert_eq!(failed, Some(Door { port: 443, proxy: None, problem: Some("no".to_owned()) }));
+        let addr = lanyard_wire::door::addr(0, 1);
+        coordinator.remote = Some(addr);
+        coordinator.state = CoordinatorState::Online { observed: addr, rtt: None };
+        assert_eq!(door_of(&coordinator, open), Some(Door { port: 443, proxy, problem: None }));
+        assert_eq!(server(&coordinator, &[], None).observed, None, "no address of ours");
     }
 
     #[test]
@@ -374,6 +414,7 @@ pub(super) mod tests {
             },
             number: Some("291-044-871".parse().unwrap()),
             addrs: vec!["203.0.113.10:7443".parse().unwrap()],
+            remote: Some("203.0.113.10:7443".parse().unwrap()),
         };
         Status {
             device: DeviceId::from_bytes([1; 16]),

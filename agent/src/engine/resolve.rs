@@ -99,6 +99,6 @@ mod tests {
     }
 
     fn host(name: &str) -> Host {
-        Host { key: PublicKey::from_bytes([1; 32]), name: name.to_owned(), port: 7443 }
+        Host { key: PublicKey::from_bytes([1; 32]), name: name.to_owned(), port: 7443, door: 443 }
     }
 }

@@ -217,7 +217,12 @@ mod tests {
 
     fn wish() -> Wish {
         Wish {
-            host: Host { key: PublicKey::from_bytes([3; 32]), name: "vpn.example".to_owned(), port: 7443 },
+            host: Host {
+                key: PublicKey::from_bytes([3; 32]),
+                name: "vpn.example".to_owned(),
+                port: 7443,
+                door: 443,
+            },
             network: "home".parse().unwrap(),
             invite: None,
             name: "t480".parse().unwrap(),

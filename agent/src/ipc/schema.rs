@@ -184,6 +184,20 @@ pub struct Server {
     pub observed: Option<SocketAddr>,
     /// Round trip.
     pub rtt_us: Option<u64>,
+    /// Its door, while the session goes through it or it did not open.
+    #[serde(default)]
+    pub door: Option<Door>,
+}
+
+/// The way to a coordinator where UDP does not get out: TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// TCP port.
+    pub port: u16,
+    /// The proxy it goes through, as `host:port`.
+    pub proxy: Option<String>,
+    /// Why it did not open.
+    pub problem: Option<String>,
 }
 
 /// How this device stands with a coordinator.

@@ -3,7 +3,7 @@
 //! One port carries everything: tunnels, control messages, STUN and probes share it, so that they share one
 //! NAT mapping. Each shard of the data plane has its own socket on that port for IPv4 and one for IPv6
 //! (`SO_REUSEPORT`); the kernel keeps a flow on one of them and all send from the same port. What arrives is
-//! read by the shards alone. Spare sockets on other ports, for measuring a NAT, are [`SpareSockets`].
+//! read by the shards alone. What goes to a door's address waits for its connection in [`Doors`]. Spare sockets on other ports, for measuring a NAT, are [`SpareSockets`].
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -12,6 +12,7 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 compile_error!("lanyard's agent runs on Linux only so far: this system needs its own agent/src/sockets");
 
+mod doors;
 mod spare;
 
 use std::io::{self, IoSliceMut};
@@ -21,9 +22,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lanyard_proto::transmit::{SocketId, Transmit};
+use lanyard_wire::door::is_door;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use thiserror::Error;
 
+pub use doors::{Doors, Outlet};
 pub use spare::SpareSockets;
 
 /// A datagram for the device machine: a control message, an answer of STUN or a probe.
@@ -48,6 +51,7 @@ pub struct Sockets(Arc<Shared>);
 struct Shared {
     port: u16,
     shards: Vec<ShardSockets>,
+    doors: Doors,
     overlay: ArcSwap<Vec<(IpAddr, u8)>>,
 }
 
@@ -58,6 +62,8 @@ pub struct ShardSockets {
     pub v4: Udp,
     /// For IPv6, where this computer has it.
     pub v6: Option<Udp>,
+    /// For doors; all shards have the same.
+    pub doors: Doors,
 }
 
 impl Sockets {
@@ -97,12 +103,19 @@ impl Sockets {
             let next_v6 = has_v6.then(|| system::bind_next(v6)).transpose().map_err(failed)?;
             sockets.push((next, next_v6));
         }
-        let shards = sockets
-            .into_iter()
-            .map(|(v4, v6)| Ok(ShardSockets { v4: Udp::new(v4)?, v6: v6.map(Udp::new).transpose()? }))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(failed)?;
-        Ok(Self(Arc::new(Shared { port, shards, overlay: ArcSwap::default() })))
+        let doors = Doors::default();
+        let shard = |(v4, v6): (UdpSocket, Option<UdpSocket>)| {
+            let v6 = v6.map(Udp::new).transpose()?;
+            Ok(ShardSockets { v4: Udp::new(v4)?, v6, doors: doors.clone() })
+        };
+        let shards = sockets.into_iter().map(shard).collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        Ok(Self(Arc::new(Shared { port, shards, doors, overlay: ArcSwap::default() })))
+    }
+
+    /// The queues of the doors.
+    #[must_use]
+    pub fn doors(&self) -> &Doors {
+        &self.0.doors
     }
 
     /// The port.
@@ -148,6 +161,10 @@ impl Sockets {
     /// As from `sendmsg`; `WouldBlock` when the send buffer is full, `AddrNotAvailable` for an address inside
     /// the virtual LAN or of a family this computer lacks. A datagram is never waited for.
     pub fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        if is_door(transmit.remote) {
+            self.0.doors.send(transmit.remote, &transmit.bytes, transmit.bytes.len());
+            return Ok(());
+        }
         if self.is_overlay(transmit.remote.ip()) {
             return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
         }

@@ -1,10 +1,13 @@
-//! HTTP: health, metrics, and the page behind the one-time admin link.
+//! HTTP: health, metrics, the page behind the one-time admin link, and the door.
 //!
 //! Numbers are for the operator: `/metrics` answers to loopback and private addresses only. `/healthz` tells
 //! strangers no more than which services are well.
 
+pub mod certificate;
+mod door;
 mod page;
 mod setup;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +26,7 @@ use tokio::sync::watch;
 
 use self::setup::Guesses;
 use crate::config::Service;
+use crate::door::Doors;
 use crate::health::{Health, State as ServiceState};
 use crate::index::Index;
 use crate::problem::Problem;
@@ -36,14 +40,20 @@ pub struct Web {
     health: Health,
     metrics: PrometheusHandle,
     index: Option<Arc<Index>>,
+    doors: Option<Doors>,
     guesses: Guesses,
 }
 
 impl Web {
-    /// Takes what there is to show; without an index there is no set-up page.
+    /// Takes what there is to show; without an index there is no set-up page, without control services no door.
     #[must_use]
-    pub fn new(health: Health, metrics: PrometheusHandle, index: Option<Arc<Index>>) -> Self {
-        Self { health, metrics, index, guesses: Guesses::default() }
+    pub fn new(
+        health: Health,
+        metrics: PrometheusHandle,
+        index: Option<Arc<Index>>,
+        doors: Option<Doors>,
+    ) -> Self {
+        Self { health, metrics, index, doors, guesses: Guesses::default() }
     }
 
     /// Every route.
@@ -52,6 +62,7 @@ impl Web {
             .route("/", get(front))
             .route("/healthz", get(healthz))
             .route("/metrics", get(metrics))
+            .route(lanyard_wire::door::PATH, get(door::open))
             .route("/setup/{code}", get(setup::show).post(setup::confirm))
             .with_state(self)
     }

@@ -23,6 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::bus::{FromIndex, Interest, Link, PRESENCE_MAX, ToIndex, Transition};
 use crate::config::Service;
+use crate::door::source_of;
 use crate::health::{Health, State};
 use crate::index::memberships;
 use crate::index::outbox::{Change, MemberChange};
@@ -112,7 +113,7 @@ impl Feed {
                 }
             }
             EndpointEvent::Presence { device, online, remote } => {
-                let ip = remote.map(|remote| remote.ip());
+                let ip = remote.map(|remote| source_of(remote.ip()));
                 if online {
                     self.online.insert(device, ip);
                 } else {
@@ -133,7 +134,7 @@ impl Feed {
     }
 
     async fn ask_to_join(&mut self, ask: u64, identity: PublicKey, remote: SocketAddr, join: Join) {
-        let message = ToIndex::Join { ask, identity, ip: remote.ip(), join };
+        let message = ToIndex::Join { ask, identity, ip: source_of(remote.ip()), join };
         if self.asks.len() < ASKS_MAX && self.tell(message) {
             self.asks.insert(ask);
         } else {

@@ -16,7 +16,7 @@ fn render(path: &str, config: &Config) -> String {
     let off = |text: &str| if text.is_empty() { "off".to_owned() } else { text.to_owned() };
     format!(
         "{path} is in order\npublic    {}\ndata      {}\nservices  {}\ncontrol   udp {}\n\
-         stun      udp {}, ports {} and {}\nweb       {}\nbus       listen {}, connect {}\nlog       {}\n",
+         stun      udp {}, ports {} and {}\nweb       {}\ntls       {}\nbus       listen {}, connect {}\nlog       {}\n",
         config.public.host,
         config.data.dir.display(),
         list(config.services.run.iter().map(|service| service.as_str().to_owned()).collect()),
@@ -25,6 +25,7 @@ fn render(path: &str, config: &Config) -> String {
         config.stun.ports[0],
         config.stun.ports[1],
         off(&config.web.listen),
+        off(&config.web.tls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         off(&config.bus.listen),
         off(&config.bus.connect),
         config.log.level,

@@ -8,10 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lanyard_wire::limits::WEB_PORT;
 use serde::Serialize;
 
 use super::Place;
 use super::output::hanging;
+use crate::api;
 use crate::config::{Config, Service};
 use crate::index::Index;
 use crate::keys;
@@ -143,11 +145,47 @@ fn check_ports(config: &Config, findings: &mut Vec<Finding>) {
     if let Some(address) = web {
         findings.push(port_finding("port", address, "tcp", TcpListener::bind(address).err(), is_running));
     }
+    check_door(config, is_running, findings);
     findings.push(warn(
         "reach",
         "whether these ports are open from outside cannot be seen from here: run \"lanyard netcheck\" on a device \
          in another network",
     ));
+}
+
+/// Devices in networks that block UDP come by TLS, and by port 443 only.
+fn check_door(config: &Config, is_running: bool, findings: &mut Vec<Finding>) {
+    if config.web.tls.is_empty() {
+        let text = "web.tls is empty: devices in networks that block UDP cannot connect";
+        findings.push(warn("door", text));
+        return;
+    }
+    if let Err(error) = api::certificate::check(config) {
+        findings.push(fail("door", story_of(&error)));
+    }
+    for address in &config.web.tls {
+        let error = match api::tls::try_bind(*address) {
+            Err(error) if address.is_ipv6() && error.kind() != std::io::ErrorKind::AddrInUse => continue,
+            other => other.err(),
+        };
+        findings.push(match error {
+            Some(error) if error.kind() == std::io::ErrorKind::PermissionDenied => warn(
+                "door",
+                format!(
+                    "tcp {address}: {error}; the service needs CAP_NET_BIND_SERVICE for a port below 1024, see \
+                     docs/operations.md, \"Ports\""
+                ),
+            ),
+            error => port_finding("door", *address, "tcp", error, is_running),
+        });
+    }
+    if !config.web.tls.iter().any(|address| address.port() == WEB_PORT) {
+        let text = format!(
+            "TLS is not on port {WEB_PORT}: networks that let only that port out keep their devices away, unless a \
+             router in front passes it on"
+        );
+        findings.push(warn("door", text));
+    }
 }
 
 fn port_finding(

@@ -20,6 +20,7 @@ use super::invite::join_string;
 use super::output::hanging;
 use super::setup_link::admin_link;
 use super::{Place, args, environment, operator};
+use crate::api;
 use crate::config::Config;
 use crate::index::invites::NewInvite;
 use crate::index::networks::NewNetwork;
@@ -64,9 +65,10 @@ impl Init {
         let dir = std::path::absolute(place.dir()).context("find the data directory")?;
         let config_path = place.config_path();
         refuse_to_repeat(&dir, &config_path)?;
-        let (text, notes) = self.settings(&dir)?;
+        let (text, mut notes) = self.settings(&dir)?;
         let config = Config::parse(&text, "the new settings", environment())?;
         config.check()?;
+        notes.extend(config.web.tls.first().and_then(|address| api::tls::obstacle(*address)));
 
         let mut debris = Debris::default();
         if !dir.exists() {
@@ -130,7 +132,8 @@ impl Init {
         );
         if all.iter().any(|ip| !is_here(ip)) {
             notes.push(
-                "this machine does not own its public address: let the router in front pass on UDP 7443, 3478 and 3479"
+                "this machine does not own its public address: let the router in front pass on UDP 7443, 3478 and 3479, \
+                 and TCP 443"
                     .to_owned(),
             );
         } else if self.public_alt.is_some() {
@@ -178,12 +181,14 @@ impl Made {
     fn render(&self) -> String {
         let config = &self.config;
         let udp = config.control.listen.first().map_or(0, std::net::SocketAddr::port);
+        let tls = config.web.tls.first().map(|address| format!("; tcp {}", address.port()));
         let mut text = format!(
-            "data       {}\nserver key {}\nlistening  udp {udp}, {} and {}\n",
+            "data       {}\nserver key {}\nlistening  udp {udp}, {} and {}{}\n",
             config.data.dir.display(),
             self.key,
             config.stun.ports[0],
             config.stun.ports[1],
+            tls.unwrap_or_default(),
         );
         if let Some(link) = &self.link {
             let _ = write!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use lanyard_wire::join::JoinString;
 use lanyard_wire::keys::PublicKey;
-use lanyard_wire::limits::CONTROL_PORT;
+use lanyard_wire::limits::{CONTROL_PORT, WEB_PORT};
 use lanyard_wire::names::{InviteCode, NetworkName};
 use serde_json::json;
 
@@ -96,11 +96,14 @@ pub(super) fn join_string(
     key: PublicKey,
 ) -> JoinString {
     let port = config.control.listen.first().map_or(CONTROL_PORT, SocketAddr::port);
+    // What listens on loopback has a proxy in front, on the usual port.
+    let door = config.web.tls.iter().find(|address| !address.ip().is_loopback()).map(SocketAddr::port);
     JoinString {
         host: config.public.host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase(),
         port: (port != CONTROL_PORT).then_some(port),
         network,
         invite: Some(code),
+        door: door.filter(|port| *port != WEB_PORT),
         key,
     }
 }

@@ -5,7 +5,7 @@
 //! 2. The machine gets them one by one and says what to do at once: nothing, send an answer, or pass the same bytes
 //!    on to somebody else.
 //! 3. Whatever else the machine wants to send is collected behind it.
-//! 4. Datagrams to one address become trains again and leave, one system call each (GSO). A full socket drops: a
+//! 4. Datagrams to a door go to its connection's queue (`door`); the others to one address become trains again and leave, one system call each (GSO). A full socket drops: a
 //!    relay does not queue, and every question of the protocol is asked again.
 //!
 //! Commands and events of the machine pass through bounded channels. An event that finds its channel full is dropped
@@ -17,11 +17,12 @@ pub mod sockets;
 mod tests;
 
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lanyard_proto::rejected::Rejected;
 use lanyard_proto::time::{Instant, Wakeup};
 use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
+use lanyard_wire::door::is_door;
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
@@ -29,6 +30,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 use self::batch::Batch;
 use self::sockets::{Arrival, Sockets};
 use crate::clock::Clock;
+use crate::door::{Arrived, Doors};
 
 /// Batches read before commands and timers get their turn.
 const ROUNDS: usize = 8;
@@ -99,6 +101,7 @@ struct Counters {
 pub struct Shell<M: Machine> {
     machine: M,
     sockets: Sockets,
+    doors: Option<(Doors, mpsc::Receiver<Arrived>)>,
     clock: Clock,
     batch: Batch,
     counters: Counters,
@@ -108,7 +111,15 @@ impl<M: Machine> Shell<M> {
     /// Puts a machine behind sockets.
     #[must_use]
     pub fn new(machine: M, sockets: Sockets, clock: Clock) -> Self {
-        Self { machine, sockets, clock, batch: Batch::new(), counters: Counters::default() }
+        let (batch, counters) = (Batch::new(), Counters::default());
+        Self { machine, sockets, doors: None, clock, batch, counters }
+    }
+
+    /// Lets the machine be reached through doors as well.
+    #[must_use]
+    pub fn with_doors(mut self, doors: Doors, arrived: mpsc::Receiver<Arrived>) -> Self {
+        self.doors = Some((doors, arrived));
+        self
     }
 
     /// Runs until `stop` turns true or its sender is gone; what waits to be sent then is sent.
@@ -126,6 +137,7 @@ impl<M: Machine> Shell<M> {
             let at = wakeup.map(|wakeup| self.clock.tokio_instant(wakeup.at));
             tokio::select! {
                 socket = self.sockets.readable() => self.read(socket, &mut buffers),
+                Some(arrived) = next_arrived(&mut self.doors) => self.take(arrived),
                 command = commands.recv(), if has_commands => match command {
                     Some(command) => self.obey(command, &mut commands),
                     None => has_commands = false,
@@ -152,6 +164,11 @@ impl<M: Machine> Shell<M> {
             let now = self.clock.now();
             for index in 0..count {
                 let (meta, bytes) = buffers.filled(index);
+                if is_door(meta.addr) {
+                    // A door is no place that UDP comes from.
+                    self.reject(Rejected::NotAllowed);
+                    continue;
+                }
                 let arrival = self.sockets.arrive(socket, meta);
                 for datagram in bytes.chunks(meta.stride.max(1)) {
                     self.handle(arrival, meta.addr, datagram, now);
@@ -163,25 +180,48 @@ impl<M: Machine> Shell<M> {
         }
     }
 
+    /// Step 2 for what came through doors.
+    fn take(&mut self, first: Arrived) {
+        let now = self.clock.now();
+        let mut next = Some(first);
+        for _ in 0..COMMANDS {
+            let Some(Arrived { remote, bytes }) = next else { return };
+            self.handle(Arrival { local: SocketId::MAIN, ip: None }, remote, &bytes, now);
+            next = self.doors.as_mut().and_then(|(_, arrived)| arrived.try_recv().ok());
+        }
+        if let Some(Arrived { remote, bytes }) = next {
+            self.handle(Arrival { local: SocketId::MAIN, ip: None }, remote, &bytes, now);
+        }
+    }
+
     fn handle(&mut self, arrival: Arrival, remote: SocketAddr, bytes: &[u8], now: Instant) {
         self.counters.rx_datagrams += 1;
         self.counters.rx_bytes += bytes.len() as u64;
         let datagram = Datagram { local: arrival.local, remote, bytes };
         match self.machine.handle_datagram(datagram, now) {
             Ok(Reply::Nothing) => {}
-            Ok(Reply::Forward(target)) => {
-                let route = self.sockets.route(SocketId::MAIN, target, None);
-                self.batch.push(&self.sockets, route, target, bytes);
-            }
+            Ok(Reply::Forward(target)) => self.send(SocketId::MAIN, target, None, bytes),
             Ok(Reply::Send(transmit)) => {
-                let route = self.sockets.route(transmit.local, transmit.remote, arrival.ip);
-                self.batch.push(&self.sockets, route, transmit.remote, &transmit.bytes);
+                self.send(transmit.local, transmit.remote, arrival.ip, &transmit.bytes);
             }
-            Err(why) => {
-                if let Some(count) = self.counters.rejected.get_mut(why as usize) {
-                    *count += 1;
-                }
+            Err(why) => self.reject(why),
+        }
+    }
+
+    fn send(&mut self, local: SocketId, remote: SocketAddr, asked: Option<IpAddr>, bytes: &[u8]) {
+        if is_door(remote) {
+            if let Some((doors, _)) = &self.doors {
+                doors.send(remote, bytes);
             }
+            return;
+        }
+        let route = self.sockets.route(local, remote, asked);
+        self.batch.push(&self.sockets, route, remote, bytes);
+    }
+
+    fn reject(&mut self, why: Rejected) {
+        if let Some(count) = self.counters.rejected.get_mut(why as usize) {
+            *count += 1;
         }
     }
 
@@ -197,8 +237,7 @@ impl<M: Machine> Shell<M> {
     /// Steps 3 and 4.
     fn drain(&mut self, events: &mpsc::Sender<M::Event>) {
         while let Some(transmit) = self.machine.poll_transmit() {
-            let route = self.sockets.route(transmit.local, transmit.remote, None);
-            self.batch.push(&self.sockets, route, transmit.remote, &transmit.bytes);
+            self.send(transmit.local, transmit.remote, None, &transmit.bytes);
         }
         self.batch.flush(&self.sockets);
         while let Some(event) = self.machine.poll_event() {
@@ -224,7 +263,18 @@ impl<M: Machine> Shell<M> {
         set("lanyard_udp_tx_datagrams_total", sent.datagrams);
         set("lanyard_udp_tx_bytes_total", sent.bytes);
         set("lanyard_udp_tx_dropped_total", sent.dropped);
+        if let Some((doors, _)) = &self.doors {
+            doors.observe();
+        }
         self.machine.observe();
+    }
+}
+
+/// The next datagram out of a door; never where there are no doors.
+async fn next_arrived(doors: &mut Option<(Doors, mpsc::Receiver<Arrived>)>) -> Option<Arrived> {
+    match doors {
+        Some((_, arrived)) => arrived.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -49,6 +49,7 @@ impl Directory {
             ("STUN_ADDRESSES", "127.0.0.1"),
             ("STUN_PORTS", "0,0"),
             ("WEB_LISTEN", "127.0.0.1:0"),
+            ("WEB_TLS", "127.0.0.1:0"),
         ] {
             command.env(format!("LANYARD_SERVER_{name}"), value);
         }
@@ -66,7 +67,7 @@ impl Directory {
 /// A running process; killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    /// What listens where: "udp control", "udp stun", "tcp web", "tcp bus".
+    /// What listens where: "udp control", "udp stun", "tcp web", "tcp tls", "tcp bus".
     places: Vec<(String, SocketAddr)>,
     /// What it logs.
     lines: mpsc::Receiver<String>,
@@ -155,5 +156,7 @@ impl Drop for Server {
 fn command(dir: PathBuf) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lanyard-server"));
     command.env_clear().env("LANYARD_SERVER_DIR", dir).env("USER", "milena");
+    // Port 443 of the machine that tests run on is not ours.
+    command.env("LANYARD_SERVER_WEB_TLS", "");
     command
 }

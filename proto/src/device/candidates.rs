@@ -10,6 +10,7 @@ use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
+use lanyard_wire::door::is_door;
 use lanyard_wire::limits::CANDIDATES_MAX;
 use lanyard_wire::nat::NatCard;
 
@@ -112,7 +113,8 @@ fn is_open_to_all(mapped: SocketAddr, card: &NatCard) -> bool {
 
 /// Could be the address of a peer's socket.
 ///
-/// Link-local IPv6 is out because an address on the wire carries no interface.
+/// Link-local IPv6 is out because an address on the wire carries no interface, a door because it means
+/// something inside one process only.
 pub(super) fn is_usable(addr: SocketAddr) -> bool {
     let ip_is_usable = match addr.ip() {
         IpAddr::V4(ip) => {
@@ -130,7 +132,7 @@ pub(super) fn is_usable(addr: SocketAddr) -> bool {
                 || is_mapped_ipv4(ip))
         }
     };
-    ip_is_usable && addr.port() != 0
+    ip_is_usable && addr.port() != 0 && !is_door(addr)
 }
 
 const fn is_mapped_ipv4(ip: Ipv6Addr) -> bool {
@@ -215,6 +217,7 @@ mod tests {
             "[ff02::1]:7",
             "[::ffff:192.0.2.1]:7",
             "192.0.2.1:0",
+            "[100::1:2]:443",   // a door
             "192.168.1.5:7000", // our own
             "10.9.0.4:7000",    // inside the overlay
             "192.0.2.1:7000",

@@ -16,7 +16,7 @@ pub enum Command {
     AddCoordinator {
         /// Its identity key, from the join string.
         key: PublicKey,
-        /// Where it was found.
+        /// Where it was found, and the address that stands for its door (`lanyard_wire::door`).
         addrs: Vec<SocketAddr>,
         /// What was known when the device last ran.
         cache: Option<CoordinatorCache>,
@@ -25,8 +25,14 @@ pub enum Command {
     CoordinatorAddrs {
         /// Its identity key.
         key: PublicKey,
-        /// Where it is now.
+        /// Where it is now, and the address that stands for its door.
         addrs: Vec<SocketAddr>,
+    },
+    /// The connection behind a coordinator's door was lost and is there again: its services must hear us to
+    /// know where we are.
+    Reconnected {
+        /// Its identity key.
+        key: PublicKey,
     },
     /// Forget a coordinator and every network of it.
     RemoveCoordinator {

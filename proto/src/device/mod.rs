@@ -48,6 +48,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::checkpoint::{JoinOutcome, JoinRefusal};
 use lanyard_wire::classify::{Class, classify};
+use lanyard_wire::door::is_door;
 use lanyard_wire::envelope::{PING, PONG};
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
@@ -143,6 +144,11 @@ impl Device {
     /// Why it was ignored.
     pub fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Rejected> {
         let result = match classify(datagram.bytes) {
+            // Behind a door there are services; no peer and no STUN server is.
+            Class::Stun if is_door(datagram.remote) => Err(Rejected::NotAllowed),
+            Class::Lanyard if is_door(datagram.remote) && matches!(datagram.bytes, [PING | PONG, ..]) => {
+                Err(Rejected::NotAllowed)
+            }
             Class::Stun => self.netcheck.handle_datagram(datagram, now).unwrap_or(Err(Rejected::Unexpected)),
             Class::Lanyard if matches!(datagram.bytes, [PING | PONG, ..]) => self.handle_probe(datagram, now),
             Class::Lanyard => self.handle_service(datagram, now),
@@ -159,6 +165,11 @@ impl Device {
             Command::CoordinatorAddrs { key, addrs } => {
                 if let Some(coordinator) = self.coordinator_mut(&key) {
                     coordinator.set_addrs(addrs, now);
+                }
+            }
+            Command::Reconnected { key } => {
+                if let Some(coordinator) = self.coordinator_mut(&key) {
+                    coordinator.poke(now);
                 }
             }
             Command::RemoveCoordinator { key } => self.remove_coordinator(&key, now),

@@ -85,7 +85,8 @@ impl Device {
         }
         let is_up = matches!(coordinator.state(), CoordinatorState::Online { .. });
         if attempt.advice == Advice::ProbesLost {
-            blame(self.netcheck.card(), attempt.their_card.as_ref())
+            let is_detoured = coordinator.is_detoured();
+            blame(self.netcheck.card(), is_detoured, attempt.their_card.as_ref())
         } else if attempt.advice == Advice::NoRelay && !is_up {
             Advice::CoordinatorUnreachable
         } else {
@@ -107,17 +108,20 @@ const fn never_tried() -> AttemptStatus {
 }
 
 /// Which NAT keeps probes from arriving, if it is a NAT.
-fn blame(ours: &NatCard, theirs: Option<&NatCard>) -> Advice {
+///
+/// A card of nothing but unknowns is what a device without UDP has, and one that has not measured yet. Ours is told by
+/// the way to the coordinator. Theirs came with an offer, and where ours was measured theirs should have been.
+fn blame(ours: &NatCard, is_detoured: bool, theirs: Option<&NatCard>) -> Advice {
     let unknown = NatCard::default();
+    let is_there_blocked = theirs.is_some_and(|card| !card.udp && (ours.udp || *card != unknown));
     let theirs = theirs.unwrap_or(&unknown);
-    let is_blocked = |card: &NatCard| !card.udp && *card != unknown;
     let varies = |card: &NatCard| {
         matches!(card.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent))
     };
     let by_port = |card: &NatCard| card.filtering == Some(Filtering::AddressAndPortDependent);
     match () {
-        () if is_blocked(ours) => Advice::UdpBlockedHere,
-        () if is_blocked(theirs) => Advice::UdpBlockedThere,
+        () if is_detoured || (!ours.udp && *ours != unknown) => Advice::UdpBlockedHere,
+        () if is_there_blocked => Advice::UdpBlockedThere,
         () if varies(ours) && varies(theirs) => Advice::BothMappingsVary,
         () if varies(ours) && by_port(theirs) => Advice::MappingVariesHere,
         () if varies(theirs) && by_port(ours) => Advice::MappingVariesThere,
@@ -146,7 +150,16 @@ mod tests {
 
     #[test]
     fn nothing_known_of_a_nat_is_no_reason_to_blame_it() {
-        assert_eq!(blame(&NatCard::default(), None), Advice::ProbesLost);
+        let unknown = NatCard::default();
+        assert_eq!(blame(&unknown, None), Advice::ProbesLost);
+        assert_eq!(blame(&unknown, Some(&unknown)), Advice::ProbesLost);
+        assert_eq!(super::blame(&unknown, true, None), Advice::UdpBlockedHere);
+        let home = card(Mapping::EndpointIndependent, Filtering::AddressAndPortDependent);
+        assert_eq!(blame(&home, Some(&unknown)), Advice::UdpBlockedThere);
+    }
+
+    fn blame(ours: &NatCard, theirs: Option<&NatCard>) -> Advice {
+        super::blame(ours, false, theirs)
     }
 
     fn card(mapping: Mapping, filtering: Filtering) -> NatCard {

@@ -41,6 +41,8 @@ pub struct CoordinatorStatus {
     pub number: Option<DeviceNumber>,
     /// Where it is looked for.
     pub addrs: Vec<SocketAddr>,
+    /// Where its session goes while one stands: an address of UDP, or a door's (`lanyard_wire::door`).
+    pub remote: Option<SocketAddr>,
 }
 
 /// One network.

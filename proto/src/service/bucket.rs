@@ -104,8 +104,12 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The source that an address belongs to; IPv4 in IPv6 clothes is IPv4.
+    /// The source that an address belongs to; IPv4 in IPv6 clothes is IPv4, and a door's source is its origin.
     pub(super) fn of(address: IpAddr) -> Self {
+        if let Some(origin) = lanyard_wire::door::origin(address) {
+            let [a, b, c, d] = origin.to_be_bytes();
+            return Self::V6([0x01, 0, 0, 0, a, b, c, d]);
+        }
         match address.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.octets()),
             IpAddr::V6(v6) => {
@@ -169,6 +173,9 @@ mod tests {
         let other = Source::of("2001:db8:0:2::1".parse().unwrap());
         assert_eq!(first, same);
         assert_ne!(first, other);
+        let door = |origin, number| Source::of(lanyard_wire::door::addr(origin, number).ip());
+        assert_eq!(door(7, 1), door(7, 2));
+        assert_ne!(door(7, 1), door(8, 1));
         assert_eq!(Source::of("::ffff:192.0.2.1".parse().unwrap()), Source::V4([192, 0, 2, 1]));
     }
 }

@@ -8,6 +8,7 @@ use lanyard_house::{files, files_below, root, text};
 const METRICS: &[&str] = &[
     "lanyard_udp_",
     "lanyard_checkpoint_",
+    "lanyard_door_",
     "lanyard_handshake_",
     "lanyard_relay_",
     "lanyard_stun_",

@@ -179,11 +179,12 @@ proptest! {
             ip6().prop_map(|ip| ip.to_string()),
         ],
         port in option::of(1..=u16::MAX),
+        door in option::of(1..=u16::MAX),
         network in network_name(),
         invite in option::of(invite()),
         key in key(),
     ) {
-        let join = JoinString { host, port, network, invite, key };
+        let join = JoinString { host, port, network, invite, door, key };
         prop_assert_eq!(JoinString::parse(&join.to_string()), Ok(join));
     }
 

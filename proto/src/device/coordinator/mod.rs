@@ -25,6 +25,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::checkpoint::{ServiceAddr, Services};
+use lanyard_wire::door::is_door;
 use lanyard_wire::ids::{AttemptId, DeviceId, NetworkId};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::names::DeviceName;
@@ -212,6 +213,11 @@ impl Coordinator {
         }
     }
 
+    /// Its session goes through a door: UDP gets no answer.
+    pub(super) fn is_detoured(&self) -> bool {
+        self.links.get(&self.key).is_some_and(Link::is_detoured)
+    }
+
     /// For `lanyard status`.
     pub(super) fn status(&self) -> CoordinatorStatus {
         CoordinatorStatus {
@@ -219,6 +225,7 @@ impl Coordinator {
             state: self.state(),
             number: self.presence.number(),
             addrs: self.addrs.clone(),
+            remote: self.links.get(&self.key).filter(|link| link.is_open()).and_then(Link::remote),
         }
     }
 
@@ -226,7 +233,8 @@ impl Coordinator {
     pub(super) fn cache(&self) -> CoordinatorCache {
         CoordinatorCache {
             key: self.key,
-            addrs: self.addrs.clone(),
+            // A door's address means nothing to the next process.
+            addrs: self.addrs.iter().copied().filter(|addr| !is_door(*addr)).collect(),
             number: self.presence.number(),
             services: self.presence.services().cloned(),
             ticket: self.links.get(&self.key).and_then(Link::ticket).cloned(),
@@ -346,10 +354,11 @@ impl Coordinator {
         }
         self.links.retain(|key, _| *key == self.key || named.iter().any(|service| service.key == *key));
         let ticket = self.links.get(&self.key).and_then(Link::ticket).cloned();
-        for ServiceAddr { key, addrs } in named {
+        for ServiceAddr { key, mut addrs } in named {
             if key == self.key {
                 continue;
             }
+            addrs.retain(|addr| !is_door(*addr));
             let addrs = if addrs.is_empty() { self.addrs.clone() } else { addrs };
             match self.links.get_mut(&key) {
                 Some(link) => link.set_addrs(addrs, now),

@@ -27,6 +27,15 @@ pub(super) struct Cookie {
     bytes: [u8; 16],
 }
 
+/// Which of the two tries that may be under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By UDP, at the pace of the link.
+    Usual,
+    /// By the way not in use: the door while UDP is silent, UDP while the session goes through the door.
+    Other,
+}
+
 /// A try under way.
 #[derive(Debug)]
 pub(super) enum Effort {

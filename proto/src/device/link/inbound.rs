@@ -5,11 +5,12 @@ use core::time::Duration;
 
 use lanyard_wire::body::ServiceBody;
 use lanyard_wire::codec::Wire as _;
+use lanyard_wire::door::is_door;
 use lanyard_wire::envelope::{self, Unknown};
 use lanyard_wire::ids::SessionIndex;
 use lanyard_wire::session::{FromDevice, FromService};
 
-use super::effort::Effort;
+use super::effort::{Effort, Way};
 use super::{ADDRS_MAX, KEYS_AGE, Link};
 use crate::rejected::Rejected;
 use crate::time::Instant;
@@ -39,17 +40,15 @@ impl Link {
             envelope::DATA => return self.handle_data(bytes, now),
             envelope::RETRY => self.handle_retry(remote, bytes, now)?,
             envelope::WELCOME => {
-                let won = self.take_effort(bytes)?.welcomed(remote, bytes)?;
+                let (effort, asked_at) = self.take_effort(bytes)?;
+                let won = effort.welcomed(remote, bytes)?;
                 self.rekey_at = now + KEYS_AGE;
-                self.open(won, now);
+                self.open(won, asked_at, now);
             }
             envelope::RESUMED => {
-                let effort = self.effort.as_ref().ok_or(Rejected::UnknownSession)?;
-                if receiver(bytes) != Some(effort.index()) {
-                    return Err(Rejected::UnknownSession);
-                }
+                let (_, effort, asked_at) = self.effort_of(bytes)?;
                 let won = effort.resumed(remote, bytes)?;
-                self.open(won, now);
+                self.open(won, asked_at, now);
             }
             envelope::UNKNOWN => self.handle_unknown(remote, bytes, now)?,
             envelope::HELLO | envelope::RESUME => return Err(Rejected::WrongDirection),
@@ -69,6 +68,9 @@ impl Link {
         if self.effort.is_some() && self.rekey_at > now {
             self.effort = None;
             self.pace.settle();
+            if !self.is_detoured() {
+                self.detour.settle();
+            }
         }
         if opened.wants_answer {
             // The service asks whether we are where our datagrams come from.
@@ -83,6 +85,9 @@ impl Link {
             ServiceBody::Session(FromService::Move { addr, key: _ }) => {
                 // Our ticket opens every door of the fleet, so no key is needed there; if that fails, the old
                 // addresses and the pinned key remain.
+                if is_door(addr) {
+                    return Err(Rejected::NotAllowed);
+                }
                 self.addrs.retain(|known| *known != addr);
                 self.addrs.insert(0, addr);
                 self.addrs.truncate(ADDRS_MAX);
@@ -97,19 +102,19 @@ impl Link {
     }
 
     fn handle_retry(&mut self, remote: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Rejected> {
-        let effort = self.effort.as_ref().ok_or(Rejected::UnknownSession)?;
-        if receiver(bytes) != Some(effort.index()) {
-            return Err(Rejected::UnknownSession);
-        }
+        let (way, effort, _) = self.effort_of(bytes)?;
         let (cookie, delay_ms) = effort.cookie(&self.key, remote, bytes)?;
         self.cookie = Some(cookie);
         let delay = Duration::from_millis(u64::from(delay_ms)).min(RETRY_CAP);
         if !delay.is_zero() {
-            self.pace.try_at(now + delay);
+            match way {
+                Way::Usual => self.pace.try_at(now + delay),
+                Way::Other => self.detour.try_at(now + delay),
+            }
         } else if self.retries < RETRIES {
             self.retries += 1;
             self.pace.extend(now);
-            self.greet(remote, now);
+            self.greet(way, remote, now);
         } else {
             return Err(Rejected::RateLimited);
         }
@@ -121,10 +126,11 @@ impl Link {
     fn handle_unknown(&mut self, remote: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), Rejected> {
         let unknown = Unknown::parse(bytes).map_err(|_| Rejected::Malformed)?;
         let Unknown::Session { index: unknown, counter } = unknown else { return Err(Rejected::NotOurs) };
-        if let Some(Effort::Resuming { index, .. }) = &self.effort
-            && *index == unknown
-        {
-            self.greet(remote, now);
+        let resumes = |effort: Option<&Effort>| matches!(effort, Some(Effort::Resuming { index, .. }) if *index == unknown);
+        let ways = [(Way::Usual, self.effort.as_ref()), (Way::Other, self.detour.effort())];
+        let way = ways.into_iter().find(|(_, effort)| resumes(*effort)).map(|(way, _)| way);
+        if let Some(way) = way {
+            self.greet(way, remote, now);
             return Ok(());
         }
         let about_us = self.session.as_ref().is_some_and(|(session, _)| {
@@ -142,15 +148,22 @@ impl Link {
     }
 
     /// The effort that an answer belongs to, taken out.
-    fn take_effort(&mut self, bytes: &[u8]) -> Result<Effort, Rejected> {
+    fn take_effort(&mut self, bytes: &[u8]) -> Result<(Effort, Instant), Rejected> {
+        let (way, ..) = self.effort_of(bytes)?;
+        let taken = match way {
+            Way::Usual => self.effort.take().map(|effort| (effort, self.effort_at)),
+            Way::Other => self.detour.take(),
+        };
+        taken.ok_or(Rejected::UnknownSession)
+    }
+
+    /// The effort that an answer belongs to, and when its question was sent.
+    fn effort_of(&self, bytes: &[u8]) -> Result<(Way, &Effort, Instant), Rejected> {
         let index = receiver(bytes).ok_or(Rejected::Malformed)?;
-        match self.effort.take() {
-            Some(effort) if effort.index() == index => Ok(effort),
-            other => {
-                self.effort = other;
-                Err(Rejected::UnknownSession)
-            }
-        }
+        let usual = self.effort.as_ref().map(|effort| (Way::Usual, effort, self.effort_at));
+        let other = self.detour.effort().map(|effort| (Way::Other, effort, self.detour.asked_at()));
+        let mut both = usual.into_iter().chain(other);
+        both.find(|(_, effort, _)| effort.index() == index).ok_or(Rejected::UnknownSession)
     }
 }
 

@@ -8,7 +8,11 @@
 //!
 //! The service finds the session by its index: when a NAT gives us another address, the next datagram moves
 //! it. [`Link::poke`] is that datagram, now.
+//!
+//! One of the addresses may be a door (`lanyard_wire::door`). It is tried beside the others where these stay
+//! silent, and left as soon as one of them answers: `detour`.
 
+mod detour;
 mod effort;
 mod inbound;
 mod pace;
@@ -24,12 +28,14 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::codec::Wire as _;
+use lanyard_wire::door::is_door;
 use lanyard_wire::envelope;
 use lanyard_wire::keys::{PublicKey, SymmetricKey};
 use lanyard_wire::seal::Ticket;
 use lanyard_wire::session::FromDevice;
 
-use self::effort::{Cookie, Effort, Won};
+use self::detour::Detour;
+use self::effort::{Cookie, Effort, Way, Won};
 use self::inbound::receiver;
 use self::pace::{Care, Health, Pace, TRIES_TO_OFFLINE};
 use self::session::Session;
@@ -118,6 +124,8 @@ pub(super) struct Link {
     effort: Option<Effort>,
     /// When the question of the effort was sent: its answer tells the round trip.
     effort_at: Instant,
+    /// The door, and what is tried by the way that is not in use.
+    detour: Detour,
     pace: Pace,
     /// When the keys are to be agreed anew.
     rekey_at: Instant,
@@ -154,6 +162,7 @@ impl Link {
             session: None,
             effort: None,
             effort_at: now,
+            detour: Detour::new(),
             pace: Pace::new(),
             rekey_at: now + KEYS_AGE,
             hinted_at: None,
@@ -167,15 +176,17 @@ impl Link {
         link
     }
 
-    /// Names the addresses to try, best first.
+    /// Names the addresses to try, best first; a door among them is kept for when the others stay silent.
     pub(super) fn set_addrs(&mut self, mut addrs: Vec<SocketAddr>, now: Instant) {
+        let has_new_door = self.detour.set_door(addrs.iter().copied().find(|addr| is_door(*addr)));
+        addrs.retain(|addr| !is_door(*addr));
         addrs.truncate(ADDRS_MAX);
-        if self.addrs == addrs {
+        if self.addrs == addrs && !has_new_door {
             return;
         }
         self.addrs = addrs;
         self.good = 0;
-        let moved = self.session.as_ref().is_some_and(|(session, _)| !self.addrs.contains(&session.remote));
+        let moved = self.session.as_ref().is_some_and(|(session, _)| !self.is_named(session.remote));
         if self.session.is_none() || moved {
             self.pace.reset();
             self.doubt(now);
@@ -201,7 +212,10 @@ impl Link {
     pub(super) fn remote(&self) -> Option<SocketAddr> {
         match &self.session {
             Some((session, _)) => Some(session.remote),
-            None => self.addrs.get(self.good).or_else(|| self.addrs.first()).copied(),
+            None => {
+                let first = self.addrs.get(self.good).or_else(|| self.addrs.first());
+                first.copied().or(self.detour.door())
+            }
         }
     }
 
@@ -226,12 +240,16 @@ impl Link {
         let Some(index) = receiver(datagram.bytes) else { return false };
         self.session.as_ref().is_some_and(|(session, _)| session.local_index == index)
             || self.effort.as_ref().is_some_and(|effort| effort.index() == index)
+            || self.detour.owns(index)
     }
 
     /// Is that the service's address?
     pub(super) fn is_at(&self, remote: SocketAddr) -> bool {
-        self.session.as_ref().is_some_and(|(session, _)| session.remote == remote)
-            || self.addrs.contains(&remote)
+        self.session.as_ref().is_some_and(|(session, _)| session.remote == remote) || self.is_named(remote)
+    }
+
+    fn is_named(&self, remote: SocketAddr) -> bool {
+        self.addrs.contains(&remote) || self.detour.door() == Some(remote)
     }
 
     /// Seals a message of at most `BODY_MAX` bytes; `false` if no session stands.
@@ -271,6 +289,9 @@ impl Link {
             self.try_again(now);
         } else {
             self.poke(now);
+            if self.is_detoured() {
+                self.detour.hurry(now);
+            }
         }
     }
 
@@ -280,6 +301,7 @@ impl Link {
         self.closed = true;
         self.session = None;
         self.effort = None;
+        self.detour.settle();
         self.pace.settle();
     }
 
@@ -306,6 +328,9 @@ impl Link {
         if self.pace.next_at().is_some_and(|at| at <= now) {
             self.try_again(now);
         }
+        if self.detour.is_due(now) {
+            self.try_other_way(now);
+        }
     }
 
     /// The next datagram to send.
@@ -328,7 +353,7 @@ impl Link {
             Wakeup { at, why }
         });
         let try_again = self.pace.next_at().map(|at| Wakeup { at, why: "try for a session" });
-        Wakeup::earliest(care, try_again)
+        Wakeup::earliest(Wakeup::earliest(care, try_again), self.detour.poll_timeout())
     }
 
     /// Seals and queues; `false` if no session stands.
@@ -360,22 +385,35 @@ impl Link {
 
     /// Makes the next try.
     fn try_again(&mut self, now: Instant) {
-        if self.addrs.is_empty() {
+        if self.addrs.is_empty() && self.detour.door().is_none() {
             self.pace.settle();
             return;
         }
-        let number = self.pace.tried(self.addrs.len(), &mut self.rng, now);
+        let number = self.pace.tried(self.addrs.len().max(1), &mut self.rng, now);
         if number + 1 >= TRIES_TO_OFFLINE {
             self.give_up(now);
         }
+        self.detour.follow(self.addrs.is_empty(), number, now);
         self.retries = 0;
-        if self.has_good_ticket(now) && number % HELLO_EVERY != HELLO_EVERY - 1 {
-            self.resume(now);
+        let with_ticket = self.shows_ticket(number, now);
+        let turn = if with_ticket { &mut self.resumes } else { &mut self.hellos };
+        let place = *turn;
+        *turn = turn.wrapping_add(1);
+        let Some(remote) = self.pick(place) else { return };
+        self.ask_for_session(Way::Usual, remote, with_ticket, now);
+    }
+
+    /// Shows the ticket, or begins a key exchange.
+    fn ask_for_session(&mut self, way: Way, remote: SocketAddr, with_ticket: bool, now: Instant) {
+        if with_ticket {
+            self.resume(way, remote, now);
         } else {
-            let remote = self.pick(self.hellos);
-            self.hellos = self.hellos.wrapping_add(1);
-            self.greet(remote, now);
+            self.greet(way, remote, now);
         }
+    }
+
+    fn shows_ticket(&self, number: u32, now: Instant) -> bool {
+        self.has_good_ticket(now) && number % HELLO_EVERY != HELLO_EVERY - 1
     }
 
     /// A ticket that a service may still open, unless fresh keys are due.
@@ -385,34 +423,38 @@ impl Link {
         self.rekey_at > now && self.ticket.as_ref().is_some_and(|(ticket, _)| is_fresh(ticket))
     }
 
-    fn resume(&mut self, now: Instant) {
+    fn resume(&mut self, way: Way, remote: SocketAddr, now: Instant) {
         let timestamp_ms = self.timestamp(now);
-        let remote = self.pick(self.resumes);
-        self.resumes = self.resumes.wrapping_add(1);
         let Some(ticket) = &self.ticket else { return };
         let (effort, bytes) = Effort::resume(ticket, self.shared.boot, timestamp_ms, &mut self.rng);
-        (self.effort, self.effort_at) = (Some(effort), now);
+        self.begin(way, effort, now);
         self.outbox.push(Transmit { local: SocketId::MAIN, remote, bytes });
     }
 
-    fn greet(&mut self, remote: SocketAddr, now: Instant) {
+    fn greet(&mut self, way: Way, remote: SocketAddr, now: Instant) {
         let timestamp_ms = self.timestamp(now);
         let cookie = self.cookie.filter(|cookie| cookie.remote == remote);
         let identity = &self.shared.identity;
         let greeting =
             Effort::greet(identity, &self.key, cookie, self.shared.boot, timestamp_ms, &mut self.rng);
         let Some((effort, bytes)) = greeting else { return };
-        (self.effort, self.effort_at) = (Some(effort), now);
+        self.begin(way, effort, now);
         self.outbox.push(Transmit { local: SocketId::MAIN, remote, bytes });
     }
 
-    fn open(&mut self, won: Won, now: Instant) {
+    /// A session stands, asked for at `asked_at`.
+    fn open(&mut self, won: Won, asked_at: Instant, now: Instant) {
         let Won { session, observed, ticket } = won;
-        let rtt = Some(now.saturating_since(self.effort_at));
+        let rtt = Some(now.saturating_since(asked_at));
         if let Some(place) = self.addrs.iter().position(|addr| *addr == session.remote) {
             (self.good, self.resumes, self.hellos) = (place, 0, 0);
         }
-        self.effort = None;
+        let usual = self.effort.take().map(|effort| (effort, self.effort_at));
+        if is_door(session.remote) {
+            self.detour.entered(usual, &mut self.rng, now);
+        } else {
+            self.detour.settle();
+        }
         self.pace.settle();
         self.session = Some((session, Health::new(rtt, &mut self.rng, now)));
         self.state = LinkState::Open { observed, rtt };
@@ -435,10 +477,9 @@ impl Link {
         self.events.push_back(LinkEvent::Lost);
     }
 
-    fn pick(&self, turn: usize) -> SocketAddr {
-        let place = self.good.wrapping_add(turn).checked_rem(self.addrs.len()).unwrap_or(0);
-        // `try_again` saw that there is an address.
-        self.addrs.get(place).copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    fn pick(&self, turn: usize) -> Option<SocketAddr> {
+        let place = self.good.wrapping_add(turn).checked_rem(self.addrs.len())?;
+        self.addrs.get(place).copied()
     }
 
     /// Wall time for a first message, later than that of the one before.

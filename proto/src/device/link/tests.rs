@@ -1,5 +1,6 @@
 //! A link and a service of a few lines: the same keys and bytes as the real one, and faults at will.
 
+mod detour;
 mod service;
 mod world;
 

@@ -11,6 +11,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
+use lanyard_wire::door::is_door;
 use lanyard_wire::handshake::{Go, Method, Offer};
 use lanyard_wire::ids::{AttemptId, DeviceId};
 use lanyard_wire::limits::CANDIDATES_MAX;
@@ -32,11 +33,12 @@ pub(super) struct End {
 
 impl End {
     /// What an offer says, and where it came from: that address is a candidate too, even if the device
-    /// could not find it out by itself.
+    /// could not find it out by itself. A door is none, and nobody may offer one.
     pub(super) fn of(offer: Offer, observed: SocketAddr, rtt: Duration) -> Self {
         let mut candidates = offer.candidates;
+        candidates.retain(|candidate| !is_door(candidate.addr));
         let known = candidates.iter().any(|candidate| candidate.addr == observed);
-        if !known && candidates.len() < CANDIDATES_MAX {
+        if !known && !is_door(observed) && candidates.len() < CANDIDATES_MAX {
             candidates.push(Candidate { kind: CandidateKind::ServerReflexive, addr: observed });
         }
         Self { card: offer.card, candidates, one_way: rtt / 2 }
@@ -252,6 +254,14 @@ mod tests {
         let offer = Offer { candidates: vec![], ..offer(easy()) };
         let end = End::of(offer, observed, Duration::ZERO);
         assert_eq!(end.candidates, [Candidate { kind: CandidateKind::ServerReflexive, addr: observed }]);
+    }
+
+    #[test]
+    fn a_door_is_no_candidate_whoever_names_it() {
+        let door = lanyard_wire::door::addr(1, 2);
+        let candidates = vec![Candidate { kind: CandidateKind::Host, addr: door }];
+        let offer = Offer { candidates, ..offer(easy()) };
+        assert_eq!(End::of(offer, door, Duration::ZERO).candidates, []);
     }
 
     #[test]

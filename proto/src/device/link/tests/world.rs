@@ -24,8 +24,13 @@ pub(super) const SERVICE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(
 pub(super) const DEVICE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9)), 40_000);
 pub(super) const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 17)), 9);
 
+/// The door of the same service; the program gives it this address.
+pub(super) const DOOR: SocketAddr = lanyard_wire::door::addr(0, 1);
+
 pub(super) struct World {
     pub(super) link: Link,
+    /// Whether datagrams outside the door arrive.
+    pub(super) has_udp: bool,
     pub(super) service: Service,
     pub(super) now: Instant,
     pub(super) rtt: Duration,
@@ -61,6 +66,7 @@ impl World {
         let service = Service::new(SecretKey::from_bytes([5; 32]));
         let mut world = Self {
             link: link(1, vec![SERVICE], None, Instant::ZERO),
+            has_udp: true,
             service,
             now: Instant::ZERO,
             rtt: Duration::from_millis(40),
@@ -77,7 +83,22 @@ impl World {
 
     /// A world where the session stands and is confirmed.
     pub(super) fn opened() -> Self {
+        Self::open(Self::new())
+    }
+
+    /// A world whose service has a door besides, or nothing else, before anything was sent.
+    pub(super) fn with_door(addrs: Vec<SocketAddr>, has_udp: bool) -> Self {
         let mut world = Self::new();
+        world.air.clear();
+        world.sent.clear();
+        world.has_udp = has_udp;
+        world.link = world.link_to(addrs, None);
+        world.drain();
+        world
+    }
+
+    /// Runs until the session stands and is confirmed.
+    pub(super) fn open(mut world: Self) -> Self {
         world.run_until(|world| world.service.confirmed() == 1);
         world.pass(world.rtt);
         world.sent.clear();
@@ -167,7 +188,7 @@ impl World {
             for bytes in self.service.handle(flight.device, &flight.bytes, now_ms) {
                 self.fly(false, flight.service, flight.device, &bytes);
             }
-        } else if flight.device == self.device_addr {
+        } else if flight.device == self.device_addr || flight.device == DOOR {
             let datagram = Datagram { local: SocketId::MAIN, remote: flight.service, bytes: &flight.bytes };
             if let Ok(message) = self.link.handle_datagram(datagram, self.now) {
                 self.messages.extend(message);
@@ -178,6 +199,12 @@ impl World {
     fn drain(&mut self) {
         while let Some(transmit) = self.link.poll_transmit() {
             self.sent.push((self.now, transmit.bytes.clone()));
+            if transmit.remote == DOOR {
+                self.fly(true, DOOR, DOOR, &transmit.bytes);
+            }
+            if !self.has_udp {
+                continue;
+            }
             // Two doors of one fleet; behind any other address is nobody.
             if transmit.remote == SERVICE || transmit.remote == ELSEWHERE {
                 self.fly(true, transmit.remote, self.device_addr, &transmit.bytes);
