@@ -180,8 +180,10 @@ impl Fleet {
         let directory = self.directory.path().join(host);
         std::fs::create_dir_all(&directory)?;
         let namespace = self.lab.namespace(host);
-        let settings =
-            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        // What the host's site gives besides.
+        let proxy = self.lab.proxy_of(host)?.map(|proxy| ("HTTPS_PROXY".to_owned(), proxy));
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = settings.chain(proxy).collect();
         let mut agent = Agent { host: host.to_owned(), namespace, directory, settings, daemon: None };
         agent.start().with_context(|| self.log(host))?;
         Ok(agent)
@@ -227,6 +229,19 @@ impl Agent {
         if let Some(mut child) = self.daemon.take() {
             end(&mut child);
         }
+    }
+
+    /// Ends the daemon as a shutdown would, and waits until it has saved what it knows.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut child) = self.daemon.take() else { return Ok(()) };
+        let told = Command::new("kill").arg(child.id().to_string()).status().context("run kill")?;
+        ensure!(told.success(), "the agent of {} cannot be told to end", self.host);
+        child.wait().context("wait for the agent's end")?;
+        Ok(())
     }
 
     /// The process of the daemon.

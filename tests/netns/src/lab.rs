@@ -72,6 +72,19 @@ impl Lab {
         Ok(serde_json::from_slice(&done.stdout)?)
     }
 
+    /// The HTTP proxy of a host's site, where that is the only way out: natlab has it on the router, port 3128.
+    ///
+    /// # Errors
+    ///
+    /// When the lab is gone.
+    pub fn proxy_of(&self, host: &str) -> Result<Option<String>> {
+        let info = self.info()?;
+        let site = info["nodes"][host]["site"].as_str().unwrap_or_default();
+        let site = &info["nodes"][site];
+        let has_proxy = site["egress"].as_array().is_some_and(|out| out.iter().any(|way| way == "proxy"));
+        Ok(has_proxy.then(|| format!("http://{}:3128", site["gw"].as_str().unwrap_or_default())))
+    }
+
     /// A command that will run inside a node.
     #[must_use]
     pub fn command(&self, node: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {

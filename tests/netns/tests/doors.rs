@@ -1,0 +1,172 @@
+//! Networks that let no UDP out: TLS on TCP 443, or an HTTP proxy, is the only way.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that fails panics, and tells what it measured"
+)]
+
+use std::time::{Duration, Instant};
+
+use lanyard_netns::pair::{Traffic, first_ping, see_each_other};
+use lanyard_netns::{Agent, Fleet, Lab, Transfer, wait_for};
+
+/// From the start of the agent to the first reply of a peer that it knew before.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+
+/// UDP is asked every minute, give or take a tenth, and once for each address.
+const BACK_TO_UDP: Duration = Duration::from_secs(75);
+
+/// Brings up a pair of which `a` has no UDP, and joins both.
+fn pair(kinds: &str) -> (Fleet, Agent, Agent) {
+    let fleet = Fleet::start(Lab::up(kinds).unwrap()).unwrap();
+    let (a, b) = (fleet.join("a").unwrap(), fleet.join("b").unwrap());
+    see_each_other(&a, &b).unwrap_or_else(|error| panic!("{kinds}: {error:#}\n{}", fleet.log("a")));
+    (fleet, a, b)
+}
+
+/// What `status --json` says of the door of an agent's first coordinator.
+fn door(agent: &Agent) -> serde_json::Value {
+    agent.json(&["status"]).unwrap()["servers"][0]["door"].clone()
+}
+
+/// Both reach each other by relay, and so they do right after a restart.
+fn is_relayed(kind: &str) {
+    for other in ["open", "port-restricted", kind] {
+        let kinds = format!("{kind}:{other}");
+        let (fleet, mut a, b) = pair(&kinds);
+        let logs = || format!("{}\n{}\n{}", fleet.log("a"), fleet.log("b"), fleet.log("server"));
+        let first = first_ping(&a, &b).unwrap_or_else(|error| panic!("{kinds}: {error:#}\n{}", logs()));
+        first_ping(&b, &a).unwrap_or_else(|error| panic!("{kinds}: {error:#}\n{}", logs()));
+        assert_eq!((a.path_to("b").as_deref(), b.path_to("a").as_deref()), (Some("relay"), Some("relay")));
+        assert_eq!(door(&a)["port"], 443, "{kinds}");
+
+        a.stop().unwrap();
+        let begun = Instant::now();
+        a.start().unwrap();
+        let reply = wait_for("a reply", Duration::from_secs(10), || first_ping(&a, &b).ok());
+        let after = begun.elapsed();
+        println!("{kinds}: first reply in {first:?}; {after:?} after the agent's start");
+        reply.unwrap_or_else(|error| panic!("{kinds}: {error:#}\n{}", logs()));
+        assert!(after < FIRST_BYTE, "{kinds}: {after:?}\n{}", logs());
+    }
+}
+
+#[test]
+fn a_network_without_udp_is_left_by_tls() {
+    is_relayed("udp-blocked");
+}
+
+#[test]
+fn a_network_with_tcp_443_alone_is_left_by_it() {
+    is_relayed("tcp443-only");
+}
+
+#[test]
+fn a_network_with_a_proxy_alone_is_left_through_it() {
+    is_relayed("proxy-only");
+}
+
+#[test]
+fn netcheck_status_and_why_tell_of_the_door() {
+    let (_fleet, a, b) = pair("proxy-only:port-restricted");
+    first_ping(&a, &b).unwrap();
+    let mut traffic = Traffic::start(&a, &b).unwrap();
+    let told = a.run(&["netcheck"]).unwrap();
+    assert!(told.contains("blocked; connected by TLS 443 through proxy 192.168."), "{told}");
+    assert!(a.run(&["status"]).unwrap().contains("connected by TLS 443 through proxy"));
+    let blames = |agent: &Agent, peer: &str| {
+        let mut last = String::new();
+        let told = wait_for("why names the network", Duration::from_secs(20), || {
+            last = agent.run(&["why", peer]).ok()?;
+            last.contains("no UDP leaves the network of a").then_some(())
+        });
+        told.unwrap_or_else(|error| panic!("{error:#}: {last}"));
+    };
+    blames(&a, "b");
+    blames(&b, "a");
+    traffic.stop();
+}
+
+#[test]
+fn a_device_goes_back_to_udp_when_that_is_let_out_and_becomes_direct() {
+    let (fleet, a, b) = pair("udp-blocked:open");
+    first_ping(&a, &b).unwrap();
+    assert_eq!(door(&a)["port"], 443);
+    assert!(has_door(&a));
+    let mut traffic = Traffic::start(&a, &b).unwrap();
+    fleet.lab.event(&["set", "ra", "nat=port-restricted"]).unwrap();
+    let begun = Instant::now();
+    let back = wait_for("a session by UDP", BACK_TO_UDP, || door(&a).is_null().then(|| begun.elapsed()));
+    println!("back to UDP after {:?}", back.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.log("a"))));
+    let mut traffic_again = Traffic::start(&a, &b).unwrap();
+    let direct = wait_for("a direct path", Duration::from_secs(90), || {
+        (a.path_to("b")? == "direct").then(|| begun.elapsed())
+    });
+    println!("direct after {:?}", direct.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.log("a"))));
+    traffic.stop();
+    traffic_again.stop();
+    let closed =
+        wait_for("a closed door", Duration::from_secs(75), || (!has_door(&a)).then(|| begun.elapsed()));
+    println!("the door was closed after {:?}", closed.unwrap());
+}
+
+/// Whether the agent's host has a TCP connection to port 443 (0x01BB) that is established (01).
+fn has_door(agent: &Agent) -> bool {
+    let listed = std::process::Command::new("ip")
+        .args(["netns", "exec", agent.namespace(), "cat", "/proc/net/tcp"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    listed.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(2);
+        words.next().is_some_and(|remote| remote.ends_with(":01BB")) && words.next() == Some("01")
+    })
+}
+
+/// The queues in front of a stream are short: a bulk transfer fills them and delays what goes beside it by no
+/// more than they hold, 128 KiB at 20 Mbit/s being 52 ms.
+#[test]
+fn a_bulk_transfer_through_a_door_leaves_the_pair_usable() {
+    let topology = "[site.ra]\nnat = \"udp-blocked\"\nhosts = [\"a\"]\nrate = 20\n\
+        [site.rb]\nnat = \"open\"\nhosts = [\"b\"]\n";
+    let (fleet, a, b) = pair(topology);
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        first_ping(from, to).unwrap();
+        let transfer = Transfer::start(from.namespace(), to.namespace(), to.address().unwrap(), 0).unwrap();
+        let pinged = std::process::Command::new("ip")
+            .args(["netns", "exec", a.namespace(), "ping", "-n", "-q", "-i", "0.1", "-c", "50"])
+            .arg(b.address().unwrap().to_string())
+            .output()
+            .unwrap();
+        let received = transfer.finish().unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.log("a")));
+        let mbit_s = received.bytes as f64 * 8e-6 / received.took.as_secs_f64();
+        let said = String::from_utf8_lossy(&pinged.stdout).into_owned();
+        let times = said.split("mdev = ").nth(1).unwrap_or_else(|| panic!("no reply: {said}"));
+        println!(
+            "{} to {}: {mbit_s:.1} Mbit/s, round trips min/avg/max/mdev {}",
+            from.host,
+            to.host,
+            times.trim()
+        );
+        let average: f64 = times.split('/').nth(1).unwrap().parse().unwrap();
+        assert!(mbit_s > 10.0, "{mbit_s} Mbit/s of 20");
+        assert!(average < 400.0, "{times}");
+    }
+}
+
+#[test]
+fn a_coordinator_that_restarts_is_found_again_through_the_door() {
+    let (mut fleet, a, b) = pair("tcp443-only:open");
+    first_ping(&a, &b).unwrap();
+    fleet.kill_coordinator();
+    fleet.start_coordinator().unwrap();
+    let begun = Instant::now();
+    // Five a second, until one is answered.
+    let pinged = std::process::Command::new("ip")
+        .args(["netns", "exec", a.namespace(), "ping", "-n", "-q", "-i", "0.2", "-c", "1", "-w", "20"])
+        .arg(b.address().unwrap().to_string())
+        .status()
+        .unwrap();
+    println!("the first reply came {:?} after the coordinator's restart", begun.elapsed());
+    assert!(pinged.success(), "no reply in 20 s\n{}\n{}", fleet.log("a"), fleet.log("server"));
+}
