@@ -45,8 +45,8 @@ netns: build ## real programs, real NATs in network namespaces
 	$(CARGO) test -p lanyard-netns --locked --no-run
 	@tests/as-root --tests $(CARGO) test -p lanyard-netns --locked -- --test-threads=1
 
-matrix: setup build ## every pair of NATs: path, time to first reply, time to direct
-	@tests/as-root $(LANYARD_BIN_DIR)/matrix
+matrix: setup build ## every pair of NATs: path, time to first reply, time to direct (MATRIX="--runs 5 --jobs 2")
+	@tests/as-root $(LANYARD_BIN_DIR)/matrix $(MATRIX)
 
 bench: ## benches of the pieces, and the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked

@@ -1,7 +1,7 @@
 //! One `lanyard-server` and some `lanyard` agents, each in its node of a lab, run by their command line.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::lab::Lab;
-use crate::wait_for;
+use crate::{journal, wait_for};
 
 /// Where the coordinator listens in every lab: the two addresses of natlab's first server.
 pub const SERVER: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2)];
@@ -58,6 +58,7 @@ impl Fleet {
     /// As from [`Fleet::start`].
     pub fn start_with(lab: Lab, environment: &[(&str, &str)]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
+        let servers = lab.server_addresses()?;
         let init = lab
             .command("s", program("lanyard-server")?)
             .arg("init")
@@ -69,8 +70,14 @@ impl Fleet {
         let said = String::from_utf8_lossy(&init.stdout).into_owned();
         ensure!(init.status.success(), "init: {said}{}", String::from_utf8_lossy(&init.stderr));
         let join_string = join_string_in(&said)?;
-        let environment =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let list = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        // Both families, where the lab has both.
+        let environment = ["LANYARD_SERVER_PUBLIC_ADDRESSES", "LANYARD_SERVER_STUN_ADDRESSES"]
+            .into_iter()
+            .map(|name| (name, list.as_str()))
+            .chain(environment.iter().copied())
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let mut fleet = Self { lab, join_string, directory, environment, coordinator: None };
         fleet.start_coordinator()?;
         Ok(fleet)
@@ -154,12 +161,34 @@ impl Fleet {
     ///
     /// When the daemon does not come up or the join is refused; the agent's log is part of the error.
     pub fn join(&self, host: &str) -> Result<Agent> {
-        let agent = self.agent(host)?;
+        self.join_with(host, &[])
+    }
+
+    /// The same with settings, given as environment variables (`LANYARD_PORT`).
+    ///
+    /// # Errors
+    ///
+    /// When the daemon does not come up or the join is refused; the agent's log is part of the error.
+    pub fn join_with(&self, host: &str, settings: &[(&str, &str)]) -> Result<Agent> {
+        let agent = self.agent_with(host, settings)?;
+        let join_string = self.join_string_on(host)?;
         agent
-            .run(&["join", &self.join_string, "--name", host])
+            .run(&["join", &join_string, "--name", host])
             .with_context(|| self.log(host))
             .with_context(|| self.log("server"))?;
         Ok(agent)
+    }
+
+    /// The join string as somebody on `host` would have it: a host without IPv4 needs the server's IPv6 address.
+    fn join_string_on(&self, host: &str) -> Result<String> {
+        let info = self.lab.info()?;
+        let has_v4 = info["nodes"][host]["v4"].as_array().is_some_and(|own| !own.is_empty());
+        let v6 = self.lab.server_addresses()?.into_iter().find(IpAddr::is_ipv6);
+        let v6 = v6.filter(|_| !has_v4).map(|ip| format!("[{ip}]"));
+        Ok(v6.map_or_else(
+            || self.join_string.clone(),
+            |v6| self.join_string.replacen(&SERVER[0].to_string(), &v6, 1),
+        ))
     }
 
     /// Starts an agent on `host` that has joined nothing yet.
@@ -216,9 +245,11 @@ impl Agent {
     ///
     /// When it does not answer within 10 s.
     pub fn start(&mut self) -> Result<()> {
-        let log = self.directory.with_extension("log");
-        let log = File::options().append(true).create(true).open(log)?;
+        let log = File::options().append(true).create(true).open(self.log_file())?;
         let mut command = self.command()?;
+        if !self.settings.iter().any(|(name, _)| name == "LANYARD_LOG") {
+            command.env("LANYARD_LOG", journal::LEVEL);
+        }
         command.arg("daemon").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.daemon = Some(command.spawn().context("start lanyard daemon")?);
         wait_for("an agent that answers", Duration::from_secs(10), || self.run(&["status"]).ok().map(drop))
@@ -242,6 +273,12 @@ impl Agent {
         ensure!(told.success(), "the agent of {} cannot be told to end", self.host);
         child.wait().context("wait for the agent's end")?;
         Ok(())
+    }
+
+    /// Where the daemon writes its log.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.with_extension("log")
     }
 
     /// The process of the daemon.

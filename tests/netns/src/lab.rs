@@ -1,6 +1,7 @@
 //! A miniature internet in network namespaces, as `tests/natlab/natlab` makes it.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,6 +73,46 @@ impl Lab {
         Ok(serde_json::from_slice(&done.stdout)?)
     }
 
+    /// The addresses of the first server: two of IPv4, and two of IPv6 where a site has that.
+    ///
+    /// # Errors
+    ///
+    /// When the lab is gone.
+    pub fn server_addresses(&self) -> Result<Vec<IpAddr>> {
+        let info = self.info()?;
+        let server = &info["nodes"]["s"];
+        let both = [&server["v4"], &server["v6"]].into_iter().filter_map(Value::as_array).flatten();
+        Ok(both.filter_map(|ip| ip.as_str()?.parse().ok()).collect())
+    }
+
+    /// Packets that left a site's router by its uplink since the lab came up.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such site.
+    pub fn packets_out(&self, site: &str) -> Result<u64> {
+        let done = Command::new("ip")
+            .args(["-j", "-s", "-n", &self.namespace(site), "link", "show", "dev", "wan"])
+            .output()?;
+        ensure!(done.status.success(), "ip link: {}", String::from_utf8_lossy(&done.stderr));
+        let links: Value = serde_json::from_slice(&done.stdout)?;
+        links[0]["stats64"]["tx"]["packets"].as_u64().context("ip link shows no counters")
+    }
+
+    /// The sites of the lab that are attached to its core.
+    ///
+    /// # Errors
+    ///
+    /// When the lab is gone.
+    pub fn outer_sites(&self) -> Result<Vec<String>> {
+        let info = self.info()?;
+        let nodes = info["nodes"].as_object().into_iter().flatten();
+        Ok(nodes
+            .filter(|(_, node)| node["role"] == "site" && node["via"].is_null())
+            .map(|(name, _)| name.clone())
+            .collect())
+    }
+
     /// The HTTP proxy of a host's site, where that is the only way out: natlab has it on the router, port 3128.
     ///
     /// # Errors
@@ -93,19 +134,15 @@ impl Lab {
         command
     }
 
-    /// The pairs of NAT kinds natlab knows, each with whether plain punching joins it.
+    /// The NAT kinds natlab knows.
     ///
     /// # Errors
     ///
     /// When natlab cannot be run.
-    pub fn pairs() -> Result<Vec<(String, bool)>> {
-        let done = Command::new(natlab()).arg("pairs").output().context("run natlab pairs")?;
+    pub fn kinds() -> Result<Vec<String>> {
+        let done = Command::new(natlab()).arg("kinds").output().context("run natlab kinds")?;
         let listing = String::from_utf8(done.stdout)?;
-        Ok(listing
-            .lines()
-            .filter_map(|line| line.split_once(' '))
-            .map(|(pair, path)| (pair.to_owned(), path == "direct"))
-            .collect())
+        Ok(listing.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
     }
 }
 

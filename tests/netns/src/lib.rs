@@ -7,12 +7,15 @@
 //! Everything here needs root and Linux, sends traffic only inside the namespaces it made, and cleans up after
 //! itself, also when a test panics: the lab is tied to the process that made it.
 
+pub mod cell;
 pub mod fleet;
 pub mod inside;
+pub mod journal;
 pub mod lab;
 pub mod pair;
 pub mod transfer;
 
+pub use cell::{Cell, Expected};
 pub use fleet::{Agent, Fleet};
 pub use lab::Lab;
 pub use pair::{Outcome, connect, connect_pair};

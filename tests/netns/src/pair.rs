@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::fleet::{Agent, Fleet};
+use crate::journal::{Moment, direct_at};
 use crate::lab::Lab;
 use crate::wait_for;
 
@@ -16,41 +17,60 @@ pub struct Outcome {
     pub first_reply: Duration,
     /// The path the pair settled on: `direct` or `relay`.
     pub path: String,
-    /// From the first packet to the direct path, when there is one.
+    /// From the first packet to the direct path at both ends, when there is one.
     pub direct_after: Option<Duration>,
+    /// Packets that left each outer router meanwhile, in the order of the sites' names.
+    ///
+    /// All of them: probes, data by relay, and what agents say to the coordinator beside.
+    pub packets: Vec<u64>,
 }
 
 /// How long a pair that could be direct is given before its path is what it is.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+///
+/// The plans that guess ports have 5 s, and begin when data was relayed for one.
+pub const PATIENCE: Duration = Duration::from_secs(7);
 
-/// Brings up a lab of `kinds` (`full-cone:symmetric`), joins `a` and `b`, and lets `a` speak to `b`.
+/// Brings up a lab, joins `a` and `b`, and lets `a` speak to `b`, which becomes direct within `patience` or never.
 ///
 /// # Errors
 ///
 /// When the lab, the coordinator or an agent does not come up, or no reply arrives within 5 s.
-pub fn connect_pair(kinds: &str) -> Result<Outcome> {
-    let fleet = Fleet::start(Lab::up(kinds)?)?;
+pub fn connect_pair(topology: &str, patience: Duration) -> Result<Outcome> {
+    let fleet = Fleet::start(Lab::up(topology)?)?;
     let (a, b) = (fleet.join("a")?, fleet.join("b")?);
-    connect(&a, &b).with_context(|| format!("{}\n{}", fleet.log("a"), fleet.log("b")))
+    let sites = fleet.lab.outer_sites()?;
+    let count = || sites.iter().map(|site| fleet.lab.packets_out(site)).collect();
+    connect_within([&a, &b], patience, count)
+        .with_context(|| format!("{}\n{}\n{}", fleet.log("a"), fleet.log("b"), fleet.log("server")))
 }
 
-/// Lets `a` speak to `b` and watches the path settle.
+/// Lets `a` speak to `b` and watches the path settle; packets are not counted.
 ///
 /// # Errors
 ///
 /// When they do not see each other online within 5 s, or no reply arrives within 5 s.
 pub fn connect(a: &Agent, b: &Agent) -> Result<Outcome> {
+    connect_within([a, b], PATIENCE, || Ok(Vec::new()))
+}
+
+fn connect_within(
+    ends: [&Agent; 2],
+    patience: Duration,
+    count: impl Fn() -> Result<Vec<u64>>,
+) -> Result<Outcome> {
+    let [a, b] = ends;
     see_each_other(a, b)?;
-    let begun = Instant::now();
+    let before = count()?;
+    let (begun, begun_at) = (Instant::now(), Moment::now());
     let first_reply = first_ping(a, b)?;
     let mut traffic = Traffic::start(a, b)?;
-    let limit = PATIENCE.saturating_sub(begun.elapsed());
-    let direct = wait_for("a direct path", limit, || {
-        (a.path_to(&b.host)? == "direct" && b.path_to(&a.host)? == "direct").then(|| begun.elapsed())
-    });
+    let limit = patience.saturating_sub(begun.elapsed());
+    let direct = wait_for("a direct path", limit, || direct_at(ends, begun_at)).ok();
+    let packets = count()?.into_iter().zip(before).map(|(after, before)| after - before).collect();
     traffic.stop();
     let path = a.path_to(&b.host).unwrap_or_default();
-    Ok(Outcome { first_reply, path, direct_after: direct.ok() })
+    let direct_after = direct.map(|at| at.since(begun_at));
+    Ok(Outcome { first_reply, path, direct_after, packets })
 }
 
 /// Waits until each agent sees the other online.

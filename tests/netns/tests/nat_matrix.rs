@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use lanyard_netns::cell::{Cell, Expected, Links};
 use lanyard_netns::connect_pair;
 
 /// Every pair of these is joined by plain punching (tests/natlab measures it).
@@ -15,12 +16,15 @@ const PUNCHABLE: &[&str] = &["open", "full-cone", "addr-restricted", "port-restr
 const FIRST_REPLY: Duration = Duration::from_secs(1);
 const DIRECT: Duration = Duration::from_secs(3);
 
-fn becomes(pair: &str, expected: &str) {
-    let outcome = connect_pair(pair).unwrap_or_else(|error| panic!("{pair}: {error:#}"));
+fn becomes(pair: &str, path: Expected) {
+    let cell = Cell::named(pair).unwrap();
+    assert_eq!(cell.expected, path, "{pair}");
+    let outcome = connect_pair(&cell.topology(Links::default()), cell.patience());
+    let outcome = outcome.unwrap_or_else(|error| panic!("{pair}: {error:#}"));
     println!("{pair}: {outcome:?}");
     assert!(outcome.first_reply < FIRST_REPLY, "{pair}: the first reply took {:?}", outcome.first_reply);
-    assert_eq!(outcome.path, expected, "{pair}");
-    if expected == "direct" {
+    assert_eq!(outcome.path, path.path(), "{pair}");
+    if path == Expected::Direct {
         assert!(outcome.direct_after.is_some_and(|after| after < DIRECT), "{pair}: {outcome:?}");
     }
 }
@@ -29,7 +33,7 @@ fn becomes(pair: &str, expected: &str) {
 fn every_pair_that_can_be_punched_is_direct_within_three_seconds() {
     for (index, a) in PUNCHABLE.iter().enumerate() {
         for b in &PUNCHABLE[index..] {
-            becomes(&format!("{a}:{b}"), "direct");
+            becomes(&format!("{a}:{b}"), Expected::Direct);
         }
     }
 }
@@ -37,22 +41,28 @@ fn every_pair_that_can_be_punched_is_direct_within_three_seconds() {
 #[test]
 fn two_symmetric_ends_are_relayed_at_once() {
     for pair in ["symmetric:symmetric", "symmetric:addr-symmetric", "symmetric-seq:symmetric"] {
-        becomes(pair, "relay");
+        becomes(pair, Expected::Relay);
     }
 }
 
 #[test]
 fn a_symmetric_end_is_direct_with_an_end_that_lets_its_address_in() {
     for pair in ["symmetric:full-cone", "addr-restricted:symmetric", "symmetric:open"] {
-        becomes(pair, "direct");
+        becomes(pair, Expected::Direct);
     }
 }
 
 #[test]
-fn two_devices_on_one_lan_are_direct() {
-    let lab = lanyard_netns::Lab::up("[site.ra]\nhosts = [\"a\", \"b\"]\n").unwrap();
-    let fleet = lanyard_netns::Fleet::start(lab).unwrap();
-    let (a, b) = (fleet.join("a").unwrap(), fleet.join("b").unwrap());
-    let outcome = lanyard_netns::connect(&a, &b).unwrap();
-    assert_eq!(outcome.path, "direct", "{outcome:?}");
+fn two_ends_behind_one_nat_are_direct_where_anything_joins_them() {
+    for cell in ["same-lan", "same-nat", "cgn"] {
+        becomes(cell, Expected::Direct);
+    }
+}
+
+#[test]
+fn ipv6_joins_what_ipv4_does_not() {
+    for cell in ["dual-stack", "v6-firewall:v6-firewall"] {
+        becomes(cell, Expected::Direct);
+    }
+    becomes("v6-firewall:open", Expected::Relay);
 }
