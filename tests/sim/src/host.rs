@@ -14,7 +14,7 @@ use lanyard_proto::overlay::{ForwardingTable, Path};
 use lanyard_proto::rejected::Rejected;
 use lanyard_proto::rng::Rng;
 use lanyard_proto::time::{Instant, WallClock};
-use lanyard_proto::transmit::Datagram;
+use lanyard_proto::transmit::{Datagram, SocketId};
 use lanyard_wire::checkpoint::JoinOutcome;
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::envelope::RelayHeader;
@@ -114,6 +114,10 @@ pub enum Fact {
     Spoofed(DeviceId, Option<IpAddr>),
     /// The machine wanted more datagrams sent at once than its queue may hold.
     Flood(usize),
+    /// The machine wanted more sockets at once than [`crate::plane::SPARES_MAX`].
+    Sockets,
+    /// The table names a socket that is not open.
+    Closed(SocketId),
 }
 
 /// A coordinator as a join string names it.
@@ -372,8 +376,10 @@ impl Host {
         let mut sent = 0;
         while let Some(transmit) = running.machine.poll_transmit() {
             sent += 1;
-            let port = running.plane.port_of(transmit.local);
-            effects.datagrams.push((port, transmit.remote, transmit.bytes));
+            match running.plane.port_of(transmit.local) {
+                Some(port) => effects.datagrams.push((port, transmit.remote, transmit.bytes)),
+                None => effects.facts.push(Fact::Sockets),
+            }
         }
         if sent > OUTBOX {
             effects.facts.push(Fact::Flood(sent));

@@ -7,131 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use lanyard_proto::rng::Rng;
 use lanyard_proto::time::Instant;
 use lanyard_wire::nat::{Filtering, Mapping};
 
-/// A router with a name, configured as the namespace lab configures it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// Public addresses, nothing in between.
-    Open,
-    /// Public addresses behind a stateful firewall.
-    Firewall,
-    /// Endpoint-independent mapping and filtering.
-    FullCone,
-    /// Endpoint-independent mapping, address-dependent filtering.
-    AddrRestricted,
-    /// Endpoint-independent mapping, address-and-port-dependent filtering: the usual home router.
-    PortRestricted,
-    /// The same with random instead of preserved ports.
-    Remapped,
-    /// Address-dependent mapping.
-    AddrSymmetric,
-    /// Address-and-port-dependent mapping with random ports.
-    Symmetric,
-    /// Address-and-port-dependent mapping, each port the last plus one.
-    SymmetricSeq,
-    /// A network that lets no UDP out.
-    UdpBlocked,
-}
+mod kind;
+mod ports;
 
-impl Kind {
-    /// All kinds, in the order of the lab's list.
-    pub const ALL: &'static [Self] = &[
-        Self::Open,
-        Self::Firewall,
-        Self::FullCone,
-        Self::AddrRestricted,
-        Self::PortRestricted,
-        Self::Remapped,
-        Self::AddrSymmetric,
-        Self::Symmetric,
-        Self::SymmetricSeq,
-        Self::UdpBlocked,
-    ];
-
-    /// The lab's name of this kind.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Firewall => "firewall",
-            Self::FullCone => "full-cone",
-            Self::AddrRestricted => "addr-restricted",
-            Self::PortRestricted => "port-restricted",
-            Self::Remapped => "remapped",
-            Self::AddrSymmetric => "addr-symmetric",
-            Self::Symmetric => "symmetric",
-            Self::SymmetricSeq => "symmetric-seq",
-            Self::UdpBlocked => "udp-blocked",
-        }
-    }
-
-    /// How a router of this kind behaves.
-    #[must_use]
-    pub const fn behaviour(self) -> Behaviour {
-        use Filtering::{
-            AddressAndPortDependent as Apdf, AddressDependent as Adf, EndpointIndependent as Eif,
-        };
-        let (mapping, filtering, ports) = match self {
-            Self::Open => (Mapping::None, Eif, Ports::Preserved),
-            Self::Firewall => (Mapping::None, Apdf, Ports::Preserved),
-            Self::FullCone => (Mapping::EndpointIndependent, Eif, Ports::Preserved),
-            Self::AddrRestricted => (Mapping::EndpointIndependent, Adf, Ports::Preserved),
-            Self::PortRestricted | Self::UdpBlocked => (Mapping::EndpointIndependent, Apdf, Ports::Preserved),
-            Self::Remapped => (Mapping::EndpointIndependent, Apdf, Ports::Random),
-            Self::AddrSymmetric => (Mapping::AddressDependent, Apdf, Ports::Random),
-            Self::Symmetric => (Mapping::AddressAndPortDependent, Apdf, Ports::Random),
-            Self::SymmetricSeq => (Mapping::AddressAndPortDependent, Apdf, Ports::Sequential),
-        };
-        Behaviour {
-            mapping,
-            filtering,
-            ports,
-            hairpin: false,
-            lifetime: Duration::from_secs(120),
-            inbound_refresh: false,
-            accepts_strangers: false,
-            udp: !matches!(self, Self::UdpBlocked),
-        }
-    }
-}
-
-/// How external ports are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ports {
-    /// The internal port where it is free.
-    Preserved,
-    /// Any free port.
-    Random,
-    /// The last one plus one.
-    Sequential,
-}
-
-/// Everything that tells one router from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Behaviour {
-    /// Which destinations share a mapping.
-    pub mapping: Mapping,
-    /// Which sources may use it inwards.
-    pub filtering: Filtering,
-    /// How its ports are chosen.
-    pub ports: Ports,
-    /// Whether inside hosts reach each other by outside addresses.
-    pub hairpin: bool,
-    /// How long a mapping lives without traffic.
-    pub lifetime: Duration,
-    /// Whether inbound traffic counts as traffic. RFC 4787, REQ-6 lets both be.
-    pub inbound_refresh: bool,
-    /// A Linux router without WAN firewall: it takes a stranger's packet for a connection to itself, and our
-    /// own packet to that stranger then gets another port.
-    pub accepts_strangers: bool,
-    /// Whether UDP may leave at all.
-    pub udp: bool,
-}
+pub use kind::{Behaviour, Kind, Ports};
+use ports::Chooser;
 
 /// Why a router dropped a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -185,9 +70,7 @@ pub struct Nat {
     rng: Rng,
     entries: BTreeMap<Key, Entry>,
     ports: BTreeMap<u16, Key>,
-    next: u16,
-    /// After a rebind preserved ports are no longer to be had.
-    shifted: bool,
+    chooser: Chooser,
     strangers: BTreeSet<(SocketAddr, u16)>,
     sweep_at: usize,
 }
@@ -205,8 +88,7 @@ impl Nat {
             rng,
             entries: BTreeMap::new(),
             ports: BTreeMap::new(),
-            next: 20_000,
-            shifted: false,
+            chooser: Chooser::new(behaviour.ports),
             strangers: BTreeSet::new(),
             sweep_at: SWEEP_AT,
         }
@@ -240,8 +122,7 @@ impl Nat {
     /// Forgets every mapping and hands out other ports afterwards.
     pub fn rebind(&mut self) {
         self.reboot();
-        self.shifted = true;
-        self.next = self.next.wrapping_add(5_000).max(20_000);
+        self.chooser.rebind();
     }
 
     /// Gets another outside address, and forgets every mapping.
@@ -399,32 +280,11 @@ impl Nat {
     }
 
     fn choose_port(&mut self, wanted: u16, now: Instant) -> Option<u16> {
-        let policy = if self.shifted && self.behaviour.ports == Ports::Preserved {
-            Ports::Random
-        } else {
-            self.behaviour.ports
+        let (ports, entries) = (&self.ports, &self.entries);
+        let is_free = |port: u16| {
+            ports.get(&port).and_then(|key| entries.get(key)).is_none_or(|entry| entry.expires <= now)
         };
-        match policy {
-            Ports::Preserved => self.first_free(wanted, now),
-            Ports::Random => {
-                let start = 1_024 + u16::try_from(self.rng.below(64_512)).unwrap_or(0);
-                self.first_free(start, now)
-            }
-            Ports::Sequential => {
-                let port = self.first_free(self.next, now)?;
-                self.next = port.checked_add(1).unwrap_or(20_000);
-                Some(port)
-            }
-        }
-    }
-
-    fn first_free(&self, start: u16, now: Instant) -> Option<u16> {
-        (start..=u16::MAX).chain(1_024..start).find(|port| {
-            self.ports
-                .get(port)
-                .and_then(|key| self.entries.get(key))
-                .is_none_or(|entry| entry.expires <= now)
-        })
+        self.chooser.choose(wanted, is_free, &mut self.rng, now)
     }
 
     fn remember_stranger(&mut self, remote: SocketAddr, port: u16) {

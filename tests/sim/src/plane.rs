@@ -22,6 +22,12 @@ use crate::tunnel::{Tunnels, WAITING};
 /// The port of every device's main socket.
 pub const MAIN_PORT: u16 = 41_641;
 
+/// Spare sockets that may be open at once: the 256 of the largest guessing plan, and one netcheck beside it.
+pub const SPARES_MAX: usize = 320;
+
+/// First port of a spare socket.
+const SPARE_PORTS: u16 = 50_000;
+
 /// First byte of WireGuard's first message.
 const INITIATION: u8 = 1;
 
@@ -34,6 +40,7 @@ pub struct Plane {
     tunnels: Tunnels,
     table: Arc<ForwardingTable>,
     sockets: BTreeMap<SocketId, u16>,
+    ports: BTreeMap<u16, SocketId>,
     next_port: u16,
     seen: BTreeMap<DeviceId, Observation>,
     waiting: BTreeMap<DeviceId, VecDeque<Vec<u8>>>,
@@ -48,7 +55,8 @@ impl Plane {
             tunnels,
             table: Arc::default(),
             sockets: BTreeMap::from([(SocketId::MAIN, MAIN_PORT)]),
-            next_port: 50_000,
+            ports: BTreeMap::from([(MAIN_PORT, SocketId::MAIN)]),
+            next_port: SPARE_PORTS,
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
             report_at: None,
@@ -64,12 +72,22 @@ impl Plane {
     /// The socket that listens at a port.
     #[must_use]
     pub fn socket_at(&self, port: u16) -> Option<SocketId> {
-        self.sockets.iter().find(|(_, own)| **own == port).map(|(id, _)| *id)
+        self.ports.get(&port).copied()
     }
 
-    /// Closes a spare socket.
+    /// How many spare sockets are open.
+    #[must_use]
+    pub fn spares(&self) -> usize {
+        self.sockets.len().saturating_sub(1)
+    }
+
+    /// Closes a spare socket; the main one stays open.
     pub fn close(&mut self, socket: SocketId) {
-        self.sockets.remove(&socket);
+        if socket != SocketId::MAIN
+            && let Some(port) = self.sockets.remove(&socket)
+        {
+            self.ports.remove(&port);
+        }
     }
 
     /// When something here is due next, and why.
@@ -162,8 +180,12 @@ impl Plane {
         let length = u64::try_from(datagram.len()).unwrap_or(0);
         match path {
             Path::Direct { local, remote } => {
-                let port = self.port_of(local);
-                effects.datagrams.push((port, remote, datagram));
+                // Only the machine opens sockets: a table that names a closed one is a mistake of the machine.
+                let Some(port) = self.sockets.get(&local) else {
+                    effects.facts.push(Fact::Closed(local));
+                    return;
+                };
+                effects.datagrams.push((*port, remote, datagram));
             }
             Path::Relayed { relay, channel } => {
                 let Ok(length) = u16::try_from(datagram.len()) else { return };
@@ -216,18 +238,37 @@ impl Plane {
         std::mem::take(&mut self.seen).into_values().collect()
     }
 
-    /// The port of a socket, which is opened at its first use.
-    pub fn port_of(&mut self, local: SocketId) -> u16 {
+    /// The port of a socket for a datagram of the machine, which is opened at its first use; `None` if too many
+    /// are open.
+    pub fn port_of(&mut self, local: SocketId) -> Option<u16> {
         if let Some(port) = self.sockets.get(&local) {
-            return *port;
+            return Some(*port);
+        }
+        if self.spares() >= SPARES_MAX {
+            return None;
+        }
+        while self.ports.contains_key(&self.next_port) {
+            self.next_port = next_port(self.next_port);
         }
         let port = self.next_port;
-        self.next_port = self.next_port.checked_add(1).unwrap_or(50_000);
+        // A port that was just closed comes last: what is still under way to it reaches nobody.
+        self.next_port = next_port(port);
         self.sockets.insert(local, port);
-        port
+        self.ports.insert(port, local);
+        Some(port)
+    }
+}
+
+const fn next_port(port: u16) -> u16 {
+    match port.checked_add(1) {
+        Some(next) => next,
+        None => SPARE_PORTS,
     }
 }
 
 const fn unseen(peer: DeviceId) -> Observation {
     Observation { peer, tx_packets: 0, tx_bytes: 0, rx: Vec::new(), waiting: false }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use crate::echo::Echo;
 use crate::host::Fact;
 use crate::net::HostId;
 use crate::oracle::{KEEP_ALIVE, QUIET_AFTER, REMOVED_WITHIN, View};
+use crate::plane::SPARES_MAX;
 use crate::rule::{self, Expect, PROOF};
 use crate::script::Flow;
 use crate::services::is_joined;
@@ -130,6 +131,14 @@ impl World {
             Fact::Flood(count) => {
                 let detail = format!("d{} wants {count} datagrams sent at once", host.0);
                 self.broken("queue", detail, vec![host]);
+            }
+            Fact::Sockets => {
+                let detail = format!("d{} wants more than {SPARES_MAX} spare sockets", host.0);
+                self.broken("queue", detail, vec![host]);
+            }
+            Fact::Closed(local) => {
+                let detail = format!("d{} sends a tunnel's data by {local}, which is closed", host.0);
+                self.broken("socket", detail, vec![host]);
             }
             Fact::Joined(_) | Fact::Left(_) | Fact::Removed(_) | Fact::Path { .. } | Fact::Table(_) => {}
         }

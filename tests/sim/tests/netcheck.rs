@@ -23,7 +23,7 @@ fn every_combination_of_mapping_and_filtering_is_named_as_it_was_configured() {
         for filtering in
             [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent]
         {
-            for ports in [Ports::Random, Ports::Sequential] {
+            for ports in [Ports::Random, Ports::Sequential { step: 1, others: 0 }] {
                 let behaviour = Behaviour { mapping, filtering, ports, ..Kind::FullCone.behaviour() };
                 assert_is(&measure(behaviour).unwrap(), behaviour, &format!("{behaviour:?}"));
             }
@@ -35,7 +35,20 @@ fn every_combination_of_mapping_and_filtering_is_named_as_it_was_configured() {
 fn the_ports_of_a_symmetric_router_are_described() {
     let sequential = measure(Kind::SymmetricSeq.behaviour()).unwrap().ports;
     assert!(matches!(sequential, Some(PortPolicy::Sequential { step: 1 })), "{sequential:?}");
+    let in_twos = measure(Kind::SymmetricSeqTwo.behaviour()).unwrap().ports;
+    assert!(matches!(in_twos, Some(PortPolicy::Sequential { step: 2 })), "{in_twos:?}");
     assert_eq!(measure(Kind::Symmetric.behaviour()).unwrap().ports, Some(PortPolicy::Random));
+}
+
+#[test]
+fn a_carrier_s_block_of_ports_is_found_and_not_made_much_larger() {
+    for kind in [Kind::Block512, Kind::Block1024, Kind::Block2048, Kind::Block4096] {
+        let Ports::Block { low, size } = kind.behaviour().ports else { panic!("a block") };
+        let found = measure(kind.behaviour()).unwrap().ports;
+        let Some(PortPolicy::Block { low: from, high: to }) = found else { panic!("{kind:?}: {found:?}") };
+        assert!(from < low + size && to >= low, "{kind:?}: {found:?}");
+        assert!(to - from < 4 * size, "{kind:?}: {found:?}");
+    }
 }
 
 #[test]

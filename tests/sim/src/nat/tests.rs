@@ -1,5 +1,7 @@
 //! A small STUN client measures each kind from the inside and must find what was configured.
 
+use std::time::Duration;
+
 use super::*;
 
 const INSIDE: &str = "192.168.1.10:41641";
@@ -26,7 +28,9 @@ fn every_combination_of_mapping_and_filtering_measures_as_configured() {
         for filtering in
             [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent]
         {
-            for ports in [Ports::Preserved, Ports::Random, Ports::Sequential] {
+            let sequential = Ports::Sequential { step: 1, others: 0 };
+            let block = Ports::Block { low: 40_000, size: 256 };
+            for ports in [Ports::Preserved, Ports::Random, sequential, block] {
                 let behaviour = Behaviour { mapping, filtering, ports, ..Kind::FullCone.behaviour() };
                 assert_eq!(measure_mapping(&mut router(behaviour)), mapping, "{behaviour:?}");
                 assert_eq!(measure_filtering(&mut router(behaviour)), filtering, "{behaviour:?}");
@@ -45,6 +49,61 @@ fn ports_are_chosen_as_configured() {
     assert_eq!(send(&mut sequential, stun(1, 0), 0).port(), first + 2);
     let mut random = router(Kind::Remapped.behaviour());
     assert_ne!(send(&mut random, stun(0, 0), 0).port(), 41_641);
+}
+
+#[test]
+fn a_counting_router_steps_as_configured_in_both_directions() {
+    for step in [2, -1, -3] {
+        let ports = Ports::Sequential { step, others: 0 };
+        let mut nat = router(Behaviour { ports, ..Kind::SymmetricSeq.behaviour() });
+        let given: Vec<i32> = (0..4).map(|port| i32::from(send(&mut nat, stun(0, port), 0).port())).collect();
+        for pair in given.windows(2).skip(usize::from(step < 0)) {
+            assert_eq!(pair[1] - pair[0], i32::from(step), "{given:?}");
+        }
+    }
+}
+
+#[test]
+fn others_behind_a_counting_router_take_ports_between_ours() {
+    let ports = Ports::Sequential { step: 1, others: 600 };
+    let mut nat = router(Behaviour { ports, ..Kind::SymmetricSeq.behaviour() });
+    let first = send(&mut nat, stun(0, 0), 0).port();
+    assert_eq!(send(&mut nat, stun(0, 1), 0).port(), first + 1, "nobody is that quick");
+    let gaps: Vec<u16> = (1..=60)
+        .scan(first + 1, |last, second| {
+            let port = send(&mut nat, stun(1, second), u64::from(second)).port();
+            Some(port - std::mem::replace(last, port))
+        })
+        .collect();
+    let taken: u16 = gaps.iter().sum();
+    assert!((400..800).contains(&taken), "{taken} ports in a minute");
+}
+
+#[test]
+fn a_block_is_used_up_and_never_left() {
+    let mut nat = router(Kind::Block512.behaviour());
+    let Ports::Block { low, size } = nat.behaviour().ports else { panic!("a block") };
+    let mut given = BTreeSet::new();
+    for port in 0..size {
+        given.insert(send(&mut nat, stun(0, port), 0).port());
+    }
+    assert_eq!((given.first().copied(), given.len()), (Some(low), usize::from(size)));
+    assert_eq!(given.last().copied(), Some(low + size - 1));
+    let one_more = nat.outbound(INSIDE.parse().unwrap(), stun(1, 0), Instant::ZERO);
+    assert_eq!(one_more, Err(Dropped::Exhausted));
+    assert!(nat.outbound(INSIDE.parse().unwrap(), stun(1, 0), Instant::from_secs(121)).is_ok());
+}
+
+#[test]
+fn a_customer_whose_carrier_restarts_gets_another_block() {
+    let mut nat = router(Kind::Block1024.behaviour());
+    let Ports::Block { low, size } = nat.behaviour().ports else { panic!("a block") };
+    for turn in 0..40 {
+        nat.rebind();
+        let given: Vec<u16> = (0..30).map(|port| send(&mut nat, stun(0, port), turn).port()).collect();
+        assert!(given.iter().all(|port| !(low..low + size).contains(port)) || turn > 0, "{given:?}");
+        assert!(given.iter().max().unwrap() - given.iter().min().unwrap() < size, "{given:?}");
+    }
 }
 
 #[test]
