@@ -102,8 +102,21 @@ pub fn check_seeds(name: &str, first: u64, count: u64) {
 /// The seed that the environment asks for, decimal or with `0x` in front.
 #[must_use]
 pub fn chosen_seed() -> Option<u64> {
-    let text = env::var("LANYARD_SIM_SEED").ok()?;
+    number(&env::var("LANYARD_SIM_SEED").ok()?)
+}
+
+/// A number, decimal or with `0x` in front.
+#[must_use]
+pub fn number(text: &str) -> Option<u64> {
     text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok())
+}
+
+/// How a random seed breaks a promise, told as by a failing test; `None` if it does not.
+#[must_use]
+pub fn story_of(seed: u64) -> Option<String> {
+    let scenario = chance::draw(seed);
+    let violation = run(&scenario).violation?;
+    Some(explain("random_scenarios_keep_every_promise", &scenario, &violation))
 }
 
 /// How many seeds the environment asks for.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lanyard_sim::run::{each_seed, failure_of, repeat_line};
+use lanyard_sim::run::{each_seed, failure_of, number, repeat_line};
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1).map(|text| number(&text));
@@ -30,8 +30,4 @@ fn main() -> ExitCode {
     let (tried, failed) = (tried.into_inner(), failed.into_inner());
     println!("{tried} seeds from {first:#x} on in {:.1?}, {failed} broke a promise", begin.elapsed());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn number(text: &str) -> Option<u64> {
-    text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok())
 }
