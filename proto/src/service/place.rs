@@ -30,6 +30,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// How long a question is good. Guessing its 32 bits at the rate of one session takes far longer.
 const QUESTION_LIFE: Duration = Duration::from_secs(10);
 
+/// Questions that are good at once; the oldest goes. At [`ASK_AGAIN`] between them an answer may take two seconds:
+/// if only the newest were good, a device further away than one pause would never answer in time.
+const QUESTIONS_MAX: usize = 8;
+
 /// An address, and what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
@@ -47,14 +51,15 @@ pub(super) struct Place {
     proven: SocketAddr,
     /// Bytes that may still go to `addr` while it is not proven.
     credit: usize,
-    question: Option<(u64, Instant)>,
+    /// Counters under which a proof was asked for, and when; the newest is last.
+    questions: VecDeque<(u64, Instant)>,
     held: VecDeque<Vec<u8>>,
 }
 
 impl Place {
     /// The place at which a session was granted: who speaks under its keys has heard us there.
     pub(super) const fn proven_at(addr: SocketAddr) -> Self {
-        Self { addr, proven: addr, credit: 0, question: None, held: VecDeque::new() }
+        Self { addr, proven: addr, credit: 0, questions: VecDeque::new(), held: VecDeque::new() }
     }
 
     pub(super) const fn addr(&self) -> SocketAddr {
@@ -78,7 +83,8 @@ impl Place {
     pub(super) fn follow(&mut self, addr: SocketAddr) -> bool {
         let moved = self.addr != addr;
         if moved {
-            (self.addr, self.credit, self.question) = (addr, 0, None);
+            (self.addr, self.credit) = (addr, 0);
+            self.questions.clear();
         }
         moved
     }
@@ -119,22 +125,26 @@ impl Place {
 
     /// Whether it is time to ask for a proof and the bytes for it are there; they count as sent.
     pub(super) fn may_ask(&mut self, now: Instant) -> bool {
-        let asked = self.question.is_some_and(|(_, at)| now.saturating_since(at) < ASK_AGAIN);
+        let asked = self.questions.back().is_some_and(|(_, at)| now.saturating_since(*at) < ASK_AGAIN);
         !self.is_proven() && !asked && self.spend(0)
     }
 
     /// Notes under which counter the proof was asked for.
-    pub(super) const fn asked(&mut self, counter: u64, now: Instant) {
-        self.question = Some((counter, now));
+    pub(super) fn asked(&mut self, counter: u64, now: Instant) {
+        if self.questions.len() == QUESTIONS_MAX {
+            self.questions.pop_front();
+        }
+        self.questions.push_back((counter, now));
     }
 
     /// Takes a proof; says whether it is one.
     pub(super) fn prove(&mut self, counter: u64, now: Instant) -> bool {
-        let fits = self
-            .question
-            .is_some_and(|(asked, at)| asked == counter && now.saturating_since(at) < QUESTION_LIFE);
+        let is_good =
+            |(asked, at): &(u64, Instant)| *asked == counter && now.saturating_since(*at) < QUESTION_LIFE;
+        let fits = self.questions.iter().any(is_good);
         if fits {
-            (self.proven, self.question) = (self.addr, None);
+            self.proven = self.addr;
+            self.questions.clear();
         }
         fits
     }
@@ -181,6 +191,26 @@ mod tests {
         assert!(place.is_proven() && place.spend(1_000));
         assert_eq!(place.release(), [vec![7]]);
         assert!(!place.prove(9, Instant::from_millis(41)), "once");
+    }
+
+    #[test]
+    fn a_device_further_away_than_the_pause_between_two_questions_proves_its_address() {
+        let mut place = moved();
+        place.earn(addr(2), 1_000);
+        let answer_takes = Duration::from_millis(1_900);
+        for number in 0..8 {
+            let now = Instant::ZERO + ASK_AGAIN * number;
+            assert!(place.may_ask(now));
+            place.asked(number.into(), now);
+        }
+        assert!(place.prove(0, Instant::ZERO + answer_takes));
+
+        let mut place = moved();
+        for number in 0..9 {
+            place.asked(number, Instant::ZERO);
+        }
+        assert!(!place.prove(0, Instant::ZERO), "the oldest went");
+        assert!(place.prove(1, Instant::ZERO));
     }
 
     #[test]
