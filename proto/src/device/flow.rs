@@ -46,20 +46,17 @@ impl Flow {
             None => (self.steady, self.pause) = (0, Duration::ZERO),
         }
         let wait = STOPPED.max(self.pause * 2 + JITTER);
+        // What is thick and steady comes in bursts: its pauses are known, and none of them is its end.
         self.stops_at = match (packets >= THICK, self.steady >= STEADY) {
-            (true, _) => Some(now + STOPPED),
-            (false, true) => Some(now + wait),
+            (_, true) => Some(now + wait),
+            (true, false) => Some(now + STOPPED),
             (false, false) => None,
         };
     }
 
-    /// Says once that the flow stopped.
+    /// Says once that the flow stopped. If it goes on soon it is as steady as it was.
     pub(super) fn has_stopped(&mut self, now: Instant) -> bool {
-        let has_stopped = self.stops_at.is_some_and(|at| at <= now);
-        if has_stopped {
-            *self = Self::default();
-        }
-        has_stopped
+        self.stops_at.take_if(|at| *at <= now).is_some()
     }
 
     /// When it will have stopped if nothing more comes.
@@ -88,6 +85,27 @@ mod tests {
             let last = (0..10).map(|turn| turn * every).inspect(|millis| flow.heard(1, at(*millis))).last();
             assert_eq!(flow.stops_at(), Some(at(last.unwrap() + noticed_after)), "one each {every} ms");
         }
+    }
+
+    #[test]
+    fn bursts_with_pauses_have_not_stopped_in_between() {
+        let mut flow = Flow::default();
+        for burst in 0..10 {
+            let millis = burst * 500;
+            assert_eq!(flow.has_stopped(at(millis)), burst > 0 && burst <= STEADY.into(), "burst {burst}");
+            flow.heard(3, at(millis));
+        }
+        assert!(!flow.has_stopped(at(4_500 + 1_199)));
+        assert!(flow.has_stopped(at(4_500 + 1_200)));
+    }
+
+    #[test]
+    fn a_flow_that_goes_on_after_all_is_as_steady_as_it_was() {
+        let mut flow = Flow::default();
+        (0..10).for_each(|turn| flow.heard(1, at(turn * 100)));
+        assert!(flow.has_stopped(at(1_300)));
+        flow.heard(1, at(1_350));
+        assert!(flow.stops_at().is_some(), "its next end is noticed, too");
     }
 
     #[test]
