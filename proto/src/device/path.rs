@@ -60,7 +60,8 @@ const LANES_MAX: usize = 16;
 pub(super) enum PathEvent {
     /// Datagrams go this way from now on.
     Chosen { remote: SocketAddr, why: &'static str },
-    /// The chosen lane does not answer: others may have to learn our new address.
+    /// The chosen lane does not answer, or the peer sees us somewhere else: others may have to learn our new
+    /// address.
     Suspected,
     /// The chosen lane is dead and nothing better is proven.
     Lost { remote: SocketAddr, why: &'static str },
@@ -88,6 +89,8 @@ struct Lane {
     proven_at: Option<Instant>,
     /// An answer or tunnel data came, last then.
     heard_at: Option<Instant>,
+    /// Where the peer saw our last ping come from.
+    seen_at: Option<SocketAddr>,
     proof: Option<Proof>,
     /// How often in a row the peer left this lane, and until when it is not chosen.
     left: u32,
@@ -179,6 +182,17 @@ impl Paths {
         }
         self.prefer_a_live_lane(now);
         self.choose("proven", now);
+    }
+
+    /// Whoever answered from `remote` saw our ping come from there.
+    ///
+    /// Another address than last time means that our NAT forgot us. This lane learnt the new one with the ping;
+    /// the services have not, and an end that only answers would not miss them before its next keep-alive.
+    pub(super) fn seen_at(&mut self, remote: SocketAddr, observed: Option<SocketAddr>) {
+        let before = core::mem::replace(&mut self.lane(remote).seen_at, observed);
+        if before.is_some() && observed.is_some() && before != observed {
+            self.events.push_back(PathEvent::Suspected);
+        }
     }
 
     /// So many authenticated datagrams of the tunnel came from `remote`.

@@ -310,10 +310,11 @@ impl Peer {
                 let is_expected = self.expected.contains(&remote) || self.recall.knows(remote);
                 self.paths.pinged_from(remote, is_expected, now);
             }
-            Heard::Pong { size, rtt } => {
+            Heard::Pong { size, rtt, observed } => {
                 self.attempt.answered(remote);
                 self.recall.answered(remote);
                 self.paths.answered(remote, size, rtt, now);
+                self.paths.seen_at(remote, observed);
             }
         }
         if self.pings.memorable() != memorable {

@@ -69,7 +69,7 @@ pub(super) enum Heard {
     /// A question: send this answer.
     Ping { answer: Transmit },
     /// An answer to a ping of this size.
-    Pong { size: Size, rtt: Duration },
+    Pong { size: Size, rtt: Duration, observed: Option<SocketAddr> },
 }
 
 impl Pings {
@@ -191,7 +191,7 @@ impl Pings {
                 self.under_way.remove(&probe.txid);
                 self.order.retain(|txid| *txid != probe.txid);
                 (self.proven, self.shared) = (Some(probe.attempt), Some(probe.attempt));
-                Ok(Heard::Pong { size: ping.size, rtt })
+                Ok(Heard::Pong { size: ping.size, rtt, observed: probe.observed })
             }
         }
     }
@@ -243,7 +243,7 @@ mod tests {
             assert_eq!((pong.remote, pong.bytes.len()), (addr(1), bytes));
             assert_eq!(
                 a.handle_datagram(datagram(addr(2), &pong.bytes), at(40)),
-                Ok(Heard::Pong { size, rtt: Duration::from_millis(40) })
+                Ok(Heard::Pong { size, rtt: Duration::from_millis(40), observed: Some(addr(1)) })
             );
         }
     }

@@ -90,6 +90,21 @@ fn an_answer_ends_the_suspicion_and_so_does_data() {
 }
 
 #[test]
+fn an_answer_that_shows_another_own_address_is_a_reason_to_tell_the_services() {
+    let (old, new) = (Some(addr("198.51.100.1:40001")), Some(addr("198.51.100.1:40002")));
+    let mut paths = direct();
+    for observed in [old, old, None, old] {
+        paths.seen_at(addr(HOME), observed);
+        assert_eq!(paths.poll_event(), None, "{observed:?}");
+    }
+    paths.seen_at(addr(MOVED), new);
+    assert_eq!(paths.poll_event(), None, "another peer address may well see another of ours");
+    paths.seen_at(addr(HOME), new);
+    assert_eq!(paths.poll_event(), Some(PathEvent::Suspected));
+    assert_eq!(paths.current(), Some(addr(HOME)), "the lane itself is well");
+}
+
+#[test]
 fn a_ping_of_the_peer_does_not_show_that_ours_arrive() {
     let mut paths = direct();
     paths.sent(at(10_000));
