@@ -111,6 +111,10 @@ impl Checkpoint {
         if self.registry.get(&device).is_some_and(Client::has_news) {
             self.timers.set_earliest(Timer::Tell(device), now + ROSTER_DELAY);
         }
+        let Some(client) = self.registry.get_mut(&device) else { return };
+        for push in client.pushes.begin_again_heard() {
+            self.timers.set(Timer::Push(device, push), now);
+        }
     }
 
     /// Keeps what a push told in vain, as it is now, until the device is heard.

@@ -15,6 +15,9 @@ const REPEAT: Duration = Duration::from_millis(250);
 /// told what it missed once it is heard again.
 const TRIES: u32 = 6;
 
+/// Copies that are sent, within 1.75 s, before it matters that the device is heard meanwhile.
+const TRIES_IN_VAIN: u32 = 4;
+
 /// Pushes under way at one time; more wait where they come from, where newer facts replace older ones.
 const OUTSTANDING_MAX: usize = 16;
 
@@ -57,6 +60,8 @@ struct Push {
     body: Vec<u8>,
     sent: Instant,
     tries: u32,
+    /// It began again once because the device was heard.
+    is_renewed: bool,
 }
 
 impl Pushes {
@@ -78,7 +83,7 @@ impl Pushes {
 
     /// Takes note of a push that is being sent; gives the moment of its repetition.
     pub(super) fn sent(&mut self, push: PushId, about: About, body: Vec<u8>, now: Instant) -> Instant {
-        self.outstanding.insert(push, Push { about, body, sent: now, tries: 1 });
+        self.outstanding.insert(push, Push { about, body, sent: now, tries: 1, is_renewed: false });
         now + REPEAT
     }
 
@@ -104,6 +109,21 @@ impl Pushes {
             push.tries = push.tries.min(1);
         }
         self.outstanding.keys().copied().collect()
+    }
+
+    /// The device is heard while copies go out in vain: gives what is to be sent again now, each push once.
+    ///
+    /// Its NAT may just have opened again, and the next copy be many seconds away. Only once, or a device that
+    /// hears nothing but is heard all the time would be sent copies without end.
+    pub(super) fn begin_again_heard(&mut self) -> Vec<PushId> {
+        let mut again = Vec::new();
+        for (id, push) in &mut self.outstanding {
+            if push.tries >= TRIES_IN_VAIN && !push.is_renewed {
+                (push.tries, push.is_renewed) = (1, true);
+                again.push(*id);
+            }
+        }
+        again
     }
 
     /// Takes an acknowledgement; gives the round trip if there is no doubt which copy it is for.
@@ -155,6 +175,25 @@ mod tests {
         assert!(matches!(pushes.repeat(push, at), Repeat::Again(..)));
         assert_eq!(pushes.acknowledge(push, at), None);
         assert_eq!(pushes.begin_again(), []);
+    }
+
+    #[test]
+    fn a_device_that_is_heard_after_copies_in_vain_gets_another_at_once_and_once() {
+        let mut pushes = Pushes::default();
+        let push = pushes.next_id();
+        let mut at = pushes.sent(push, About::Moment, vec![1], Instant::ZERO);
+        for _ in 1..TRIES_IN_VAIN {
+            assert_eq!(pushes.begin_again_heard(), [], "it is only on its way");
+            let Repeat::Again(_, next) = pushes.repeat(push, at) else { panic!("given up early") };
+            at = next;
+        }
+        assert_eq!(pushes.begin_again_heard(), [push]);
+        let mut copies = 0;
+        while let Repeat::Again(_, next) = pushes.repeat(push, at) {
+            assert_eq!(pushes.begin_again_heard(), []);
+            (at, copies) = (next, copies + 1);
+        }
+        assert_eq!(copies, TRIES - 1);
     }
 
     #[test]

@@ -90,6 +90,18 @@ fn what_was_pushed_in_vain_is_told_when_the_device_is_heard() {
 }
 
 #[test]
+fn a_device_that_is_heard_between_two_copies_is_not_left_waiting_for_the_next() {
+    let mut world = World::with_members(1);
+    world.put_key(100, PublicKey::from_bytes([100; 32]), MemberState::Active);
+    world.pass(SECOND * 9);
+    assert_eq!(world.told(0).len(), 6, "0, 0.25, 0.75, 1.75, 3.75 and 7.75 s; the next look is at 15.75 s");
+    world.say(0, &DeviceBody::KeepAlive).unwrap();
+    world.pass(MOMENT);
+    let told = world.told(0);
+    assert!(matches!(told[..], [FromCheckpoint::RosterChanged(_)]), "{told:?}");
+}
+
+#[test]
 fn presence_is_collected_and_told_once() {
     let mut world = World::with_members(6);
     for at in 1..6 {
