@@ -60,6 +60,8 @@ struct Tunnel {
     shared: SymmetricKey,
     current: Option<Session>,
     previous: Option<Session>,
+    /// Answered, and not used before the other end shows that it has it: the answer may be lost.
+    next: Option<Session>,
     pending: Option<Initiation>,
     newest_heard: u64,
     waiting: VecDeque<Vec<u8>>,
@@ -132,6 +134,7 @@ impl Tunnels {
                 shared,
                 current: None,
                 previous: None,
+                next: None,
                 pending: None,
                 newest_heard: 0,
                 waiting: VecDeque::new(),
@@ -251,7 +254,7 @@ impl Tunnels {
         let mac = mac16(tunnel.shared.as_bytes(), &[&answer, nonce]);
         answer.extend(mac);
         let session = Session::new(&tunnel.shared, [nonce, &answer_nonce], (ours, theirs), false, now);
-        let dropped = tunnel.adopt(session);
+        let dropped = tunnel.next.replace(session);
         self.indices.insert(ours, peer);
         self.forget(dropped);
         Opened { peer: Some(peer), packet: None, answers: vec![answer] }
@@ -291,16 +294,18 @@ impl Tunnels {
             return Opened::default();
         };
         let Some(tunnel) = self.peers.get_mut(&peer) else { return Opened::default() };
-        let sessions = tunnel.current.iter_mut().chain(&mut tunnel.previous);
-        let Some(packet) = sessions.into_iter().find_map(|session| session.open(datagram)) else {
-            return Opened::default();
-        };
+        let confirmed = tunnel.next.as_mut().and_then(|session| session.open(datagram));
+        let dropped = confirmed.is_some().then(|| tunnel.confirm()).flatten();
+        let mut sessions = tunnel.current.iter_mut().chain(&mut tunnel.previous);
+        let opened = confirmed.or_else(|| sessions.find_map(|session| session.open(datagram)));
+        let Some(packet) = opened else { return Opened::default() };
         let waiting = std::mem::take(&mut tunnel.waiting);
         let mut answers = Vec::new();
         if let Some(session) = &mut tunnel.current {
             session.unanswered_since = None;
             answers.extend(waiting.iter().map(|packet| session.seal(packet)));
         }
+        self.forget(dropped);
         Opened { peer: Some(peer), packet: (!packet.is_empty()).then_some(packet), answers }
     }
 
@@ -330,6 +335,12 @@ impl Tunnel {
             self.waiting.pop_front();
         }
         self.waiting.push_back(packet.to_vec());
+    }
+
+    /// The other end has the session that was waiting; gives back the one that falls off the end.
+    fn confirm(&mut self) -> Option<Session> {
+        let session = self.next.take()?;
+        self.adopt(session)
     }
 
     /// The newest session is the one in use; gives back the one that falls off the end.
@@ -396,100 +407,4 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_packet_waits_for_the_session_and_arrives() {
-        let (mut a, mut b) = pair();
-        let initiation = a.seal(id(2), b"hello", Instant::from_secs(1));
-        let response = b.open(&initiation[0], Instant::from_secs(1));
-        let data = a.open(&response.answers[0], Instant::from_secs(1));
-        let opened = b.open(&data.answers[0], Instant::from_secs(1));
-        assert_eq!(opened.peer, Some(id(1)));
-        assert_eq!(opened.packet.as_deref(), Some(b"hello".as_slice()));
-        let reply = b.seal(id(1), b"hello yourself", Instant::from_secs(1));
-        assert_eq!(
-            a.open(&reply[0], Instant::from_secs(1)).packet.as_deref(),
-            Some(b"hello yourself".as_slice())
-        );
-    }
-
-    #[test]
-    fn nothing_opens_twice_or_changed() {
-        let (mut a, mut b) = pair();
-        connect(&mut a, &mut b);
-        let datagram = a.seal(id(2), b"once", Instant::from_secs(2)).remove(0);
-        for at in 0..datagram.len() {
-            let mut changed = datagram.clone();
-            changed[at] ^= 1;
-            assert_eq!(b.open(&changed, Instant::from_secs(2)), Opened::default(), "byte {at}");
-        }
-        assert!(b.open(&datagram, Instant::from_secs(2)).packet.is_some());
-        assert_eq!(b.open(&datagram, Instant::from_secs(2)), Opened::default());
-    }
-
-    #[test]
-    fn a_restarted_peer_gets_a_new_session_once_it_stayed_silent() {
-        let (mut a, mut b) = pair();
-        connect(&mut a, &mut b);
-        let (_, mut restarted) = pair();
-        let lost = a.seal(id(2), b"lost", Instant::from_secs(2));
-        assert_eq!(restarted.open(&lost[0], Instant::from_secs(2)), Opened::default());
-        let out = a.seal(id(2), b"again", Instant::from_secs(4));
-        let response = restarted.open(&out[1], Instant::from_secs(4));
-        a.open(&response.answers[0], Instant::from_secs(4));
-        let out = a.seal(id(2), b"third", Instant::from_secs(4));
-        assert_eq!(
-            restarted.open(&out[0], Instant::from_secs(4)).packet.as_deref(),
-            Some(b"third".as_slice())
-        );
-    }
-
-    #[test]
-    fn initiations_repeat_with_longer_pauses_and_end() {
-        let (mut a, _) = pair();
-        let mut now = Instant::from_secs(1);
-        let mut sent = a.seal(id(2), b"hello?", now).len();
-        let mut pauses = Vec::new();
-        while let Some(at) = a.poll_timeout() {
-            pauses.push(at.saturating_since(now));
-            now = at;
-            sent += a.handle_timeout(now).len();
-        }
-        assert_eq!(sent, 19);
-        assert_eq!(pauses[0], RETRY);
-        assert!(pauses.iter().all(|pause| *pause <= RETRY_MAX));
-    }
-
-    #[test]
-    fn a_peer_that_is_gone_from_the_table_has_no_tunnel() {
-        let (mut a, mut b) = pair();
-        connect(&mut a, &mut b);
-        let datagram = a.seal(id(2), b"too late", Instant::from_secs(2)).remove(0);
-        b.set_peers(&[]);
-        assert!(b.peers.is_empty());
-        assert_eq!(b.open(&datagram, Instant::from_secs(2)), Opened::default());
-    }
-
-    fn connect(a: &mut Tunnels, b: &mut Tunnels) {
-        let initiation = a.seal(id(2), b"x", Instant::from_secs(1));
-        let response = b.open(&initiation[0], Instant::from_secs(1));
-        let data = a.open(&response.answers[0], Instant::from_secs(1));
-        b.open(&data.answers[0], Instant::from_secs(1));
-    }
-
-    fn pair() -> (Tunnels, Tunnels) {
-        let (first, second) = (SecretKey::from_bytes([1; 32]), SecretKey::from_bytes([2; 32]));
-        let (first_key, second_key) = (first.public(), second.public());
-        let mut a = Tunnels::new(first, Rng::from_seed([1; 32]));
-        let mut b = Tunnels::new(second, Rng::from_seed([2; 32]));
-        a.set_peers(&[(id(2), second_key)]);
-        b.set_peers(&[(id(1), first_key)]);
-        (a, b)
-    }
-
-    fn id(number: u8) -> DeviceId {
-        DeviceId::from_bytes([number; 16])
-    }
-}
+mod tests;
