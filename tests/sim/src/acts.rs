@@ -6,6 +6,7 @@ use lanyard_proto::device::Command;
 use lanyard_wire::names::NetworkName;
 
 use crate::attack;
+use crate::link::Link;
 use crate::net::{HostId, Place, SiteId};
 use crate::oracle::{Disturbance, KEEP_ALIVE};
 use crate::script::{Act, Flow};
@@ -31,14 +32,19 @@ impl World {
             Act::Shutdown(host, _) => self.with_host(host, |computer, now| computer.stop(true, now)),
             Act::Suspend(host, away) => {
                 let until = self.now + away;
-                self.with_host(host, |computer, _| {
-                    computer.asleep_until = Some(until);
-                    crate::host::Effects::default()
-                });
+                for agent in self.agents(host) {
+                    self.with_host(agent, |computer, _| {
+                        computer.asleep_until = Some(until);
+                        crate::host::Effects::default()
+                    });
+                }
             }
             Act::Roam(host, site) => {
-                self.plug(host, site);
-                self.announce_later(host);
+                self.plug(self.net.computer_of(host), site);
+                for agent in self.agents(host) {
+                    self.plug(agent, site);
+                    self.announce_later(agent);
+                }
             }
             Act::ClockJump(host, seconds) => {
                 if let Some(computer) = self.hosts.get_mut(host.0) {
@@ -58,6 +64,8 @@ impl World {
                     site.config.link = link;
                 }
             }
+            Act::Lossy(site, percent, _) => self.set_weather(site, |link| link.lossy(percent)),
+            Act::BlackHole(site, mtu, _) => self.set_weather(site, |link| link.narrow(mtu)),
             Act::UplinkDown(site, _) => self.set_down(site, true),
             Act::Partition(site, coordinator, _) => self.set_partition(site, coordinator, true, true),
             Act::OneWay(site, coordinator, _) => self.set_partition(site, coordinator, true, false),
@@ -77,6 +85,7 @@ impl World {
         self.trace.note(self.now, Party::Stranger, || format!("end of {act:?}"));
         match act {
             Act::Crash(host, _) | Act::Shutdown(host, _) => self.switch_on(host),
+            Act::Lossy(site, ..) | Act::BlackHole(site, ..) => self.set_weather(site, |link| link),
             Act::UplinkDown(site, _) => self.set_down(site, false),
             Act::Partition(site, coordinator, _) => self.set_partition(site, coordinator, false, true),
             Act::OneWay(site, coordinator, _) => self.set_partition(site, coordinator, false, false),
@@ -164,6 +173,13 @@ impl World {
         })
     }
 
+    /// The uplink as it was built, with something changed.
+    fn set_weather(&mut self, site: SiteId, change: impl Fn(Link) -> Link) {
+        if let (Some(built), Some(entry)) = (self.scenario.sites.get(site.0), self.net.site_mut(site)) {
+            entry.config.link = change(built.link);
+        }
+    }
+
     fn set_down(&mut self, site: SiteId, is_down: bool) {
         if let Some(site) = self.net.site_mut(site) {
             site.down = is_down;
@@ -224,6 +240,8 @@ impl World {
 
     fn disturbance(&self, act: &Act, flow: &Flow, is_lively: bool) -> Option<Disturbance> {
         let at_host = |host: &HostId| *host == flow.from || *host == flow.to;
+        let computers = [flow.from, flow.to].map(|host| self.net.computer_of(host));
+        let at_computer = |host: &HostId| computers.contains(&self.net.computer_of(*host));
         let at_site = |site: &SiteId| {
             let mine = [flow.from, flow.to].into_iter().filter_map(|host| self.net.site_of(host));
             mine.flat_map(|home| self.chain(home)).any(|other| other == *site)
@@ -235,11 +253,17 @@ impl World {
                 (moved, moved, false)
             }
             Act::SetLink(site, _) if at_site(site) => (moved, RETRY, false),
-            Act::Roam(host, _) if at_host(host) => (Duration::from_millis(2_500), MOVE, false),
+            Act::Roam(host, _) if at_computer(host) => (Duration::from_millis(2_500), MOVE, false),
             Act::Crash(host, _) | Act::Shutdown(host, _) if at_host(host) => {
                 (lasts + Duration::from_secs(5), lasts + Duration::from_secs(30), false)
             }
-            Act::Suspend(host, _) if at_host(host) => (lasts + Duration::from_secs(10), lasts + RETRY, false),
+            Act::Suspend(host, _) if at_computer(host) => {
+                (lasts + Duration::from_secs(10), lasts + RETRY, false)
+            }
+            // Of two packets on such a link and back one in eight arrives, and sessions end for want of an answer.
+            Act::Lossy(site, ..) if at_site(site) => (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, false),
+            // Small packets go on as if nothing were; whether a direct path for large ones is left is open.
+            Act::BlackHole(site, ..) if at_site(site) => (Duration::ZERO, lasts + RETRY, false),
             Act::UplinkDown(site, _) if at_site(site) => (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, false),
             Act::Partition(site, ..) | Act::OneWay(site, ..) if at_site(&self.outermost(*site)) => {
                 (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, true)
@@ -267,6 +291,8 @@ impl World {
             | Act::UplinkDown(..)
             | Act::Partition(..)
             | Act::OneWay(..)
+            | Act::Lossy(..)
+            | Act::BlackHole(..)
             | Act::Sever(..)
             | Act::ClockJump(..)
             | Act::Hostile(_)

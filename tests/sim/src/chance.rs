@@ -3,6 +3,9 @@
 //! A few devices behind routers of any kind, links from clean to bad, one to six acts, and flows in both
 //! directions; then a calm time in which everything must come back, and sometimes a silent one in which nothing
 //! but keep-alives may be sent. Whatever is drawn is plain data: a failing seed can be read before it is run.
+//!
+//! The upper half of a seed says what kind of scenario it stands for ([`Style`]), so that a seed that once failed
+//! keeps its meaning when more is drawn than before.
 
 use std::time::Duration;
 
@@ -19,16 +22,88 @@ use crate::script::{Act, Flow, HostPlan, Scenario, ServicePlan};
 /// How long the keep-alives of a quiet network are counted.
 pub const QUIET_FOR: Duration = Duration::from_secs(30);
 
+mod dice;
+mod wide;
+mod years;
+
+use dice::Dice;
+
+/// What kind of scenario is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Minutes with many faults behind the usual routers: seeds below 2^32.
+    Plain,
+    /// The same with every kind of router and every fault there is: from [`WIDE`] on.
+    Wide,
+    /// A day in which now and then somebody talks and now and then something breaks: from [`YEARS`] on.
+    Years,
+}
+
+/// The first seed of [`Style::Wide`].
+pub const WIDE: u64 = 1 << 32;
+
+/// The first seed of [`Style::Years`].
+pub const YEARS: u64 = 2 << 32;
+
+impl Style {
+    /// The style of a seed.
+    #[must_use]
+    pub const fn of(seed: u64) -> Self {
+        match seed >> 32 {
+            0 => Self::Plain,
+            1 => Self::Wide,
+            _ => Self::Years,
+        }
+    }
+}
+
+/// The seed with this number in a mixture of all styles, most of it days: for runs that count virtual time.
+#[must_use]
+pub const fn mixed(number: u64) -> u64 {
+    match number % 8 {
+        3 => number,
+        7 => WIDE | number,
+        _ => YEARS | number,
+    }
+}
+
 /// The scenario of a seed.
 #[must_use]
 pub fn draw(seed: u64) -> Scenario {
+    match Style::of(seed) {
+        Style::Plain => draw_plain(seed),
+        Style::Wide => wide::draw(seed),
+        Style::Years => years::draw(seed),
+    }
+}
+
+fn dice_of(seed: u64) -> Dice {
     let mut bytes = [0x5A; 32];
     for (to, from) in bytes.iter_mut().zip(seed.to_le_bytes()) {
         *to = from;
     }
-    let mut dice = Dice(Rng::from_seed(bytes));
+    Dice(Rng::from_seed(bytes))
+}
+
+/// Routers of [`Style::Plain`]; what most people have is drawn more often.
+const USUAL: &[Kind] = &[
+    Kind::Open,
+    Kind::Firewall,
+    Kind::FullCone,
+    Kind::AddrRestricted,
+    Kind::PortRestricted,
+    Kind::PortRestricted,
+    Kind::PortRestricted,
+    Kind::Remapped,
+    Kind::AddrSymmetric,
+    Kind::Symmetric,
+    Kind::SymmetricSeq,
+];
+
+fn draw_plain(seed: u64) -> Scenario {
+    let mut dice = dice_of(seed);
     let is_bad = dice.once_in(4);
-    let sites = draw_sites(&mut dice, is_bad);
+    let sites = draw_sites(&mut dice, is_bad, USUAL);
     let coordinators = if dice.once_in(6) { 2 } else { 1 };
     let services = ServicePlan {
         networks: coordinators + usize::from(dice.once_in(3)),
@@ -70,7 +145,7 @@ fn finish(dice: &mut Dice, scenario: &mut Scenario, end: u64) {
     scenario.until = silent + quiet;
 }
 
-fn draw_sites(dice: &mut Dice, is_bad: bool) -> Vec<SiteConfig> {
+fn draw_sites(dice: &mut Dice, is_bad: bool, kinds: &[Kind]) -> Vec<SiteConfig> {
     let mut sites = Vec::new();
     let count = dice.between(2, 4);
     let has_carrier = dice.once_in(5);
@@ -80,25 +155,13 @@ fn draw_sites(dice: &mut Dice, is_bad: bool) -> Vec<SiteConfig> {
         sites.push(SiteConfig { nat, link: draw_link(dice, is_bad), ..SiteConfig::of(kind) });
     }
     for number in 0..count {
-        let kind = dice.pick(&[
-            Kind::Open,
-            Kind::Firewall,
-            Kind::FullCone,
-            Kind::AddrRestricted,
-            Kind::PortRestricted,
-            Kind::PortRestricted,
-            Kind::PortRestricted,
-            Kind::Remapped,
-            Kind::AddrSymmetric,
-            Kind::Symmetric,
-            Kind::SymmetricSeq,
-        ]);
+        let kind = dice.pick(kinds);
         let keeps = matches!(kind, Kind::FullCone | Kind::AddrRestricted | Kind::PortRestricted);
         let nat = Behaviour {
             hairpin: keeps && dice.once_in(3),
             lifetime: Duration::from_secs(dice.pick(&[30, 60, 120, 300])),
             inbound_refresh: dice.once_in(2),
-            accepts_strangers: keeps && dice.once_in(6),
+            accepts_strangers: (keeps && dice.once_in(6)) || kind == Kind::WanAccept,
             ..kind.behaviour()
         };
         let is_translated = !matches!(kind, Kind::Open | Kind::Firewall);
@@ -152,6 +215,7 @@ fn draw_hosts(dice: &mut Dice, sites: &[SiteConfig], networks: usize) -> Vec<Hos
                 networks: if dice.once_in(4) { some } else { all },
                 on_at: Instant::from_millis(dice.between(0, 1_500)),
                 clock_error_s: draw_clock_error(dice),
+                beside: None,
             }
         })
         .collect()
@@ -225,28 +289,5 @@ fn draw_act(dice: &mut Dice, scenario: &Scenario) -> Act {
             _ => Act::Refuse(host, other, true),
         },
         _ => Act::Hostile(u32::try_from(dice.between(20, 400)).unwrap_or(20)),
-    }
-}
-
-/// Draws with names.
-struct Dice(Rng);
-
-impl Dice {
-    fn once_in(&mut self, count: u64) -> bool {
-        self.0.below(count) == 0
-    }
-
-    /// Both ends included.
-    fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.0.below(high.saturating_sub(low) + 1)
-    }
-
-    fn index(&mut self, count: usize) -> usize {
-        usize::try_from(self.0.below(u64::try_from(count).unwrap_or(1))).unwrap_or(0)
-    }
-
-    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        let at = self.index(items.len());
-        items[at]
     }
 }

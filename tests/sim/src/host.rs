@@ -51,6 +51,7 @@ pub struct Host {
     pub rejected: BTreeMap<Rejected, u64>,
     /// Datagrams that reached the machine, and those it took.
     pub counted: Counted,
+    seat: u16,
     identity: [u8; 32],
     wireguard: [u8; 32],
     rng: Rng,
@@ -131,8 +132,10 @@ pub struct Door {
 
 impl Host {
     /// A computer that was never switched on.
+    ///
+    /// `seat` tells devices on one computer apart: each has ports of its own.
     #[must_use]
-    pub fn new(id: HostId, clock_error_s: i64, mut rng: Rng) -> Self {
+    pub fn new(id: HostId, seat: usize, clock_error_s: i64, mut rng: Rng) -> Self {
         let (identity, wireguard) = (rng.bytes(), rng.bytes());
         let device = DeviceId::of(&SecretKey::from_bytes(identity).public());
         Self {
@@ -144,6 +147,7 @@ impl Host {
             asleep_until: None,
             rejected: BTreeMap::new(),
             counted: Counted::default(),
+            seat: u16::try_from(seat).unwrap_or(0),
             identity,
             wireguard,
             rng,
@@ -171,7 +175,7 @@ impl Host {
         };
         self.running = Some(Running {
             machine: Device::new(config, now),
-            plane: Plane::new(Tunnels::new(wireguard, self.rng.fork(b"tunnels"))),
+            plane: Plane::new(Tunnels::new(wireguard, self.rng.fork(b"tunnels")), self.seat),
             coordinators: BTreeMap::new(),
         });
         let mut effects = Effects::default();
@@ -237,6 +241,12 @@ impl Host {
         self.tell_addresses(addrs, now);
         self.command(Command::NetworkChanged, now, &mut effects);
         effects
+    }
+
+    /// Whether the program has a socket at this port.
+    #[must_use]
+    pub fn listens_at(&self, port: u16) -> bool {
+        self.running.as_ref().is_some_and(|running| running.plane.socket_at(port).is_some())
     }
 
     /// A datagram arrives at one of the computer's ports; `false` if nobody listens there.
@@ -354,7 +364,7 @@ impl Host {
 
     fn tell_addresses(&mut self, addrs: Vec<IpAddr>, now: Instant) {
         if let Some(running) = &mut self.running {
-            let addrs = addrs.into_iter().map(|ip| SocketAddr::new(ip, MAIN_PORT)).collect();
+            let addrs = addrs.into_iter().map(|ip| SocketAddr::new(ip, MAIN_PORT + self.seat)).collect();
             running.machine.handle_command(Command::LocalAddresses { addrs, prefixes: Vec::new() }, now);
         }
     }

@@ -160,6 +160,8 @@ const PUBLIC_SEATS: u8 = 6;
 pub struct Net {
     sites: Vec<Site>,
     seats: BTreeMap<HostId, Seat>,
+    /// Devices that run on the computer of another one.
+    shared: BTreeMap<HostId, HostId>,
     servers: Vec<Link>,
     /// Who has which address in which realm; `None` is the core.
     owners: BTreeMap<(Option<SiteId>, IpAddr), Place>,
@@ -193,8 +195,31 @@ impl Net {
         id
     }
 
-    /// Plugs a host in at a site, unplugging it elsewhere: it gets new addresses.
+    /// Lets a device run on the computer of another one, whose addresses it has.
+    pub fn share(&mut self, host: HostId, computer: HostId) {
+        self.shared.insert(host, computer);
+    }
+
+    /// The device whose computer this one runs on; itself, where it is alone.
+    #[must_use]
+    pub fn computer_of(&self, host: HostId) -> HostId {
+        self.shared.get(&host).copied().unwrap_or(host)
+    }
+
+    /// The other devices that run on a device's computer.
+    pub fn guests_of(&self, computer: HostId) -> impl Iterator<Item = HostId> {
+        self.shared.iter().filter(move |(_, other)| **other == computer).map(|(guest, _)| *guest)
+    }
+
+    /// Plugs a host in at a site, unplugging it elsewhere: it gets new addresses. A device on another one's
+    /// computer is where that is.
     pub fn plug(&mut self, host: HostId, site: SiteId) {
+        if let Some(computer) = self.shared.get(&host) {
+            if let Some(seat) = self.seats.get(computer).copied() {
+                self.seats.insert(host, seat);
+            }
+            return;
+        }
         self.unplug(host);
         let Some(entry) = self.sites.get_mut(site.0) else { return };
         let seat_number = entry.seats;
@@ -421,7 +446,8 @@ impl Net {
             return Err(Lost::Cut);
         }
         let isolated = realm.and_then(|site| self.site(site)).is_some_and(|site| site.config.isolated);
-        if isolated && matches!((from, place), (Place::Host(_), Place::Host(_))) {
+        let is_loop = |a, b| self.computer_of(a) == self.computer_of(b);
+        if isolated && matches!((from, place), (Place::Host(a), Place::Host(b)) if !is_loop(a, b)) {
             return Err(Lost::Isolated);
         }
         let last = match place {

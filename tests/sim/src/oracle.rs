@@ -12,6 +12,7 @@
 //! Promises about single packets (amplification, candidates, spoofed sources, removed members, queues) are
 //! checked where the packets are and end here as [`Violation`]s.
 
+use std::fmt;
 use std::time::Duration;
 
 use lanyard_proto::overlay::Path;
@@ -57,6 +58,12 @@ pub struct Violation {
     pub hosts: Vec<HostId>,
 }
 
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.detail)
+    }
+}
+
 /// A pair at one moment, as the world sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
@@ -77,6 +84,8 @@ pub struct View {
 pub struct Watch {
     ends: (HostId, HostId),
     patience: u32,
+    /// First packet of all.
+    first: Instant,
     start: Instant,
     end: Instant,
     /// Both ends online without interruption since then.
@@ -131,6 +140,7 @@ impl Watch {
         Self {
             ends,
             patience,
+            first: start,
             start,
             end,
             online_since: None,
@@ -158,13 +168,21 @@ impl Watch {
     pub fn on_answer(&mut self, is_direct: bool, now: Instant) {
         self.record.answered += 1;
         self.record.answered_direct += u64::from(is_direct);
-        self.record.first_answer_after.get_or_insert_with(|| now.saturating_since(self.start));
+        self.record.first_answer_after.get_or_insert_with(|| now.saturating_since(self.first));
         if let Some(last) = self.last_answer {
             let gap = now.saturating_since(last);
             self.record.longest_gap = self.record.longest_gap.max(gap);
             self.in_a_row = if gap <= APART { self.in_a_row + 1 } else { 0 };
         }
         self.last_answer = Some(now);
+    }
+
+    /// The pair talks between these two moments, and not again before another spell is named.
+    pub fn talk(&mut self, start: Instant, end: Instant) {
+        if self.start != start {
+            (self.start, self.online_since, self.in_a_row) = (start, None, 0);
+        }
+        self.end = end;
     }
 
     /// Something happened to one of the ends, or between them.
@@ -194,7 +212,7 @@ impl Watch {
             return Ok(());
         }
         if self.record.is_direct {
-            self.record.direct_after.get_or_insert_with(|| now.saturating_since(self.start));
+            self.record.direct_after.get_or_insert_with(|| now.saturating_since(self.first));
         }
         if !view.is_possible || view.expect == Expect::Nothing {
             self.online_since = None;
@@ -215,9 +233,10 @@ impl Watch {
     }
 
     fn check_back(&self, view: &View, calm_at: Instant, now: Instant) -> Result<(), Violation> {
-        let due = calm_at.max(self.start) + BACK_WITHIN * self.patience;
+        let due = calm_at.max(self.first) + BACK_WITHIN * self.patience;
         let recent = CONNECTED_WITHIN * self.patience;
-        if now > due && self.last_answer.is_none_or(|at| now.saturating_since(at) > recent) {
+        let silent_since = self.last_answer.unwrap_or(self.start).max(self.start);
+        if now > due && now.saturating_since(silent_since) > recent {
             return Err(self.violation("back", "no answer long after the last fault", view, now));
         }
         Ok(())

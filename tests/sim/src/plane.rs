@@ -19,14 +19,14 @@ use lanyard_wire::ids::DeviceId;
 use crate::host::{Effects, Fact};
 use crate::tunnel::{Tunnels, WAITING};
 
-/// The port of every device's main socket.
+/// The port of a device's main socket; a second device on the same computer has the next one.
 pub const MAIN_PORT: u16 = 41_641;
 
 /// Spare sockets that may be open at once: the 256 of the largest guessing plan, and one netcheck beside it.
 pub const SPARES_MAX: usize = 320;
 
-/// First port of a spare socket.
-const SPARE_PORTS: u16 = 50_000;
+/// First port of a spare socket, and how many each device on a computer has for its own.
+const SPARE_PORTS: (u16, u16) = (50_000, 5_000);
 
 /// First byte of WireGuard's first message.
 const INITIATION: u8 = 1;
@@ -41,6 +41,8 @@ pub struct Plane {
     table: Arc<ForwardingTable>,
     sockets: BTreeMap<SocketId, u16>,
     ports: BTreeMap<u16, SocketId>,
+    main_port: u16,
+    spare_ports: (u16, u16),
     next_port: u16,
     seen: BTreeMap<DeviceId, Observation>,
     waiting: BTreeMap<DeviceId, VecDeque<Vec<u8>>>,
@@ -48,15 +50,19 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// An empty table, and the main socket alone.
+    /// An empty table, and the main socket alone; `seat` counts the devices of one computer, at most three.
     #[must_use]
-    pub fn new(tunnels: Tunnels) -> Self {
+    pub fn new(tunnels: Tunnels, seat: u16) -> Self {
+        let main_port = MAIN_PORT + seat;
+        let first = SPARE_PORTS.0 + seat.min(2) * SPARE_PORTS.1;
         Self {
             tunnels,
             table: Arc::default(),
-            sockets: BTreeMap::from([(SocketId::MAIN, MAIN_PORT)]),
-            ports: BTreeMap::from([(MAIN_PORT, SocketId::MAIN)]),
-            next_port: SPARE_PORTS,
+            sockets: BTreeMap::from([(SocketId::MAIN, main_port)]),
+            ports: BTreeMap::from([(main_port, SocketId::MAIN)]),
+            main_port,
+            spare_ports: (first, first + SPARE_PORTS.1),
+            next_port: first,
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
             report_at: None,
@@ -191,7 +197,7 @@ impl Plane {
                 let Ok(length) = u16::try_from(datagram.len()) else { return };
                 let mut frame = RelayHeader { channel, length }.encode().to_vec();
                 frame.extend(datagram);
-                effects.datagrams.push((MAIN_PORT, relay, frame));
+                effects.datagrams.push((self.main_port, relay, frame));
             }
             Path::None => return,
         }
@@ -248,21 +254,19 @@ impl Plane {
             return None;
         }
         while self.ports.contains_key(&self.next_port) {
-            self.next_port = next_port(self.next_port);
+            self.next_port = self.port_after(self.next_port);
         }
         let port = self.next_port;
         // A port that was just closed comes last: what is still under way to it reaches nobody.
-        self.next_port = next_port(port);
+        self.next_port = self.port_after(port);
         self.sockets.insert(local, port);
         self.ports.insert(port, local);
         Some(port)
     }
-}
 
-const fn next_port(port: u16) -> u16 {
-    match port.checked_add(1) {
-        Some(next) => next,
-        None => SPARE_PORTS,
+    const fn port_after(&self, port: u16) -> u16 {
+        let (first, end) = self.spare_ports;
+        if port + 1 < end { port + 1 } else { first }
     }
 }
 

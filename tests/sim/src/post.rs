@@ -86,7 +86,8 @@ impl World {
         let now = self.now;
         let way = (Some(departure.source), departure.target);
         match self.net.arrive(departure, now) {
-            Ok(Arrival::Host(host, port)) => {
+            Ok(Arrival::Host(computer, port)) => {
+                let host = self.agent_at(computer, port);
                 if from == Party::Stranger {
                     self.note_provocation(host, departure.source, bytes);
                 }
@@ -112,6 +113,13 @@ impl World {
                 self.trace.packet(now, (from, to), way, bytes, Some(lost.as_str()));
             }
         }
+    }
+
+    /// The device of a computer that listens at a port.
+    fn agent_at(&self, computer: HostId, port: u16) -> HostId {
+        let listens = |id: &HostId| self.host(*id).is_some_and(|host| host.listens_at(port));
+        let others = self.net.guests_of(computer).filter(listens);
+        if listens(&computer) { computer } else { others.min().unwrap_or(computer) }
     }
 
     fn party_at(&self, place: Place) -> Party {

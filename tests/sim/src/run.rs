@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use lanyard_proto::time::Instant;
 
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub flows: Vec<Record>,
     /// When the run ended.
     pub ended_at: Instant,
+    /// How long pairs that talk to each other were simulated, all pairs together.
+    pub pair_time: Duration,
 }
 
 /// Runs a scenario to its end.
@@ -146,17 +149,22 @@ pub fn each_seed(first: u64, goes_on: impl Fn(u64) -> bool + Sync, visit: impl F
 /// What is wrong with a random seed: a broken promise, or a panic in a machine.
 #[must_use]
 pub fn failure_of(seed: u64) -> Option<String> {
-    let result = panic::catch_unwind(|| run(&chance::draw(seed)));
-    match result {
-        Ok(outcome) => outcome.violation.map(|violation| format!("{}: {}", violation.rule, violation.detail)),
-        Err(cause) => {
-            let text = cause.downcast_ref::<String>().cloned();
-            Some(
-                text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                    .unwrap_or_default(),
-            )
-        }
+    match attempt(seed) {
+        Ok(outcome) => outcome.violation.map(|violation| violation.to_string()),
+        Err(panic) => Some(panic),
     }
+}
+
+/// Runs the scenario of a random seed.
+///
+/// # Errors
+///
+/// What a machine said that panicked.
+pub fn attempt(seed: u64) -> Result<Outcome, String> {
+    panic::catch_unwind(|| run(&chance::draw(seed))).map_err(|cause| {
+        let text = cause.downcast_ref::<String>().cloned();
+        text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+    })
 }
 
 fn check_seed(name: &str, seed: u64) {
@@ -220,6 +228,7 @@ fn run_traced(scenario: &Scenario, trace: Trace) -> (Outcome, World) {
         violation: world.violation.clone(),
         flows: world.flows.iter().map(|state| state.watch.record.clone()).collect(),
         ended_at: world.now(),
+        pair_time: scenario.pair_time(world.now()),
     };
     (outcome, world)
 }

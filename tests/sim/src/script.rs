@@ -3,6 +3,7 @@
 //! Plain data, so that a scenario can be printed, compared and run again. Hand-written ones live in
 //! `tests/*.rs`; [`crate::chance`] draws them from a seed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lanyard_proto::time::Instant;
@@ -43,6 +44,8 @@ pub struct HostPlan {
     pub on_at: Instant,
     /// How wrong its calendar is, in seconds.
     pub clock_error_s: i64,
+    /// Runs on the same computer as this other device, which stands before it in the list.
+    pub beside: Option<HostId>,
 }
 
 /// The coordinators.
@@ -73,6 +76,17 @@ pub struct Flow {
     pub every: Duration,
     /// Bytes of each packet inside the tunnel.
     pub size: usize,
+    /// Talks now and then only.
+    pub spells: Option<Spells>,
+}
+
+/// When a pair talks that does not talk all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spells {
+    /// So long, from the flow's start on.
+    pub talk: Duration,
+    /// Then nothing for so long, and over again.
+    pub rest: Duration,
 }
 
 /// Something that happens.
@@ -102,6 +116,10 @@ pub enum Act {
     Partition(SiteId, usize, Duration),
     /// Packets from the coordinator's machines to the site vanish for this long.
     OneWay(SiteId, usize, Duration),
+    /// The uplink loses so many percent for this long.
+    Lossy(SiteId, u64, Duration),
+    /// The uplink takes only packets up to so many bytes for this long, and says nothing about it.
+    BlackHole(SiteId, usize, Duration),
     /// Two sites cannot reach each other for this long.
     Sever(SiteId, SiteId, Duration),
     /// The coordinator dies without a word and comes back after this, with empty memory.
@@ -131,6 +149,8 @@ impl Act {
             | Self::UplinkDown(_, away)
             | Self::Partition(_, _, away)
             | Self::OneWay(_, _, away)
+            | Self::Lossy(_, _, away)
+            | Self::BlackHole(_, _, away)
             | Self::Sever(_, _, away)
             | Self::CoordinatorCrash(_, away)
             | Self::RelayCrash(_, away) => *away,
@@ -213,8 +233,28 @@ impl Scenario {
     /// The moment after which nothing is broken any more.
     #[must_use]
     pub fn calm_at(&self) -> Instant {
-        let ends = self.acts.iter().map(|(at, act)| *at + act.lasts());
-        ends.chain(self.hosts.iter().map(|host| host.on_at)).max().unwrap_or(Instant::ZERO)
+        self.calm_since(Instant::MAX)
+    }
+
+    /// The end of the last fault of those that had begun by then.
+    #[must_use]
+    pub fn calm_since(&self, now: Instant) -> Instant {
+        let begun = self.acts.iter().filter(|(at, _)| *at <= now).map(|(at, act)| *at + act.lasts());
+        let on = self.hosts.iter().map(|host| host.on_at).filter(|at| *at <= now);
+        begun.chain(on).max().unwrap_or(Instant::ZERO)
+    }
+
+    /// How long pairs that talk to each other know each other in this scenario, all pairs together, up to a
+    /// moment; a pair that talks now and then counts with its pauses.
+    #[must_use]
+    pub fn pair_time(&self, until: Instant) -> Duration {
+        let mut pairs = BTreeMap::new();
+        for flow in &self.flows {
+            let pair = (flow.from.min(flow.to), flow.from.max(flow.to));
+            let (from, to) = pairs.entry(pair).or_insert((flow.start, flow.end));
+            (*from, *to) = ((*from).min(flow.start), (*to).max(flow.end));
+        }
+        pairs.values().map(|(from, to)| (*to).min(until).saturating_since(*from)).sum()
     }
 }
 
@@ -222,7 +262,7 @@ impl HostPlan {
     /// A device at a site, in the first network, on from the start, its calendar right.
     #[must_use]
     pub const fn at(site: SiteId) -> Self {
-        Self { site, networks: 1, on_at: Instant::ZERO, clock_error_s: 0 }
+        Self { site, networks: 1, on_at: Instant::ZERO, clock_error_s: 0, beside: None }
     }
 }
 
@@ -237,6 +277,31 @@ impl Flow {
             end: Instant::MAX,
             every: Duration::from_millis(100),
             size: 84,
+            spells: None,
+        }
+    }
+
+    /// The spell that a moment is in, first and last moment; `None` between two of them, before and after all.
+    #[must_use]
+    pub fn spell_at(&self, at: Instant) -> Option<(Instant, Instant)> {
+        if at < self.start || at > self.end {
+            return None;
+        }
+        let Some(Spells { talk, rest }) = self.spells else { return Some((self.start, self.end)) };
+        let period = u64::try_from((talk + rest).as_micros()).unwrap_or(u64::MAX).max(1);
+        let since = u64::try_from(at.saturating_since(self.start).as_micros()).unwrap_or(0);
+        let begin = self.start + Duration::from_micros(since / period * period);
+        let end = (begin + talk).min(self.end);
+        (at <= end).then_some((begin, end))
+    }
+
+    /// When the packet after the one sent now is due.
+    #[must_use]
+    pub fn next_after(&self, now: Instant) -> Instant {
+        let next = now + self.every;
+        match (self.spells, self.spell_at(now)) {
+            (Some(Spells { talk, rest }), Some((begin, end))) if next > end => begin + talk + rest,
+            (Some(_) | None, _) => next,
         }
     }
 
@@ -246,5 +311,38 @@ impl Flow {
         self.start = Instant::from_secs(start);
         self.end = Instant::from_secs(end);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_with_spells_asks_in_them_and_rests_between_them() {
+        let spells = Spells { talk: Duration::from_secs(3), rest: Duration::from_secs(57) };
+        let every = Duration::from_secs(1);
+        let flow = Flow { every, spells: Some(spells), ..Flow::between(0, 1).during(10, 200) };
+        let asks: Vec<u64> = std::iter::successors(Some(flow.start), |now| Some(flow.next_after(*now)))
+            .take_while(|now| *now <= flow.end)
+            .map(|now| now.as_micros() / 1_000_000)
+            .collect();
+        assert_eq!(asks, [10, 11, 12, 13, 70, 71, 72, 73, 130, 131, 132, 133, 190, 191, 192, 193]);
+        assert_eq!(
+            flow.spell_at(Instant::from_secs(72)),
+            Some((Instant::from_secs(70), Instant::from_secs(73)))
+        );
+        assert_eq!(flow.spell_at(Instant::from_secs(74)), None);
+    }
+
+    #[test]
+    fn the_time_of_a_pair_counts_once_and_not_after_the_end_of_the_run() {
+        let mut scenario = Scenario::of(&[Kind::Open; 3]);
+        scenario.flows = vec![
+            Flow::between(0, 1).during(10, 60),
+            Flow::between(1, 0).during(20, 80),
+            Flow::between(1, 2).during(50, 10_000),
+        ];
+        assert_eq!(scenario.pair_time(Instant::from_secs(100)), Duration::from_secs(70 + 50));
     }
 }

@@ -22,12 +22,13 @@ impl World {
     /// A quarter of a second is over: every flow, every table, every clock is looked at.
     pub(crate) fn look(&mut self) {
         let (now, calm_at) = (self.now, self.calm_at());
+        let calm_since = self.scenario.calm_since(now);
         self.note_online();
         for number in 0..self.flows.len() {
             let Some(flow) = self.flows.get(number).map(|state| state.flow) else { continue };
             let view = self.view(flow.from, flow.to);
             let Some(state) = self.flows.get_mut(number) else { continue };
-            if let Err(violation) = state.watch.check(&view, calm_at, now) {
+            if let Err(violation) = state.watch.check(&view, calm_since, now) {
                 self.violation.get_or_insert(violation);
             }
         }
@@ -249,9 +250,10 @@ impl World {
 
     /// Online for as long as a removal may take, and the removal at least as long ago.
     fn is_long_online(&self, host: HostId, since: Instant) -> bool {
-        let is_disturbed = self.scenario.acts.iter().any(|(_, act)| !act.is_harmless());
+        let is_disturbed = self.scenario.acts.iter().any(|(at, act)| !act.is_harmless() && *at <= self.now);
         // A device whose router forgot it is online in its own eyes until the next keep-alive.
-        let told_by = self.calm_at() + (KEEP_ALIVE + REMOVED_WITHIN) * self.scenario.patience;
+        let told_by =
+            self.scenario.calm_since(self.now) + (KEEP_ALIVE + REMOVED_WITHIN) * self.scenario.patience;
         let excused = is_disturbed && self.now < told_by;
         !excused
             && self.now.saturating_since(since) > REMOVED_WITHIN * self.scenario.patience

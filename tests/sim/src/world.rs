@@ -22,8 +22,14 @@ use crate::script::{Act, Flow, Scenario};
 use crate::services::{Answers, Coordinator, server_ips};
 use crate::trace::{Party, Trace};
 
-/// How often the oracle looks around.
+/// How often the oracle looks around while somebody talks, or something was broken lately.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often it does while nothing happens.
+const REST: Duration = Duration::from_secs(20);
+
+/// A fault so long ago does not make it look more often.
+const LATELY: Duration = Duration::from_secs(100);
 
 /// Wake-ups of one machine at one moment after which it is said to spin.
 const SPIN: u32 = 200;
@@ -53,6 +59,7 @@ pub struct World {
     pub(crate) joined: BTreeSet<(HostId, usize)>,
     pub(crate) violation: Option<Violation>,
     calm_at: Instant,
+    look_at: Instant,
     heap: BinaryHeap<Entry>,
     order: u64,
     /// Sealed datagrams that reached a machine or a tunnel, and timers of machines that went off.
@@ -128,6 +135,7 @@ impl World {
             joined: BTreeSet::new(),
             violation: None,
             calm_at,
+            look_at: Instant::ZERO + LOOK,
             heap: BinaryHeap::new(),
             order: 0,
             datagrams: 0,
@@ -163,9 +171,14 @@ impl World {
         }
         for (number, plan) in self.scenario.hosts.clone().into_iter().enumerate() {
             let id = HostId(number);
-            let host = Host::new(id, plan.clock_error_s, rng.fork(b"host"));
+            let before = self.scenario.hosts.iter().take(number);
+            let seat = plan.beside.map_or(0, |other| 1 + before.filter(|p| p.beside == Some(other)).count());
+            let host = Host::new(id, seat, plan.clock_error_s, rng.fork(b"host"));
             self.devices.insert(host.device, id);
             self.hosts.push(host);
+            if let Some(other) = plan.beside {
+                self.net.share(id, other);
+            }
             self.plug(id, plan.site);
             self.push(plan.on_at, What::SwitchOn(id));
         }
@@ -223,15 +236,24 @@ impl World {
                 self.timers += 1;
                 self.wake(sleeper);
             }
-            What::Ask(flow) => self.ask(flow),
-            What::Begin(act) => self.with_act(act, Self::begin),
+            What::Ask(flow) => {
+                self.look_soon();
+                self.ask(flow);
+            }
+            What::Begin(act) => {
+                self.look_soon();
+                self.with_act(act, Self::begin);
+            }
             What::Finish(act) => self.with_act(act, Self::finish),
             What::SwitchOn(host) => self.switch_on(host),
             What::Announce(host) => self.announce(host),
-            What::Look => {
+            // A look that was brought forward leaves its entry behind.
+            What::Look if self.look_at == entry.at => {
                 self.look();
-                self.push(self.now + LOOK, What::Look);
+                self.look_at = self.now + if self.is_busy() { LOOK } else { REST };
+                self.push(self.look_at, What::Look);
             }
+            What::Look => {}
         }
         true
     }
@@ -281,6 +303,12 @@ impl World {
     pub(crate) fn note_footprint(&mut self, host: HostId) {
         let addrs = self.net.footprint(host);
         self.footprints.entry(host).or_default().extend(addrs);
+    }
+
+    /// All devices on the computer of this one, itself among them.
+    pub(crate) fn agents(&self, host: HostId) -> Vec<HostId> {
+        let computer = self.net.computer_of(host);
+        self.hosts.iter().map(|other| other.id).filter(|id| self.net.computer_of(*id) == computer).collect()
     }
 
     /// Lets a host find out later that its addresses changed, as an operating system tells with a delay.
@@ -354,8 +382,25 @@ impl World {
         if self.now > flow.end {
             return;
         }
-        self.push(self.now + flow.every, What::Ask(number));
+        self.push(flow.next_after(self.now), What::Ask(number));
+        if let (Some((start, end)), Some(state)) = (flow.spell_at(self.now), self.flows.get_mut(number)) {
+            state.watch.talk(start, end);
+        }
         self.send_ask(number, flow);
+    }
+
+    /// Somebody talks, or something was broken lately.
+    fn is_busy(&self) -> bool {
+        self.now.saturating_since(self.scenario.calm_since(self.now)) < LATELY
+            || self.flows.iter().any(|state| state.flow.spell_at(self.now).is_some())
+    }
+
+    /// Something begins: the oracle looks around soon.
+    fn look_soon(&mut self) {
+        if self.look_at > self.now + LOOK {
+            self.look_at = self.now + LOOK;
+            self.push(self.look_at, What::Look);
+        }
     }
 
     fn wake(&mut self, sleeper: Sleeper) {

@@ -78,7 +78,7 @@ fn send(plane: &mut Plane, path: Path) -> Effects {
 }
 
 fn plane() -> Plane {
-    Plane::new(Tunnels::new(SecretKey::from_bytes([1; 32]), Rng::from_seed([1; 32])))
+    Plane::new(Tunnels::new(SecretKey::from_bytes([1; 32]), Rng::from_seed([1; 32])), 0)
 }
 
 fn direct(local: SocketId) -> Path {
