@@ -14,6 +14,7 @@
 //! | [`script`], [`chance`] | scenarios: written by hand, drawn from a seed |
 //! | [`rule`], [`oracle`] | what must become of a pair, and what must hold |
 //! | [`trace`], [`run`], [`shrink`] | the hash of a run, many seeds, the diagram of a failure made smaller |
+//! | `sabotage` | whether the oracle notices |
 
 mod acts;
 mod attack;
@@ -29,6 +30,8 @@ pub mod plane;
 mod post;
 pub mod rule;
 pub mod run;
+#[cfg(test)]
+mod sabotage;
 pub mod script;
 pub mod services;
 pub mod shrink;

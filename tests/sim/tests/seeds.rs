@@ -1,11 +1,21 @@
 //! Scenarios drawn from seeds, and seeds that once failed.
 
-use lanyard_sim::chance;
+use lanyard_sim::chance::{self, WIDE, YEARS};
 use lanyard_sim::run::{check_seeds, chosen_seed, run, seed_count};
 
 #[test]
 fn random_scenarios_keep_every_promise() {
     check_seeds("random_scenarios_keep_every_promise", 0, seed_count(1_000));
+}
+
+#[test]
+fn every_router_and_every_fault_keep_every_promise() {
+    check_seeds("every_router_and_every_fault_keep_every_promise", WIDE, seed_count(1_000) / 3);
+}
+
+#[test]
+fn two_days_keep_every_promise() {
+    check_seeds("two_days_keep_every_promise", YEARS, seed_count(1_000) / 500);
 }
 
 #[test]
