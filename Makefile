@@ -7,7 +7,7 @@ export LANYARD_BIN_DIR ?= $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 BUILD := $(CARGO) build --workspace --locked
 
-.PHONY: help run test quick setup build lint doc unit sim netns matrix bench fuzz deny clean
+.PHONY: help run test quick setup build lint doc unit sim netns matrix bench fuzz soak deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ unit: ## unit, vector, property and house tests
 
 sim: ## the whole protocol in virtual time (LANYARD_SIM_SEEDS=1000)
 	$(CARGO) test -p lanyard-sim --locked
+
+soak: ## ten virtual years of pairs with faults (SOAK="--pair-years 10 --first 0")
+	$(CARGO) run --release -p lanyard-sim --bin soak --locked -- $(or $(SOAK),--pair-years 10)
 
 netns: build ## real programs, real NATs in network namespaces
 	$(CARGO) test -p lanyard-netns --locked --no-run
