@@ -26,6 +26,10 @@ impl World {
         self.note_online();
         for number in 0..self.flows.len() {
             let Some(flow) = self.flows.get(number).map(|state| state.flow) else { continue };
+            // A pair that rests is owed nothing.
+            if flow.spells.is_some() && flow.spell_at(now).is_none() {
+                continue;
+            }
             let view = self.view(flow.from, flow.to);
             let Some(state) = self.flows.get_mut(number) else { continue };
             if let Err(violation) = state.watch.check(&view, calm_since, now) {
