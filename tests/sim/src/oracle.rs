@@ -42,6 +42,10 @@ const STEADY: u32 = 6;
 /// Answers further apart than this are no steady use.
 const APART: Duration = Duration::from_millis(1_250);
 
+/// Answers closer together than this count once: a data plane reports every 50 ms, and what comes in between is
+/// one sign of life to the machine.
+const TOGETHER: Duration = Duration::from_millis(60);
+
 /// A removed member is gone everywhere after this.
 pub const REMOVED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -97,8 +101,10 @@ pub struct Watch {
     /// Excused from being direct until then.
     direct_at: Instant,
     last_answer: Option<Instant>,
-    /// Answers that each came soon after the one before.
+    /// Answers that each came soon after the one before, by the same paths.
     in_a_row: u32,
+    /// The paths of both ends at the last look: an end that changed its path knows of no steady flow on it yet.
+    paths: (Path, Path),
     /// What happened, for reports and for tests.
     pub record: Record,
 }
@@ -149,6 +155,7 @@ impl Watch {
             direct_at: start,
             last_answer: None,
             in_a_row: 0,
+            paths: (Path::None, Path::None),
             record: Record::default(),
         }
     }
@@ -172,7 +179,7 @@ impl Watch {
         if let Some(last) = self.last_answer {
             let gap = now.saturating_since(last);
             self.record.longest_gap = self.record.longest_gap.max(gap);
-            self.in_a_row = if gap <= APART { self.in_a_row + 1 } else { 0 };
+            self.in_a_row = if gap <= APART { self.in_a_row + u32::from(gap >= TOGETHER) } else { 0 };
         }
         self.last_answer = Some(now);
     }
@@ -207,6 +214,9 @@ impl Watch {
     /// The promise that is broken now.
     pub fn check(&mut self, view: &View, calm_at: Instant, now: Instant) -> Result<(), Violation> {
         self.record.is_direct = view.forth.is_direct() && view.back.is_direct();
+        if std::mem::replace(&mut self.paths, (view.forth, view.back)) != (view.forth, view.back) {
+            self.in_a_row = 0;
+        }
         if now < self.start || now > self.end {
             self.online_since = None;
             return Ok(());
@@ -305,6 +315,16 @@ mod tests {
         watch.on_disturbance(fault, &silent, Instant::ZERO);
         assert_eq!(run(&mut watch, silent, 0, 8), None);
         assert_eq!(run(&mut watch, silent, 8, 9), Some("connected"));
+    }
+
+    #[test]
+    fn use_is_steady_only_on_paths_that_stay_the_same() {
+        let mut watch = watch();
+        let relayed = view(Expect::Either, Path::None);
+        assert_eq!(talk(&mut watch, relayed, 0, 8), None);
+        assert!(watch.is_lively(Instant::from_secs(8)));
+        assert_eq!(talk(&mut watch, view(Expect::Either, direct()), 8, 10), None);
+        assert!(!watch.is_lively(Instant::from_secs(10)));
     }
 
     #[test]

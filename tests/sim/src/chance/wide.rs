@@ -36,6 +36,7 @@ pub(super) fn draw_world(dice: &mut Dice, seed: u64) -> Scenario {
     let kinds: Vec<Kind> = Kind::ALL.iter().copied().filter(|kind| kind.behaviour().udp).collect();
     let sites = draw_sites(dice, is_bad, &kinds);
     let sites: Vec<SiteConfig> = sites.into_iter().map(|site| with_ports(dice, site)).collect();
+    let patience = patience_with(&sites);
     let coordinators = if dice.once_in(6) { 2 } else { 1 };
     let services = ServicePlan {
         networks: coordinators + usize::from(dice.once_in(3)),
@@ -58,8 +59,28 @@ pub(super) fn draw_world(dice: &mut Dice, seed: u64) -> Scenario {
         flows: Vec::new(),
         acts: Vec::new(),
         until: Instant::ZERO,
-        patience: if is_bad { 4 } else { 1 },
+        patience: if is_bad { patience } else { 1 },
     }
+}
+
+/// How much more time than on clean links the pair with the worst links needs.
+///
+/// Nothing can be promised sooner than WireGuard's handshake arrives, which is repeated after 0.5, 1, 2, 4 and then
+/// each 5 s. As many repetitions are waited for as make a miss rarer than once in a million.
+fn patience_with(sites: &[SiteConfig]) -> u32 {
+    let passes = |site: &SiteConfig| {
+        let up = site.via.and_then(|via| sites.get(via.0)).map_or(0, |carrier| carrier.link.loss);
+        [site.link.loss, up]
+            .map(|loss| 1.0 - f64::from(u32::try_from(loss).unwrap_or(0)) / 1e6)
+            .iter()
+            .product()
+    };
+    let worst: f64 = sites.iter().map(passes).fold(1.0, f64::min);
+    // Both ends may be behind it, and the answer takes the same way back.
+    let lost = 1.0 - worst.powi(4);
+    let tries = (1..100).find(|tries| lost.powi(*tries) < 1e-6).unwrap_or(100);
+    let seconds = if tries <= 4 { 4 } else { 4 + 5 * (tries - 4) };
+    u32::try_from(seconds / 3 + 1).unwrap_or(1).max(4)
 }
 
 /// Blocks lie anywhere, and neighbours are more or less busy.
@@ -109,5 +130,20 @@ pub(super) fn keep_small(scenario: &mut Scenario) {
         for flow in &mut scenario.flows {
             flow.size = flow.size.min(600);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_lose_more_are_waited_for_longer() {
+        let site = |percent| SiteConfig { link: Link::CLEAN.lossy(percent), ..SiteConfig::of(Kind::Open) };
+        let [clean, some, much] = [0, 3, 8].map(|percent| patience_with(&[site(percent)]));
+        assert_eq!(clean, 4);
+        assert!(clean < some && some < much && much <= 20, "{clean} {some} {much}");
+        let behind = SiteConfig { via: Some(SiteId(0)), ..site(8) };
+        assert!(patience_with(&[site(8), behind]) > much);
     }
 }
