@@ -8,6 +8,7 @@
 //! itself, also when a test panics: the lab is tied to the process that made it.
 
 pub mod cell;
+pub mod disturbance;
 pub mod fleet;
 pub mod inside;
 pub mod journal;

@@ -2,8 +2,8 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,31 @@ const CHUNK: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Transfer {
     stop: Arc<AtomicBool>,
+    gauge: Arc<Mutex<Gauge>>,
     sender: JoinHandle<Result<u64>>,
     receiver: JoinHandle<Result<Received>>,
+}
+
+/// The pauses between arrivals since it was reset.
+#[derive(Clone, Copy, Debug)]
+struct Gauge {
+    last: Instant,
+    longest: Duration,
+    /// When the longest began.
+    since: Instant,
+}
+
+impl Gauge {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { last: now, longest: Duration::ZERO, since: now }
+    }
+
+    fn see(&mut self, now: Instant) {
+        if now - self.last > self.longest {
+            (self.longest, self.since) = (now - self.last, self.last);
+        }
+    }
 }
 
 /// What the receiving end saw.
@@ -49,11 +72,27 @@ impl Transfer {
         let (incoming, _) = listener.accept()?;
         let stop = Arc::new(AtomicBool::new(false));
         let halt = Arc::clone(&stop);
+        let gauge = Arc::new(Mutex::new(Gauge::new()));
+        let seen = Arc::clone(&gauge);
         Ok(Self {
             stop,
+            gauge,
             sender: std::thread::spawn(move || send(stream, rate, &halt)),
-            receiver: std::thread::spawn(move || receive(incoming)),
+            receiver: std::thread::spawn(move || receive(incoming, &seen)),
         })
+    }
+
+    /// Forgets the pauses so far: what [`Transfer::longest_standstill`] tells begins now.
+    pub fn reset_standstill(&self) {
+        lock(&self.gauge).longest = Duration::ZERO;
+    }
+
+    /// The longest pause between two arrivals since the reset, one that still lasts included, and when it began.
+    #[must_use]
+    pub fn longest_standstill(&self) -> (Duration, Instant) {
+        let mut gauge = *lock(&self.gauge);
+        gauge.see(Instant::now());
+        (gauge.longest, gauge.since)
     }
 
     /// Whether both ends still hold the connection.
@@ -95,7 +134,11 @@ fn send(mut stream: TcpStream, rate: u64, halt: &AtomicBool) -> Result<u64> {
     Ok(sent)
 }
 
-fn receive(mut stream: TcpStream) -> Result<Received> {
+fn lock(gauge: &Mutex<Gauge>) -> MutexGuard<'_, Gauge> {
+    gauge.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn receive(mut stream: TcpStream, gauge: &Mutex<Gauge>) -> Result<Received> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let (pattern, mut buffer) = (pattern(), vec![0; CHUNK]);
     let (mut bytes, mut longest_stall) = (0_u64, Duration::ZERO);
@@ -109,6 +152,11 @@ fn receive(mut stream: TcpStream) -> Result<Received> {
             Err(error) => return Err(error).with_context(|| format!("after {bytes} bytes")),
         };
         let now = Instant::now();
+        {
+            let mut gauge = lock(gauge);
+            gauge.see(now);
+            gauge.last = now;
+        }
         if first.is_some() {
             longest_stall = longest_stall.max(now - last);
         }
@@ -140,6 +188,7 @@ mod tests {
         bytes[100] ^= 1;
         stream.write_all(&bytes).unwrap();
         drop(stream);
-        assert!(receive(incoming).is_err());
+        let gauge = Mutex::new(Gauge::new());
+        assert!(receive(incoming, &gauge).is_err());
     }
 }

@@ -118,8 +118,11 @@ fn summary(cells: &[&Measured]) -> String {
     }
     let mut times: Vec<Duration> = cells.iter().flat_map(|measured| measured.direct_times()).collect();
     times.sort_unstable();
-    let seconds = |percent| percentile(&times, percent).map_or(0.0, |time| time.as_secs_f64());
-    format!("direct {direct}/{runs}, {:.2}/{:.2} s", seconds(50), seconds(95))
+    let seconds = |percent| Some(percentile(&times, percent)?.as_secs_f64());
+    match (seconds(50), seconds(95)) {
+        (Some(half), Some(most)) => format!("direct {direct}/{runs}, {half:.2}/{most:.2} s"),
+        _ => format!("relay {connected}/{runs} (direct is expected)"),
+    }
 }
 
 fn both(times: &[Duration]) -> String {
