@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd as _;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -53,4 +54,24 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
         debug!(?outcome, got = ?socket.send_buffer_size(), "send buffer within the system's limit");
     }
     Ok(socket)
+}
+
+/// Datagrams carry no "don't fragment", as WireGuard's in the kernel carry none.
+///
+/// Ours have 1,340 bytes at most, and most links take that. Behind one that does not, a router may cut them; with the
+/// flag it would have to tell us, and where that message is filtered everything large would vanish: direct and by
+/// relay alike, for the overlay's 1,280 bytes cannot become less. What such messages claim is not believed either.
+/// IPv6 routers never cut; there the full-size probe decides whether a path counts.
+#[expect(unsafe_code, reason = "the standard library, socket2 and nix have no call for IP_MTU_DISCOVER")]
+pub(super) fn let_routers_fragment(socket: &UdpSocket) -> io::Result<()> {
+    let (level, option, value) = if socket.local_addr()?.is_ipv4() {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel only reads it.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

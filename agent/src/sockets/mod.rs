@@ -205,7 +205,7 @@ pub struct Udp {
 
 impl Udp {
     fn new(socket: UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let state = state_of(&socket)?;
         Ok(Self { socket, state: ArcSwap::from_pointee(state) })
     }
 
@@ -252,11 +252,18 @@ impl Udp {
 
     fn renew_offload(&self) {
         if self.segments_max() == 1
-            && let Ok(state) = UdpSocketState::new(UdpSockRef::from(&self.socket))
+            && let Ok(state) = state_of(&self.socket)
         {
             self.state.store(Arc::new(state));
         }
     }
+}
+
+/// What the kernel can do with a socket; asking sets options, of which one is not for us.
+fn state_of(socket: &UdpSocket) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(UdpSockRef::from(socket))?;
+    system::let_routers_fragment(socket)?;
+    Ok(state)
 }
 
 impl AsFd for Udp {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::task::Poll;
 
 use lanyard_proto::transmit::SocketId;
@@ -221,6 +222,7 @@ impl Socket {
         socket.bind(&address.into())?;
         let io: UdpSocket = socket.into();
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+        let_routers_fragment(&io)?;
         let buffers = SockRef::from(&io);
         // Refusals are no failure: doctor tells about the kernel's limit.
         let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
@@ -228,6 +230,22 @@ impl Socket {
         let address = io.local_addr()?;
         Ok(Self { id, address, io: tokio::net::UdpSocket::from_std(io)?, state })
     }
+}
+
+/// Datagrams carry no "don't fragment", as the agents' carry none: what a device sends by relay would otherwise vanish
+/// on the last link to the other one, where that is narrow and says nothing.
+#[expect(unsafe_code, reason = "the standard library and socket2 have no call for IP_MTU_DISCOVER")]
+fn let_routers_fragment(socket: &UdpSocket) -> Result<()> {
+    let (level, option, value) = if socket.local_addr()?.is_ipv4() {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(Error::other)?;
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel only reads it.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
 
 /// Whether binding failed because IPv6 is switched off.
