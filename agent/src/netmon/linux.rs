@@ -18,7 +18,12 @@ use tracing::{debug, warn};
 
 use super::{LocalNetwork, Router};
 
-/// A change is told when announcements have been quiet for this long.
+/// A change is told when announcements have been quiet for this long and there is a way out.
+///
+/// The kernel's steps of one change follow each other within a few milliseconds. What comes later (an IPv6 address after
+/// its check) is a change of its own; waiting for it would be waiting with everything that flows.
+const SETTLED: Duration = Duration::from_millis(30);
+/// Without a way out, when they have been quiet for this long: a cable that is back at once never was away.
 ///
 /// Joining a network takes the kernel and DHCP some tens of milliseconds per step; 200 ms make them one.
 const QUIET: Duration = Duration::from_millis(200);
@@ -55,6 +60,13 @@ struct View {
     router: Option<Router>,
 }
 
+impl View {
+    /// Whether something could leave: a router is down with its link, though its route stays.
+    fn has_way_out(&self) -> bool {
+        !self.addresses.is_empty() && !self.defaults.is_empty()
+    }
+}
+
 impl Watcher {
     pub(super) async fn open(overlay: Option<u32>) -> io::Result<Self> {
         let (connection, netlink, announcements) = rtnetlink::new_multicast_connection(&GROUPS)?;
@@ -78,15 +90,26 @@ impl Watcher {
         while let Some(first) = self.announcements.next().await {
             let mut lost = self.is_loss(&first);
             let patience = Instant::now() + PATIENCE;
-            loop {
-                let quiet = patience.min(Instant::now() + QUIET);
-                match timeout_at(quiet, self.announcements.next()).await {
-                    Ok(Some(next)) => lost |= self.is_loss(&next),
+            let mut pause = SETTLED;
+            let mut heard_at = Instant::now();
+            let looked = loop {
+                match timeout_at(patience.min(heard_at + pause), self.announcements.next()).await {
+                    Ok(Some(next)) => {
+                        lost |= self.is_loss(&next);
+                        (heard_at, pause) = (Instant::now(), SETTLED);
+                        continue;
+                    }
                     Ok(None) => return,
-                    Err(_) => break,
+                    Err(_) => {}
                 }
-            }
-            match look(&self.netlink, self.overlay).await {
+                let looked = look(&self.netlink, self.overlay).await;
+                let is_out = looked.as_ref().is_ok_and(View::has_way_out);
+                if is_out || pause == QUIET || Instant::now() >= patience {
+                    break looked;
+                }
+                pause = QUIET;
+            };
+            match looked {
                 Ok(view) if lost || view != self.view => {
                     debug!(lost, ?view, "the network changed");
                     self.view = view;
