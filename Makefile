@@ -51,8 +51,9 @@ netns: build ## real programs, real NATs in network namespaces
 matrix: setup build ## every pair of NATs: path, time to first reply, time to direct (MATRIX="--runs 5 --jobs 2")
 	@tests/as-root $(LANYARD_BIN_DIR)/matrix $(MATRIX)
 
-bench: ## benches of the pieces, and the simulator's speed
+bench: setup ## benches of the pieces, the relay beside coturn, and the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked
+	$(CARGO) bench -p lanyard-coordinator --bench relay --locked
 	$(CARGO) run --release -p lanyard-sim --bin pace --locked
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)

@@ -131,6 +131,14 @@ pub struct Relay {
     pub rate_bps: u64,
     /// Bytes at once for one pair.
     pub burst_bytes: u64,
+    /// Bits a second for all pairs of a network; 0 for no limit.
+    pub network_bps: u64,
+    /// Bits a second for all pairs; 0 for no limit.
+    pub total_bps: u64,
+    /// Bytes a day for all pairs of a network; 0 for no limit.
+    pub network_quota_bytes: u64,
+    /// Bits a second for a network beyond its quota.
+    pub quota_bps: u64,
     /// Relays of other processes.
     pub elsewhere: Vec<Elsewhere>,
 }
@@ -226,7 +234,15 @@ impl Default for Control {
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { rate_bps: 100_000_000, burst_bytes: 2_000_000, elsewhere: Vec::new() }
+        Self {
+            rate_bps: 100_000_000,
+            burst_bytes: 2_000_000,
+            network_bps: 1_000_000_000,
+            total_bps: 0,
+            network_quota_bytes: 0,
+            quota_bps: 1_000_000,
+            elsewhere: Vec::new(),
+        }
     }
 }
 

@@ -38,6 +38,9 @@ fn describe() {
     describe_counter!("lanyard_stun_unanswered_total", "Datagrams at the STUN ports that got no answer.");
     describe_gauge!("lanyard_checkpoint_sessions", "Sessions with devices.");
     describe_gauge!("lanyard_checkpoint_online", "Devices online.");
+    describe_counter!("lanyard_relay_packets_total", "Packets relayed.");
+    describe_counter!("lanyard_relay_bytes_total", "Bytes relayed, headers included.");
+    describe_counter!("lanyard_relay_quotas_spent_total", "Times a network used up its quota of a day.");
     describe_gauge!("lanyard_relay_bindings", "Relay channels in use.");
     describe_gauge!("lanyard_index_connected", "1 while this process is connected to the index.");
 }

@@ -29,7 +29,7 @@ use crate::bus::{Client, Interest, Link, local, publisher, remote};
 use crate::checkpoint::Control;
 use crate::checkpoint::feed::Feed;
 use crate::clock::Clock;
-use crate::config::{Config, Elsewhere, Service};
+use crate::config::{Config, Elsewhere, Relay, Service};
 use crate::door::Doors;
 use crate::health::{Health, State};
 use crate::index::{self, Index, Schema};
@@ -153,6 +153,7 @@ impl Start<'_> {
         }
         let wanted: Vec<_> = (0u16..).map(SocketId).zip(self.config.control.listen.iter().copied()).collect();
         let sockets = Sockets::bind(&wanted, Routing::ByRemote, "control.listen")?;
+        let sockets = if self.config.runs(Service::Relay) { sockets.with_frames_apart() } else { sockets };
         self.note("udp", &sockets.addresses(), "control");
         Ok(Some(sockets))
     }
@@ -267,11 +268,7 @@ impl Start<'_> {
         sockets: Sockets,
         link: Option<Link>,
     ) -> anyhow::Result<Doors> {
-        let relay = self.config.runs(Service::Relay).then(|| {
-            let rate_bps =
-                if self.config.relay.rate_bps == 0 { NO_LIMIT_BPS } else { self.config.relay.rate_bps };
-            RelayConfig { rate_bps, burst: self.config.relay.burst_bytes.max(rate_bps / 8 / 100) }
-        });
+        let relay = self.config.runs(Service::Relay).then(|| relay_config(&self.config.relay));
         let has_checkpoint = self.config.runs(Service::Checkpoint);
         let endpoint = Endpoint::new(
             EndpointConfig {
@@ -342,6 +339,20 @@ impl Start<'_> {
         for address in addresses {
             self.running.listening.push(format!("{kind} {address} {what}"));
         }
+    }
+}
+
+/// The relay's settings as its machine wants them.
+fn relay_config(relay: &Relay) -> RelayConfig {
+    let rate_bps = if relay.rate_bps == 0 { NO_LIMIT_BPS } else { relay.rate_bps };
+    RelayConfig {
+        rate_bps,
+        // At least 10 ms, and a train.
+        burst: relay.burst_bytes.max(rate_bps / 8 / 100).max(65_536),
+        network_bps: relay.network_bps,
+        total_bps: relay.total_bps,
+        network_quota: relay.network_quota_bytes,
+        quota_bps: relay.quota_bps,
     }
 }
 

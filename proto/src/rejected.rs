@@ -47,6 +47,10 @@ pub enum Rejected {
     NotReady,
     /// The sender used up its share.
     RateLimited,
+    /// A relay's limit that pairs share is used up, and the pair has had its fair part of it.
+    OverShare,
+    /// The pair's network used up its quota at the relay for today, and the trickle that is left.
+    OverQuota,
     /// A bounded table is full and its rule keeps what is in it.
     Full,
     /// Longer than this message may be.
@@ -75,6 +79,8 @@ impl Rejected {
         Self::RevisionGap,
         Self::NotReady,
         Self::RateLimited,
+        Self::OverShare,
+        Self::OverQuota,
         Self::Full,
         Self::TooLong,
     ];
@@ -102,6 +108,8 @@ impl Rejected {
             Self::RevisionGap => "revision_gap",
             Self::NotReady => "not_ready",
             Self::RateLimited => "rate_limited",
+            Self::OverShare => "over_share",
+            Self::OverQuota => "over_quota",
             Self::Full => "full",
             Self::TooLong => "too_long",
         }

@@ -178,7 +178,7 @@ fn endpoint() -> Endpoint {
         wall: WallClock { at: Instant::ZERO, unix_ms: UNIX_MS },
         checkpoint: Some(CheckpointConfig::default()),
         handshake: true,
-        relay: Some(RelayConfig { rate_bps: 1_000_000, burst: 100_000 }),
+        relay: Some(RelayConfig::per_pair(1_000_000, 100_000)),
     };
     Endpoint::new(config, START)
 }

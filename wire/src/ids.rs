@@ -220,6 +220,21 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// What stands in a relay token for this channel and the network whose limits it counts against: the three
+    /// bytes of the network's tag, then the five of the channel.
+    #[must_use]
+    pub const fn in_network(self, network: NetworkTag) -> u64 {
+        ((network.0 as u64) << 40) | self.0
+    }
+
+    /// The channel in a relay token's value.
+    #[must_use]
+    pub const fn of_value(value: u64) -> Self {
+        Self(value & Self::MAX.0)
+    }
+}
+
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:010x}", self.0)
@@ -239,6 +254,38 @@ impl Wire for Channel {
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.array().map(Self::from_array)
+    }
+}
+
+/// What a relay knows of a network: the first three bytes of its id.
+///
+/// Enough to count a network's traffic, too little to find the network by. Two networks of one coordinator with one
+/// tag (a chance of one in 16 million) share their limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkTag(u32);
+
+impl NetworkTag {
+    /// The tag of no network: what limits count together that do not count alone.
+    pub const NONE: Self = Self(0);
+
+    /// Takes a number of at most 24 bits.
+    #[must_use]
+    pub const fn new(value: u32) -> Option<Self> {
+        if value <= 0x00FF_FFFF { Some(Self(value)) } else { None }
+    }
+
+    /// The tag of a network.
+    #[must_use]
+    pub const fn of(network: &NetworkId) -> Self {
+        let [a, b, c, ..] = *network.as_bytes();
+        Self(u32::from_be_bytes([0, a, b, c]))
+    }
+
+    /// The tag in a relay token's value.
+    #[must_use]
+    pub const fn of_value(value: u64) -> Self {
+        let [a, b, c, ..] = value.to_be_bytes();
+        Self(u32::from_be_bytes([0, a, b, c]))
     }
 }
 

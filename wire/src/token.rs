@@ -5,7 +5,7 @@
 
 use crate::codec::messages::wire_variants;
 use crate::codec::{Malformed, Reader, Wire, Writer};
-use crate::ids::DeviceId;
+use crate::ids::{Channel, DeviceId};
 use crate::keys::{SymmetricKey, ct_eq, mac16};
 
 /// What a token is good for.
@@ -13,7 +13,7 @@ use crate::keys::{SymmetricKey, ct_eq, mac16};
 pub enum Purpose {
     /// One attempt at HANDSHAKE; the value is the attempt's id.
     Attempt,
-    /// One channel at RELAY; the value is the channel.
+    /// One channel at RELAY; the value is the channel in its network, [`Channel::in_network`].
     Relay,
 }
 
@@ -70,6 +70,15 @@ impl Token {
             Some(self.a)
         } else {
             None
+        }
+    }
+
+    /// The channel that it is for; `None` when it is for an attempt.
+    #[must_use]
+    pub const fn channel(&self) -> Option<Channel> {
+        match self.purpose {
+            Purpose::Relay => Some(Channel::of_value(self.value)),
+            Purpose::Attempt => None,
         }
     }
 

@@ -17,7 +17,7 @@ use lanyard_wire::envelope::{
     self, DataHeader, GateKeys, Hello, RelayHeader, Resume, Resumed, ResumedKeys, Retry, Unknown, Welcome,
 };
 use lanyard_wire::handshake::{FromHandshake, ToHandshake};
-use lanyard_wire::ids::DeviceId;
+use lanyard_wire::ids::{DeviceId, NetworkTag};
 use lanyard_wire::join::JoinString;
 use lanyard_wire::probe::{PairKey, Probe, ProbeKind};
 use lanyard_wire::relay::{FromRelay, ToRelay};
@@ -215,7 +215,16 @@ fn the_tokens_are_those_of_the_pair() {
     }
     let relay = tokens.iter().find_map(RelayGrant::of).unwrap();
     let Ok(ToRelay::Bind { token, .. }) = ToRelay::from_bytes(&bytes("Bind")) else { panic!("Bind") };
-    assert_eq!(token, relay.token(peer, device), "the roster's grant and the Bind's token are the same");
+    let Ok(FromCheckpoint::Roster(roster)) = FromCheckpoint::from_bytes(&bytes("Roster")) else {
+        panic!("Roster")
+    };
+    let network = roster.network.id;
+    assert_eq!(NetworkTag::of_value(token.value), NetworkTag::of(&network));
+    assert_eq!(
+        token,
+        relay.token(peer, device, &network),
+        "the roster's grant and the Bind's token are the same"
+    );
     assert!(PAGE.contains(&device.to_string()), "section 1 shows the device's id as text");
 }
 

@@ -6,6 +6,8 @@
 
 pub mod feed;
 
+use std::net::SocketAddr;
+
 use lanyard_proto::rejected::Rejected;
 use lanyard_proto::service::{Endpoint, EndpointCommand, EndpointEvent, Forward};
 use lanyard_proto::time::{Instant, Wakeup};
@@ -37,6 +39,16 @@ impl Machine for Control {
         }
     }
 
+    fn handle_train(
+        &mut self,
+        remote: SocketAddr,
+        bytes: &[u8],
+        stride: usize,
+        now: Instant,
+    ) -> Option<Result<SocketAddr, Rejected>> {
+        self.0.forward_train(remote, bytes, stride, now)
+    }
+
     fn handle_command(&mut self, command: EndpointCommand, now: Instant) {
         self.0.handle_command(command, now);
     }
@@ -65,4 +77,8 @@ impl Machine for Control {
 fn observe(endpoint: &Endpoint) {
     metrics::gauge!("lanyard_checkpoint_sessions").set(endpoint.sessions() as f64);
     metrics::gauge!("lanyard_relay_bindings").set(endpoint.bindings() as f64);
+    let relayed = endpoint.relayed();
+    metrics::counter!("lanyard_relay_packets_total").absolute(relayed.packets);
+    metrics::counter!("lanyard_relay_bytes_total").absolute(relayed.bytes);
+    metrics::counter!("lanyard_relay_quotas_spent_total").absolute(relayed.quotas_spent);
 }

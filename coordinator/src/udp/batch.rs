@@ -69,33 +69,66 @@ impl Batch {
         self.count += 1;
     }
 
+    /// Sends a train of datagrams of `segment` bytes from where it lies, after what was added before it.
+    pub(super) fn push_train(
+        &mut self,
+        sockets: &Sockets,
+        route: Option<Route>,
+        remote: SocketAddr,
+        bytes: &[u8],
+        segment: usize,
+    ) {
+        self.flush(sockets);
+        let Some(route) = route else {
+            self.sent.dropped += bytes.len().div_ceil(segment.max(1)) as u64;
+            return;
+        };
+        // As many as the kernel takes at once, by number and by length.
+        let most = sockets.train_max(route).min(BYTES_MAX / segment.max(1)).max(1);
+        for train in bytes.chunks(most * segment) {
+            self.sent.send_train(sockets, route, remote, train, segment);
+        }
+    }
+
     /// Sends what there is.
     pub(super) fn flush(&mut self, sockets: &Sockets) {
         let Some((route, remote)) = self.target.take() else { return };
-        let segment = (self.count > 1).then_some(self.segment);
-        match sockets.send(route, remote, &self.bytes, segment) {
-            Ok(()) => {
-                self.sent.datagrams += self.count as u64;
-                self.sent.bytes += self.bytes.len() as u64;
-            }
-            Err(error) if segment.is_some() && error.kind() != ErrorKind::WouldBlock => {
-                self.send_one_by_one(sockets, route, remote);
-            }
-            Err(_) => self.sent.dropped += self.count as u64,
-        }
+        self.sent.send_train(sockets, route, remote, &self.bytes, self.segment);
         self.bytes.clear();
         self.count = 0;
         self.is_closed = false;
     }
-    fn send_one_by_one(&mut self, sockets: &Sockets, route: Route, remote: SocketAddr) {
-        for datagram in self.bytes.chunks(self.segment.max(1)) {
-            match sockets.send(route, remote, datagram, None) {
-                Ok(()) => {
-                    self.sent.datagrams += 1;
-                    self.sent.bytes += datagram.len() as u64;
-                }
-                Err(_) => self.sent.dropped += 1,
+}
+
+impl Sent {
+    /// Sends a train, in one call where that is possible.
+    fn send_train(
+        &mut self,
+        sockets: &Sockets,
+        route: Route,
+        remote: SocketAddr,
+        bytes: &[u8],
+        segment: usize,
+    ) {
+        let count = bytes.len().div_ceil(segment.max(1)).max(1) as u64;
+        let segments = (count > 1).then_some(segment);
+        match sockets.send(route, remote, bytes, segments) {
+            Ok(()) => {
+                self.datagrams += count;
+                self.bytes += bytes.len() as u64;
             }
+            Err(error) if count > 1 && error.kind() != ErrorKind::WouldBlock => {
+                for datagram in bytes.chunks(segment) {
+                    match sockets.send(route, remote, datagram, None) {
+                        Ok(()) => {
+                            self.datagrams += 1;
+                            self.bytes += datagram.len() as u64;
+                        }
+                        Err(_) => self.dropped += 1,
+                    }
+                }
+            }
+            Err(_) => self.dropped += count,
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! A datagram's life:
 //! 1. One system call reads a batch; each of its buffers may hold a train of equal datagrams (GRO).
-//! 2. The machine gets them one by one and says what to do at once: nothing, send an answer, or pass the same bytes
-//!    on to somebody else.
+//! 2. The machine gets a train whole, and if it cannot say where all of that goes, its datagrams one by one. It says
+//!    what to do at once: nothing, send an answer, or pass the same bytes on to somebody else. A train that is passed
+//!    on leaves from the buffer it came in.
 //! 3. Whatever else the machine wants to send is collected behind it.
-//! 4. Datagrams to a door go to its connection's queue (`door`); the others to one address become trains again and leave, one system call each (GSO). A full socket drops: a
-//!    relay does not queue, and every question of the protocol is asked again.
+//! 4. Datagrams to a door go to its connection's queue (`door`); the others to one address become trains again and
+//!    leave, one system call each (GSO). A full socket drops: a relay does not queue, and every question of the
+//!    protocol is asked again.
 //!
 //! Commands and events of the machine pass through bounded channels. An event that finds its channel full is dropped
 //! and counted: the device behind it asks again.
@@ -67,6 +69,18 @@ pub trait Machine: Send + 'static {
     /// # Errors
     /// Why they were ignored.
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Reply, Rejected>;
+
+    /// Datagrams of `stride` bytes, the last one perhaps shorter, that came as one train: where all of them go, or
+    /// why none does. `None` when each is to be looked at by itself.
+    fn handle_train(
+        &mut self,
+        _remote: SocketAddr,
+        _bytes: &[u8],
+        _stride: usize,
+        _now: Instant,
+    ) -> Option<Result<SocketAddr, Rejected>> {
+        None
+    }
 
     /// A wish.
     fn handle_command(&mut self, command: Self::Command, now: Instant);
@@ -129,7 +143,7 @@ impl<M: Machine> Shell<M> {
         events: mpsc::Sender<M::Event>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let mut buffers = Buffers::new();
+        let mut buffers = Box::new([Buffers::new(), Buffers::new()]);
         let mut every_second = observation_interval();
         let mut has_commands = true;
         loop {
@@ -157,25 +171,37 @@ impl<M: Machine> Shell<M> {
         self.observe();
     }
 
-    /// Steps 1 and 2, up to [`ROUNDS`] times on one socket.
-    fn read(&mut self, socket: usize, buffers: &mut Buffers) {
-        for _ in 0..ROUNDS {
+    /// Steps 1 and 2, up to [`ROUNDS`] times on one socket; once on one with relay frames only, so that nothing else
+    /// waits for more than a batch of those.
+    fn read(&mut self, socket: usize, [buffers, before]: &mut [Buffers; 2]) {
+        let is_apart = self.sockets.has_frames_only(socket);
+        for _ in 0..if is_apart { 1 } else { ROUNDS } {
             let Some(count) = self.sockets.receive(socket, buffers) else { return };
-            let now = self.clock.now();
-            for index in 0..count {
-                let (meta, bytes) = buffers.filled(index);
-                if is_door(meta.addr) {
-                    // A door is no place that UDP comes from.
-                    self.reject(Rejected::NotAllowed);
-                    continue;
-                }
-                let arrival = self.sockets.arrive(socket, meta);
-                for datagram in bytes.chunks(meta.stride.max(1)) {
-                    self.handle(arrival, meta.addr, datagram, now);
-                }
+            if let Some((first, waiting)) = self.sockets.receive_before(socket, before) {
+                self.handle_batch(first, before, waiting);
             }
+            self.handle_batch(socket, buffers, count);
             if count < BATCH_SIZE {
                 return;
+            }
+        }
+    }
+
+    fn handle_batch(&mut self, socket: usize, buffers: &Buffers, count: usize) {
+        let now = self.clock.now();
+        for index in 0..count {
+            let (meta, bytes) = buffers.filled(index);
+            if is_door(meta.addr) {
+                // A door is no place that UDP comes from.
+                self.reject(Rejected::NotAllowed, 1);
+                continue;
+            }
+            let arrival = self.sockets.arrive(socket, meta);
+            if meta.len > meta.stride && self.handle_train(meta.addr, bytes, meta.stride, now) {
+                continue;
+            }
+            for datagram in bytes.chunks(meta.stride.max(1)) {
+                self.handle(arrival, meta.addr, datagram, now);
             }
         }
     }
@@ -194,6 +220,27 @@ impl<M: Machine> Shell<M> {
         }
     }
 
+    /// Step 2 for a train; says whether that was all.
+    fn handle_train(&mut self, remote: SocketAddr, bytes: &[u8], stride: usize, now: Instant) -> bool {
+        let Some(decided) = self.machine.handle_train(remote, bytes, stride, now) else { return false };
+        let count = bytes.len().div_ceil(stride.max(1)) as u64;
+        self.counters.rx_datagrams += count;
+        self.counters.rx_bytes += bytes.len() as u64;
+        match decided {
+            Ok(target) if is_door(target) => {
+                for datagram in bytes.chunks(stride.max(1)) {
+                    self.send(SocketId::MAIN, target, None, datagram);
+                }
+            }
+            Ok(target) => {
+                let route = self.sockets.route(SocketId::MAIN, target, None);
+                self.batch.push_train(&self.sockets, route, target, bytes, stride);
+            }
+            Err(why) => self.reject(why, count),
+        }
+        true
+    }
+
     fn handle(&mut self, arrival: Arrival, remote: SocketAddr, bytes: &[u8], now: Instant) {
         self.counters.rx_datagrams += 1;
         self.counters.rx_bytes += bytes.len() as u64;
@@ -204,7 +251,7 @@ impl<M: Machine> Shell<M> {
             Ok(Reply::Send(transmit)) => {
                 self.send(transmit.local, transmit.remote, arrival.ip, &transmit.bytes);
             }
-            Err(why) => self.reject(why),
+            Err(why) => self.reject(why, 1),
         }
     }
 
@@ -219,9 +266,9 @@ impl<M: Machine> Shell<M> {
         self.batch.push(&self.sockets, route, remote, bytes);
     }
 
-    fn reject(&mut self, why: Rejected) {
+    fn reject(&mut self, why: Rejected, datagrams: u64) {
         if let Some(count) = self.counters.rejected.get_mut(why as usize) {
-            *count += 1;
+            *count += datagrams;
         }
     }
 

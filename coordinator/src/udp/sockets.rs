@@ -4,15 +4,22 @@
 //! one that was asked. With sockets on all addresses the kernel would choose by route. Therefore: what arrives on
 //! another address than the kernel would choose is remembered with its sender, in a bounded table that stays empty
 //! on a server with one address.
+//!
+//! Relay frames may have sockets of their own on the same ports ([`Sockets::with_frames_apart`]), so that a flood of
+//! them fills their queue in the kernel and not the one in which sessions are begun and kept.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::task::Poll;
 
 use lanyard_proto::transmit::SocketId;
+use lanyard_wire::envelope::RELAY;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::AttachReusePortCbpf;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::io::Interest;
@@ -22,6 +29,15 @@ use crate::problem::Problem;
 
 /// Buffer asked for in each direction; the kernel gives what its limits allow.
 const SOCKET_BUFFER: usize = 4 << 20;
+
+/// Keeps relay frames apart: the second socket of a port gets what begins with their kind, the first one everything
+/// else (classic BPF; a datagram without bytes goes to the first).
+const FRAMES_TO_SECOND: [libc::sock_filter; 4] = [
+    filter(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0),
+    filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, RELAY as u32),
+    filter(libc::BPF_RET | libc::BPF_K, 0, 1),
+    filter(libc::BPF_RET | libc::BPF_K, 0, 0),
+];
 
 /// Senders remembered with the address they asked; when it is full it starts afresh, and each of them is back with
 /// its next datagram.
@@ -65,6 +81,8 @@ pub struct Sockets {
 struct Socket {
     id: SocketId,
     address: SocketAddr,
+    /// The socket on the same port that answers leave by, if that is another one: this one has relay frames only.
+    home: Option<usize>,
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
 }
@@ -99,10 +117,43 @@ impl Sockets {
         Ok(Self { list, routing, routes: HashMap::new(), usual4, usual6, next: 0 })
     }
 
+    /// Gives relay frames sockets of their own on the same ports. Where the kernel does not do that, they share.
+    #[must_use]
+    pub fn with_frames_apart(mut self) -> Self {
+        for home in 0..self.list.len() {
+            match self.list[home].beside(home) {
+                Ok(socket) => self.list.push(socket),
+                Err(error) => {
+                    let address = self.list[home].address;
+                    tracing::info!(%address, %error, "relay frames share a socket with everything else");
+                }
+            }
+        }
+        self
+    }
+
     /// Where the sockets are, in order.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.list.iter().map(|socket| socket.address).collect()
+        self.list.iter().filter(|socket| socket.home.is_none()).map(|socket| socket.address).collect()
+    }
+
+    /// Reads what waits at the other socket of the port of one that has relay frames only; `None` when nothing does.
+    ///
+    /// Whoever binds a channel sends frames right behind: what came before them must be read before them. The runtime
+    /// may not know yet that something came, so the kernel is asked.
+    pub(super) fn receive_before(&self, index: usize, buffers: &mut Buffers) -> Option<(usize, usize)> {
+        let home = self.list[index].home?;
+        let socket = &self.list[home];
+        SockRef::from(&socket.io).peek(&mut [MaybeUninit::uninit()]).ok()?;
+        let (mut slices, meta) = buffers.parts();
+        let count = socket.state.recv(UdpSockRef::from(&socket.io), &mut slices, meta).ok()?;
+        Some((home, count))
+    }
+
+    /// Whether a socket has relay frames only.
+    pub(super) fn has_frames_only(&self, index: usize) -> bool {
+        self.list[index].home.is_some()
     }
 
     /// Number and address of each socket that was opened.
@@ -152,6 +203,7 @@ impl Sockets {
             return arrival;
         }
         let usual = if meta.addr.is_ipv4() { self.usual4 } else { self.usual6 };
+        let index = socket.home.unwrap_or(index);
         let is_usual = self.first_of(meta.addr) == Some(index) && (asked.is_none() || asked == usual);
         if is_usual {
             if !self.routes.is_empty() {
@@ -215,10 +267,26 @@ impl Sockets {
 
 impl Socket {
     fn bind(id: SocketId, address: SocketAddr) -> Result<Self> {
+        Self::open(id, address, None)
+    }
+
+    /// A second socket on this one's port, which takes the relay frames from it.
+    fn beside(&self, home: usize) -> Result<Self> {
+        // Only now: before its bind, the kernel would have let us share the port with another server of the same user.
+        SockRef::from(&self.io).set_reuse_port(true)?;
+        let second = Self::open(self.id, self.address, Some(home))?;
+        let mut filter = FRAMES_TO_SECOND;
+        let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+        setsockopt(&self.io, AttachReusePortCbpf, &program)?;
+        Ok(second)
+    }
+
+    fn open(id: SocketId, address: SocketAddr, home: Option<usize>) -> Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
+        socket.set_reuse_port(home.is_some())?;
         socket.bind(&address.into())?;
         let io: UdpSocket = socket.into();
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
@@ -228,7 +296,7 @@ impl Socket {
         let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
         let address = io.local_addr()?;
-        Ok(Self { id, address, io: tokio::net::UdpSocket::from_std(io)?, state })
+        Ok(Self { id, address, home, io: tokio::net::UdpSocket::from_std(io)?, state })
     }
 }
 
@@ -246,6 +314,12 @@ fn let_routers_fragment(socket: &UdpSocket) -> Result<()> {
     let result =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
+
+/// One step of a classic BPF program; `otherwise` says how many steps a test that fails leaves out.
+const fn filter(code: u32, otherwise: u8, k: u32) -> libc::sock_filter {
+    // Codes have 16 bits.
+    libc::sock_filter { code: code as u16, jt: 0, jf: otherwise, k }
 }
 
 /// Whether binding failed because IPv6 is switched off.

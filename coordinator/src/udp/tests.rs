@@ -43,6 +43,18 @@ impl Machine for Obedient {
         Ok(Reply::Nothing)
     }
 
+    /// `F`: all pass on to the address behind it.
+    fn handle_train(
+        &mut self,
+        _remote: SocketAddr,
+        bytes: &[u8],
+        stride: usize,
+        _now: Instant,
+    ) -> Option<Result<SocketAddr, Rejected>> {
+        let text = core::str::from_utf8(bytes[..stride].strip_prefix(b"F")?).ok()?;
+        text.trim_end_matches('.').parse().ok().map(Ok)
+    }
+
     fn handle_command(&mut self, command: Transmit, _now: Instant) {
         self.queue.push_back(command);
     }
@@ -198,4 +210,53 @@ async fn an_address_this_machine_does_not_have_is_named() {
     let address = "203.0.113.77:0".parse().unwrap();
     let error = Sockets::bind(&[(SocketId::MAIN, address)], Routing::ByRemote, "stun.addresses").unwrap_err();
     assert!(error.to_string().contains("no such address"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_train_that_is_passed_on_arrives_as_the_datagrams_it_was_made_of() {
+    let rig = rig(&["127.0.0.1:0"], Routing::ByRemote);
+    let (near, far) = (client("127.0.0.1"), client("127.0.0.1"));
+    let first = format!("F{:.<79}", far.local_addr().unwrap());
+    let datagrams = [first.as_bytes(), &[2; 80], &[3; 80], &[4; 17]];
+    let state = quinn_udp::UdpSocketState::new((&near).into()).unwrap();
+    let transmit = quinn_udp::Transmit {
+        destination: ([127, 0, 0, 1], rig.port).into(),
+        ecn: None,
+        contents: &datagrams.concat(),
+        segment_size: Some(80),
+        src_ip: None,
+    };
+    state.try_send((&near).into(), &transmit).unwrap();
+    for datagram in datagrams {
+        assert_eq!(receive(&far, "datagram").0, datagram);
+    }
+}
+
+#[tokio::test]
+async fn relay_frames_have_a_socket_of_their_own_on_the_same_port() {
+    let wanted = [(SocketId::MAIN, "127.0.0.1:0".parse().unwrap())];
+    let bound = Sockets::bind(&wanted, Routing::ByRemote, "control.listen").unwrap();
+    let mut sockets = bound.with_frames_apart();
+    let [address] = sockets.addresses()[..] else { panic!("one address is told") };
+    let (client, mut buffers) = (client("127.0.0.1"), Buffers::new());
+    for (kind, is_apart) in [(0xC0, true), (0xC1, false), (0xC0, true), (0x04, false)] {
+        client.send_to(&[kind; 20], address).unwrap();
+        let index = sockets.readable().await;
+        assert_eq!(sockets.receive(index, &mut buffers), Some(1));
+        assert_eq!((buffers.filled(0).1, sockets.has_frames_only(index)), (&[kind; 20][..], is_apart));
+        // The runtime learns that nothing is left.
+        assert_eq!(sockets.receive(index, &mut buffers), None);
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_a_relay_frame_is_read_before_it() {
+    let wanted = [(SocketId::MAIN, "127.0.0.1:0".parse().unwrap())];
+    let bound = Sockets::bind(&wanted, Routing::ByRemote, "control.listen").unwrap();
+    let sockets = bound.with_frames_apart();
+    let (client, mut buffers) = (client("127.0.0.1"), Buffers::new());
+    assert_eq!(sockets.receive_before(1, &mut buffers), None);
+    client.send_to(b"bind", sockets.addresses()[0]).unwrap();
+    assert_eq!(sockets.receive_before(1, &mut buffers), Some((0, 1)));
+    assert_eq!(buffers.filled(0).1, b"bind");
 }

@@ -214,7 +214,7 @@ impl Draft {
 /// A coordinator's grant for the pair, with the relay both ends count to.
 pub(super) fn grant_of(coordinator: &Coordinator, peer: &DeviceId) -> Option<Grant> {
     let token = coordinator.directory().grant_of(peer)?;
-    let channel = lanyard_wire::ids::Channel::new(token.value)?;
+    let channel = token.channel()?;
     let relay = Grant::relay_of(channel, coordinator.services()?.relay.len())?;
     let addr = coordinator.relay_addr(relay)?;
     Some(Grant { coordinator: coordinator.key(), token, relay, addr })

@@ -35,7 +35,7 @@ pub(super) struct Grant {
 impl Grant {
     /// The channel it is for, if its number is one.
     pub(super) fn channel(&self) -> Option<Channel> {
-        Channel::new(self.token.value)
+        self.token.channel()
     }
 
     /// Both ends must meet at one relay, so they count to it from the number they share.
@@ -45,8 +45,7 @@ impl Grant {
     }
 
     fn is_same_place(&self, other: &Self) -> bool {
-        (self.coordinator, self.relay, self.token.value)
-            == (other.coordinator, other.relay, other.token.value)
+        (self.coordinator, self.relay, self.channel()) == (other.coordinator, other.relay, other.channel())
     }
 }
 

@@ -247,7 +247,7 @@ impl Endpoint {
             self.count(Rejected::Unsupported);
             return Forward::Drop(Rejected::Unsupported);
         };
-        let why = match relay.forward(remote, frame, now) {
+        let why = match relay.forward(remote, frame, self.wall.unix_s(now), now) {
             Ok(target) => return Forward::To(target),
             Err(why) => why,
         };
@@ -262,6 +262,26 @@ impl Endpoint {
         hint.map_or(Forward::Drop(why), Forward::Hint)
     }
 
+    /// Decides about relay frames of `stride` bytes, the last one perhaps shorter, that came as one; copies nothing.
+    ///
+    /// `None` when each of them is to be shown to [`Endpoint::forward`], or to [`Endpoint::handle_datagram`] if they are
+    /// no relay frames.
+    pub fn forward_train(
+        &mut self,
+        remote: SocketAddr,
+        bytes: &[u8],
+        stride: usize,
+        now: Instant,
+    ) -> Option<Result<SocketAddr, Rejected>> {
+        let relay = self.relay.as_mut()?;
+        let decided = relay.forward_train(remote, bytes, stride, self.wall.unix_s(now), now)?;
+        if let Err(why) = decided {
+            let count = bytes.len().div_ceil(stride.max(1));
+            *self.rejected.entry(why).or_default() += u64::try_from(count).unwrap_or(u64::MAX);
+        }
+        Some(decided)
+    }
+
     /// How many sessions there are.
     #[must_use]
     pub const fn sessions(&self) -> usize {
@@ -272,6 +292,12 @@ impl Endpoint {
     #[must_use]
     pub fn bindings(&self) -> usize {
         self.relay.as_ref().map_or(0, Relay::len)
+    }
+
+    /// What was relayed.
+    #[must_use]
+    pub fn relayed(&self) -> RelayCounters {
+        self.relay.as_ref().map(Relay::counters).unwrap_or_default()
     }
 
     /// Sizes and counters.
@@ -285,7 +311,7 @@ impl Endpoint {
             networks: self.checkpoint.as_ref().map_or(0, Checkpoint::networks),
             bindings: self.bindings(),
             attempts: self.handshake.as_ref().map_or(0, Handshake::len),
-            relayed: self.relay.as_ref().map(Relay::counters).unwrap_or_default(),
+            relayed: self.relayed(),
             unsent: self.outbox.dropped(),
             untold: self.untold,
             rejected: self.rejected.clone(),

@@ -414,7 +414,7 @@ pub(super) fn endpoint(boot: u8, now: Instant) -> Endpoint {
         wall: wall(now),
         checkpoint: Some(CheckpointConfig { services: Services { handshake: me(), relay: me(), stun } }),
         handshake: true,
-        relay: Some(RelayConfig { rate_bps: 100_000_000, burst: 1_000_000 }),
+        relay: Some(RelayConfig::per_pair(100_000_000, 1_000_000)),
     };
     Endpoint::new(config, now)
 }

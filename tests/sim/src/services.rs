@@ -228,7 +228,7 @@ impl Server {
 
     fn start(&mut self, now: Instant) {
         let checkpoint = CheckpointConfig { services: self.services.clone() };
-        let relay = RelayConfig { rate_bps: 100_000_000, burst: 1_000_000 };
+        let relay = RelayConfig::per_pair(100_000_000, 1_000_000);
         let config = EndpointConfig {
             identity: SecretKey::from_bytes(self.secret),
             fleet: FleetKey::from_bytes(self.fleet),

@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::codec::lists::{List, Prefix4};
 use crate::codec::messages::{wire_fields, wire_variants};
-use crate::ids::{Channel, DeviceId, DeviceNumber, NetworkId, PushId, RequestId, Revision};
+use crate::ids::{Channel, DeviceId, DeviceNumber, NetworkId, NetworkTag, PushId, RequestId, Revision};
 use crate::keys::PublicKey;
 use crate::limits::MEMBERS_PER_PAGE;
 use crate::names::{DeviceName, NetworkName};
@@ -160,22 +160,20 @@ impl RelayGrant {
     /// Takes the parts of a token; none when it is not for a relay channel.
     #[must_use]
     pub const fn of(token: &Token) -> Option<Self> {
-        match (token.purpose, Channel::new(token.value)) {
-            (Purpose::Relay, Some(channel)) => {
-                Some(Self { channel, expires_s: token.expires_s, mac: token.mac })
-            }
-            (Purpose::Relay | Purpose::Attempt, _) => None,
+        match token.channel() {
+            Some(channel) => Some(Self { channel, expires_s: token.expires_s, mac: token.mac }),
+            None => None,
         }
     }
 
-    /// The whole token for two devices, given in any order.
+    /// The whole token for two devices, given in any order, and the network in whose roster it stands.
     #[must_use]
-    pub fn token(&self, x: DeviceId, y: DeviceId) -> Token {
+    pub fn token(&self, x: DeviceId, y: DeviceId, network: &NetworkId) -> Token {
         Token {
             purpose: Purpose::Relay,
             a: x.min(y),
             b: x.max(y),
-            value: self.channel.value(),
+            value: self.channel.in_network(NetworkTag::of(network)),
             expires_s: self.expires_s,
             mac: self.mac,
         }

@@ -50,7 +50,7 @@ impl Bindings {
         request: RequestId,
         now: Instant,
     ) -> bool {
-        let Some(channel) = Channel::new(token.value) else { return false };
+        let Some(channel) = token.channel() else { return false };
         if self.bindings.len() >= BINDINGS_MAX && !self.bindings.contains_key(&channel) {
             return false;
         }

@@ -9,7 +9,6 @@ use core::time::Duration;
 use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::checkpoint::{BeginOutcome, MemberState};
 use lanyard_wire::envelope::{DATA, HELLO, RESUME, RelayHeader};
-use lanyard_wire::ids::Channel;
 use lanyard_wire::nat::NatCard;
 use lanyard_wire::relay::RelayRefusal;
 
@@ -413,7 +412,7 @@ fn a_grant_past_its_time_is_renewed_with_the_roster() {
     let old = world.devices[0].coordinator.directory().grant_of(&peer).unwrap();
     world.with(0, |coordinator, now| coordinator.bind(old, 0, now));
     world.pass(SECOND);
-    let channel = Channel::new(old.value).unwrap();
+    let channel = old.channel().unwrap();
     let refused = CoordinatorEvent::RelayRefused { channel, why: RelayRefusal::Expired };
     assert!(world.devices[0].events.contains(&refused));
     world.forget();

@@ -110,7 +110,7 @@ impl Coordinator {
         let services = self.presence.services().map(|services| services.relay.as_slice());
         let Some(service) = services.and_then(|list| list.get(usize::from(relay))) else { return };
         let key = service.key;
-        let Some(channel) = Channel::new(grant.value) else { return };
+        let Some(channel) = grant.channel() else { return };
         // Whether the grant is past its time is for the relay to say: our calendar may be years off.
         let request = self.requests.next_id();
         if !self.bindings.bind(key, relay, grant, request, now) {

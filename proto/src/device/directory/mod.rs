@@ -99,9 +99,10 @@ impl Directory {
 
     /// The token with which a relay takes this device and `peer`: the one that lasts longest.
     pub(super) fn grant_of(&self, peer: &DeviceId) -> Option<Token> {
-        let members = self.networks.values().filter_map(|network| network.members.get(peer));
-        let grant = members.map(|member| &member.relay).max_by_key(|grant| grant.expires_s)?;
-        Some(grant.token(self.me, *peer))
+        let shared =
+            self.networks.iter().filter_map(|(id, network)| Some((id, network.members.get(peer)?.relay)));
+        let (network, grant) = shared.max_by_key(|(_, grant)| grant.expires_s)?;
+        Some(grant.token(self.me, *peer, network))
     }
 
     /// Switches a network on or off on this device.

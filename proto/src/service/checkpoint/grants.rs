@@ -1,7 +1,7 @@
 //! The coordinator's words that two devices may meet: who knows the fleet's token key believes them.
 
 use lanyard_wire::checkpoint::RelayGrant;
-use lanyard_wire::ids::{AttemptId, Channel, DeviceId};
+use lanyard_wire::ids::{AttemptId, Channel, DeviceId, NetworkId, NetworkTag};
 use lanyard_wire::keys::{SymmetricKey, keyed_hash};
 use lanyard_wire::token::{Purpose, Token};
 
@@ -29,10 +29,13 @@ impl Grants {
     }
 
     /// The relay channel of a pair: always the same, known to nobody else.
-    pub(super) fn relay(&self, x: DeviceId, y: DeviceId, now_s: u64) -> RelayGrant {
+    ///
+    /// The grant is for one network, whose limits at the relay the pair counts against when it shows this one.
+    pub(super) fn relay(&self, x: DeviceId, y: DeviceId, network: &NetworkId, now_s: u64) -> RelayGrant {
         let channel = self.channel(x, y);
+        let value = channel.in_network(NetworkTag::of(network));
         let expires_s = clamp((now_s / DAY_S).saturating_add(RELAY_LIFE_DAYS).saturating_mul(DAY_S));
-        let token = Token::grant(&self.key, Purpose::Relay, x, y, channel.value(), expires_s);
+        let token = Token::grant(&self.key, Purpose::Relay, x, y, value, expires_s);
         RelayGrant { channel, expires_s, mac: token.mac }
     }
 
@@ -73,15 +76,24 @@ mod tests {
     #[test]
     fn both_ends_of_a_pair_get_the_same_channel_and_token() {
         let (a, b) = (device(1), device(2));
-        assert_eq!(grants().relay(a, b, NOW_S), grants().relay(b, a, NOW_S + 60));
-        assert_ne!(grants().relay(a, b, NOW_S).channel, grants().relay(a, device(3), NOW_S).channel);
-        assert!(grants().relay(a, b, NOW_S).token(a, b).verify(&key(), NOW_S));
+        let grant = grants().relay(a, b, &network(1), NOW_S);
+        assert_eq!(grant, grants().relay(b, a, &network(1), NOW_S + 60));
+        assert_ne!(grant.channel, grants().relay(a, device(3), &network(1), NOW_S).channel);
+        assert!(grant.token(a, b, &network(1)).verify(&key(), NOW_S));
+    }
+
+    #[test]
+    fn a_grant_of_one_network_is_no_grant_of_another_although_the_channel_is_the_same() {
+        let (a, b) = (device(1), device(2));
+        let grant = grants().relay(a, b, &network(1), NOW_S);
+        assert_eq!(grant.channel, grants().relay(a, b, &network(2), NOW_S).channel);
+        assert!(!grant.token(a, b, &network(2)).verify(&key(), NOW_S));
     }
 
     #[test]
     fn a_relay_grant_lives_for_two_to_three_days() {
         for now_s in [NOW_S, NOW_S / DAY_S * DAY_S, NOW_S / DAY_S * DAY_S + DAY_S - 1] {
-            let left = u64::from(grants().relay(device(1), device(2), now_s).expires_s) - now_s;
+            let left = u64::from(grants().relay(device(1), device(2), &network(1), now_s).expires_s) - now_s;
             assert!(left > 2 * DAY_S && left <= 3 * DAY_S, "{left}");
         }
     }
@@ -111,6 +123,10 @@ mod tests {
 
     fn grants() -> Grants {
         Grants::new(key())
+    }
+
+    fn network(number: u8) -> NetworkId {
+        NetworkId::from_bytes([number; 16])
     }
 
     fn device(number: u8) -> DeviceId {

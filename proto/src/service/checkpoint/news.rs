@@ -197,7 +197,7 @@ impl Checkpoint {
         let mut last = None;
         for device in devices.filter(|device| **device != viewer) {
             let change = match network.member(device).filter(|_| network.is_active(device)) {
-                Some(member) => Change::Present(self.present(viewer, *device, member)),
+                Some(member) => Change::Present(self.present(network, viewer, *device, member)),
                 None => Change::Gone(*device),
             };
             used += change.encoded_len();
@@ -210,7 +210,13 @@ impl Checkpoint {
         None
     }
 
-    fn present(&self, viewer: DeviceId, device: DeviceId, member: &MemberRecord) -> Member {
+    fn present(
+        &self,
+        network: &Network,
+        viewer: DeviceId,
+        device: DeviceId,
+        member: &MemberRecord,
+    ) -> Member {
         Member {
             identity: member.identity,
             number: member.number,
@@ -219,7 +225,7 @@ impl Checkpoint {
             ip4: member.ip4,
             ip6: member.ip6,
             online: self.registry.is_here(&device),
-            relay: self.grants.relay(viewer, device, self.now_s),
+            relay: self.grants.relay(viewer, device, network.id(), self.now_s),
         }
     }
 

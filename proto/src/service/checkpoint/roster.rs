@@ -72,6 +72,10 @@ pub(super) struct Network {
 }
 
 impl Network {
+    pub(super) const fn id(&self) -> &NetworkId {
+        &self.record.id
+    }
+
     pub(super) const fn revision(&self) -> Revision {
         self.record.revision
     }

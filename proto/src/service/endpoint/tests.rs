@@ -5,6 +5,7 @@ mod checkpoint;
 mod client;
 mod handshake;
 mod news;
+mod proxy;
 mod relay;
 mod sessions;
 mod world;

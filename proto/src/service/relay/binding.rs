@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use lanyard_wire::ids::DeviceId;
 
-use crate::service::bucket::{Rate, TokenBucket};
+use super::limits::Account;
 use crate::service::place::Spot;
 use crate::time::Instant;
 
@@ -32,7 +32,8 @@ struct End {
 #[derive(Clone, Debug)]
 pub(super) struct Binding {
     ends: [End; 2],
-    bucket: TokenBucket,
+    /// What the pair has used of the relay's limits.
+    pub(super) account: Account,
     used: Instant,
 }
 
@@ -45,18 +46,16 @@ pub(super) enum Way {
     Stranger,
     /// The other end has no session here, or has not shown yet that it is where it seems to be.
     Away,
-    /// The pair used up its rate.
-    Throttled,
 }
 
 impl Binding {
     /// A channel asked for by `holder`; the other end may use it from now on, too.
-    pub(super) fn new(holder: DeviceId, other: DeviceId, rate: Rate, now: Instant) -> Self {
+    pub(super) fn new(holder: DeviceId, other: DeviceId, account: Account, now: Instant) -> Self {
         let ends = [
             End { device: holder, spot: None, holds: true },
             End { device: other, spot: None, holds: false },
         ];
-        Self { ends, bucket: TokenBucket::full(rate, now), used: now }
+        Self { ends, account, used: now }
     }
 
     pub(super) const fn devices(&self) -> [DeviceId; 2] {
@@ -101,8 +100,8 @@ impl Binding {
         self.used + IDLE
     }
 
-    /// Decides about one packet of `length` bytes from `remote`.
-    pub(super) fn pass(&mut self, remote: SocketAddr, length: u64, rate: Rate, now: Instant) -> Way {
+    /// Where packets from `remote` go.
+    pub(super) fn way(&mut self, remote: SocketAddr, now: Instant) -> Way {
         let [first, second] = &mut self.ends;
         let is_from = |end: &End| end.spot.is_some_and(|spot| spot.addr == remote);
         let (from, to) = if is_from(first) {
@@ -114,9 +113,6 @@ impl Binding {
         };
         // Whoever sends from an address need not be there: a stream must not follow a forged source.
         let Some(spot) = to.spot.filter(|spot| spot.is_proven) else { return Way::Away };
-        if !self.bucket.take(rate, length, now) {
-            return Way::Throttled;
-        }
         from.holds = true;
         self.used = now;
         Way::To(spot.addr)

@@ -163,7 +163,7 @@ impl World {
             wall: WallClock { at: Instant::ZERO, unix_ms: UNIX_MS },
             checkpoint,
             handshake: all,
-            relay: all.then_some(RelayConfig { rate_bps: 100_000_000, burst: 10_000_000 }),
+            relay: all.then_some(RelayConfig::per_pair(100_000_000, 10_000_000)),
         };
         let mut endpoint = Endpoint::new(config, self.now);
         for command in self.index.everything() {

@@ -94,7 +94,6 @@ fn a_channel_needs_a_token_for_this_device_and_this_moment() {
         (0, changed, RelayRefusal::Forged),
         (0, foreign, RelayRefusal::Forged),
         (0, token(Purpose::Attempt, &world, [0, 1], CHANNEL, 60), RelayRefusal::Forged),
-        (0, token(Purpose::Relay, &world, [0, 1], 1 << 40, 60), RelayRefusal::Forged),
         (0, token(Purpose::Relay, &world, [0, 1], CHANNEL, 0), RelayRefusal::Expired),
         (2, good, RelayRefusal::Forged),
     ];

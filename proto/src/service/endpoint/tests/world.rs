@@ -32,7 +32,7 @@ use crate::transmit::{Datagram, SocketId, Transmit};
 pub(super) const NOW_S: u64 = 1_700_000_000;
 
 /// What a pair may send through the relay.
-pub(super) const RELAY: RelayConfig = RelayConfig { rate_bps: 800_000, burst: 10_000 };
+pub(super) const RELAY: RelayConfig = RelayConfig::per_pair(800_000, 10_000);
 
 /// An endpoint and devices by hand.
 pub(super) struct World {
@@ -122,6 +122,15 @@ impl World {
         assert_eq!(self.send(at, &hello), Err(Rejected::NeedsCookie));
         let retry = self.take_sent(RETRY);
         self.clients[at].hello(&key, Client::cookie(&hello, &retry, &key))
+    }
+
+    /// The same, as if the device had asked from somewhere else: the cookie is for where it is.
+    pub(super) fn hello_from(&mut self, at: usize, place: SocketAddr) -> Vec<u8> {
+        let key = service().public();
+        let hello = self.clients[at].hello(&key, [0; 16]);
+        assert_eq!(self.send_from(place, &hello), Err(Rejected::NeedsCookie));
+        self.take_sent(RETRY);
+        self.hello(at)
     }
 
     /// Lets a device prove itself and open a session.
