@@ -201,6 +201,7 @@ impl Device {
     fn on_go(&mut self, key: PublicKey, go: &Go, now: Instant) {
         let theirs = candidates::accept(&go.candidates, &self.local, |ip| self.forwarding.is_overlay(ip));
         for device in self.peers.of_attempt(go.attempt) {
+            tracing::debug!(attempt = %go.attempt, peer = %device, method = ?go.method, ?theirs, "start signal");
             self.with_peer(&device, now, |peer| {
                 if peer.go(key, go, &theirs, now).is_err() {
                     tracing::debug!(attempt = %go.attempt, "start signal for an attempt that is over");
@@ -212,12 +213,14 @@ impl Device {
     fn on_attempt_wish(&mut self, device: DeviceId, wish: AttemptWish, now: Instant) {
         match wish {
             AttemptWish::Begin { coordinator } => {
+                tracing::debug!(peer = %device, "attempt asked for");
                 if let Some(coordinator) = self.coordinator_mut(&coordinator) {
                     coordinator.begin(device, now);
                 }
             }
             AttemptWish::Offer { coordinator, attempt, ticket, handshake } => {
                 let (card, candidates) = (*self.netcheck.card(), self.candidates());
+                tracing::debug!(%attempt, peer = %device, ?candidates, "candidates offered");
                 if let Some(coordinator) = self.coordinator_mut(&coordinator) {
                     coordinator.offer(attempt, ticket, handshake, candidates, card, now);
                 }
@@ -228,6 +231,7 @@ impl Device {
                 }
             }
             AttemptWish::Report { coordinator, attempt, verdict } => {
+                tracing::debug!(%attempt, peer = %device, ?verdict, "attempt ended");
                 if !matches!(verdict, Verdict::Direct { .. }) {
                     self.netcheck.doubt(now);
                 }

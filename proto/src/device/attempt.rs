@@ -94,11 +94,25 @@ pub(super) struct Attempt {
 #[derive(Clone, Debug)]
 enum State {
     Idle,
-    Asking { coordinator: PublicKey, since: Instant },
-    Offered { since: Instant },
-    Punching { coordinator: PublicKey, attempt: AttemptId, punch: Punch, is_reported: bool },
+    Asking {
+        coordinator: PublicKey,
+        since: Instant,
+    },
+    Offered {
+        since: Instant,
+    },
+    Punching {
+        coordinator: PublicKey,
+        attempt: AttemptId,
+        punch: Punch,
+        /// The direct path from before, which proves nothing about this punch.
+        before: Option<SocketAddr>,
+        is_reported: bool,
+    },
     Direct,
-    Relayed { retry_at: Instant },
+    Relayed {
+        retry_at: Instant,
+    },
 }
 
 impl Attempt {
@@ -131,17 +145,13 @@ impl Attempt {
         self.standing = standing;
         let Some((remote, rtt)) = standing.direct else { return };
         match &mut self.state {
-            State::Punching { coordinator, attempt, punch, is_reported } => {
+            // The peer may have moved, and our own silence not have lasted long enough to tell.
+            State::Punching { before, .. } if *before == Some(remote) => {}
+            State::Punching { coordinator, attempt, punch, is_reported, .. } => {
                 punch.narrow(Rank::of(remote));
-                if !*is_reported {
-                    *is_reported = true;
-                    let rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
-                    let verdict = Verdict::Direct { remote, rtt_us };
-                    self.wishes.push_back(AttemptWish::Report {
-                        coordinator: *coordinator,
-                        attempt: *attempt,
-                        verdict,
-                    });
+                let (coordinator, attempt) = (*coordinator, *attempt);
+                if !core::mem::replace(is_reported, true) {
+                    self.report_direct(coordinator, attempt, remote, rtt);
                 }
                 self.failures = 0;
             }
@@ -245,7 +255,8 @@ impl Attempt {
         self.their_card = Some(go.card);
         let start = now + Duration::from_millis(u64::from(go.start_after_ms));
         let punch = Punch::new(candidates, start, rtt);
-        self.state = State::Punching { coordinator, attempt: go.attempt, punch, is_reported: false };
+        let before = self.standing.direct.map(|(remote, _)| remote);
+        self.state = State::Punching { coordinator, attempt: go.attempt, punch, before, is_reported: false };
         self.handle_timeout(now);
         true
     }
@@ -410,8 +421,11 @@ impl Attempt {
     }
 
     fn end_punch(&mut self, now: Instant) {
-        let State::Punching { coordinator, attempt, .. } = self.state else { return };
-        if self.standing.direct.is_some() {
+        let State::Punching { coordinator, attempt, is_reported, .. } = self.state else { return };
+        if let Some((remote, rtt)) = self.standing.direct {
+            if !is_reported {
+                self.report_direct(coordinator, attempt, remote, rtt);
+            }
             self.keep_tried();
             self.cancel_offers();
             self.failure = None;
@@ -441,6 +455,18 @@ impl Attempt {
         let wait = Duration::from_secs(RETRY_S.get(step).copied().unwrap_or(RETRY_S[0]));
         self.failures = self.failures.saturating_add(1);
         self.state = State::Relayed { retry_at: now + self.rng.jitter(wait, RETRY_JITTER) };
+    }
+
+    fn report_direct(
+        &mut self,
+        coordinator: PublicKey,
+        attempt: AttemptId,
+        remote: SocketAddr,
+        rtt: Duration,
+    ) {
+        let rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        let verdict = Verdict::Direct { remote, rtt_us };
+        self.wishes.push_back(AttemptWish::Report { coordinator, attempt, verdict });
     }
 
     fn cancel_offers(&mut self) {

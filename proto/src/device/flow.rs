@@ -17,11 +17,11 @@ const STEADY: u32 = 4;
 /// Data further apart than this is no flow: a person, or a keep-alive.
 const APART: Duration = Duration::from_millis(1_500);
 
-/// A flow that stays away for so long has stopped: twice what TCP waits before it repeats.
-const STOPPED: Duration = Duration::from_millis(400);
+/// A flow that stays away for so long has stopped: as long as TCP waits at least before it repeats (Linux).
+const STOPPED: Duration = Duration::from_millis(200);
 
 /// The same for a flow with pauses: twice its pause, and this for its jitter.
-const JITTER: Duration = Duration::from_millis(200);
+const JITTER: Duration = Duration::from_millis(100);
 
 /// What came in lately on one path.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,14 +73,14 @@ mod tests {
     fn a_thick_flow_that_stops_is_noticed_once() {
         let mut flow = Flow::default();
         flow.heard(40, at(1_000));
-        assert!(!flow.has_stopped(at(1_399)));
-        assert!(flow.has_stopped(at(1_400)));
+        assert!(!flow.has_stopped(at(1_199)));
+        assert!(flow.has_stopped(at(1_200)));
         assert!(!flow.has_stopped(at(9_000)));
     }
 
     #[test]
     fn a_thin_but_steady_flow_that_stops_is_noticed_after_two_of_its_pauses() {
-        for (every, noticed_after) in [(50, 400), (100, 400), (200, 600), (500, 1_200), (1_000, 2_200)] {
+        for (every, noticed_after) in [(50, 200), (100, 300), (200, 500), (500, 1_100), (1_000, 2_100)] {
             let mut flow = Flow::default();
             let last = (0..10).map(|turn| turn * every).inspect(|millis| flow.heard(1, at(*millis))).last();
             assert_eq!(flow.stops_at(), Some(at(last.unwrap() + noticed_after)), "one each {every} ms");
@@ -95,8 +95,8 @@ mod tests {
             assert_eq!(flow.has_stopped(at(millis)), burst > 0 && burst <= STEADY.into(), "burst {burst}");
             flow.heard(3, at(millis));
         }
-        assert!(!flow.has_stopped(at(4_500 + 1_199)));
-        assert!(flow.has_stopped(at(4_500 + 1_200)));
+        assert!(!flow.has_stopped(at(4_500 + 1_099)));
+        assert!(flow.has_stopped(at(4_500 + 1_100)));
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         let mut flow = Flow::default();
         let times = (0..5).map(|turn| turn * 1_000).chain((1..20).map(|turn| 4_000 + turn * 100));
         times.for_each(|millis| flow.heard(1, at(millis)));
-        assert_eq!(flow.stops_at(), Some(at(5_900 + 400)));
+        assert_eq!(flow.stops_at(), Some(at(5_900 + 300)));
     }
 
     fn at(millis: u64) -> Instant {

@@ -32,6 +32,7 @@ pub(super) struct Forwarding {
     /// Networks by coordinator and id, earliest first.
     order: Vec<(PublicKey, NetworkId)>,
     clashes: BTreeMap<NetworkId, String>,
+    is_cut_off: bool,
 }
 
 /// What building a table found.
@@ -55,6 +56,17 @@ impl Forwarding {
     #[cfg(test)]
     pub(super) const fn table(&self) -> &Arc<ForwardingTable> {
         &self.table
+    }
+
+    /// Whether this computer has no address outside the virtual LANs: then no path leads anywhere, and the data plane
+    /// keeps the newest packets until one does. What it sent would be lost, and TCP wait twice as long each time.
+    pub(super) const fn set_cut_off(&mut self, is_cut_off: bool) {
+        self.is_cut_off = is_cut_off;
+    }
+
+    /// Whether no path leads anywhere.
+    pub(super) const fn is_cut_off(&self) -> bool {
+        self.is_cut_off
     }
 
     /// The place of a network in the order.
@@ -98,7 +110,7 @@ impl Forwarding {
         networks.retain(|(_, network)| is_usable(network));
         networks.sort_by_key(|(coordinator, network)| self.place(&coordinator.key(), &network.card.id));
 
-        let mut draft = Draft::default();
+        let mut draft = Draft { is_cut_off: self.is_cut_off, ..Draft::default() };
         for (coordinator, network) in &networks {
             draft.add_network(&network.card, local);
             for (device, member) in &network.members {
@@ -143,6 +155,7 @@ struct Draft {
     clashes: Vec<(NetworkId, NetworkName, String)>,
     /// The network under way has its IPv4.
     has_ip4: bool,
+    is_cut_off: bool,
 }
 
 impl Draft {
@@ -183,7 +196,7 @@ impl Draft {
             name: member.name.clone(),
             wireguard: member.wireguard,
             addresses: Vec::new(),
-            path: peer.map_or(Path::None, Peer::path),
+            path: peer.filter(|_| !self.is_cut_off).map_or(Path::None, Peer::path),
         });
         if entry.wireguard != member.wireguard {
             return;

@@ -1,9 +1,10 @@
 //! Whether the direct path in use still answers.
 //!
-//! Nothing is asked while data flows both ways. Two things raise a suspicion: data went out and nothing came
-//! back, or a flow that was coming in stopped at once, which is how an end that only receives learns that
-//! its NAT forgot it. A suspect path is pinged quickly until it answers or is lost. A path on which nothing
-//! was heard for long is pinged as well, so that NATs keep it open.
+//! Nothing is asked while data flows both ways. Three things raise a suspicion: data went out and nothing came
+//! back; a flow that was coming in stopped at once, which is how an end that only receives learns that
+//! its NAT forgot it; or the peer went over to the relay. A suspect path is pinged quickly until it answers or is
+//! lost. Once the first ping is overdue the path is doubtful: data takes the relay meanwhile, so that what TCP repeats
+//! arrives. A path on which nothing was heard for long is pinged as well, so that NATs keep it open.
 
 use core::time::Duration;
 
@@ -11,7 +12,10 @@ use super::flow::Flow;
 use crate::time::{Instant, Wakeup};
 
 /// Data went out and nothing came back for so long, one round trip aside: the path is suspect.
-pub(super) const QUIET: Duration = Duration::from_millis(200);
+///
+/// TCP that hears nothing repeats after two round trips, and again 200 ms and a round trip after that (RFC 8985, Linux):
+/// with 80 ms at 160 and 440 ms. By then the path must be doubtful: 50 ms for the report, 130 for this, 120 for the ping.
+pub(super) const QUIET: Duration = Duration::from_millis(100);
 
 /// The data plane reports what it heard at most that late.
 const REPORT_DELAY: Duration = Duration::from_millis(50);
@@ -19,11 +23,16 @@ const REPORT_DELAY: Duration = Duration::from_millis(50);
 /// A suspect path is pinged so often.
 const SUSPECT_EVERY: Duration = Duration::from_millis(60);
 
+/// The first ping of a suspicion is overdue so long after its round trip: both ends may be busy.
+///
+/// Doubled for each doubt that turned out wrong, up to three times: where much is lost a missing answer says little.
+const OVERDUE: Duration = Duration::from_millis(40);
+const ALARMS_MAX: u32 = 3;
+
 /// A suspect path without an answer is lost after this, or three round trips if they are longer.
 ///
-/// Seven pings: at 5 % loss each way all of them vanish once in ten million times. Together with [`QUIET`] a path of
-/// 50 ms is left 750 ms after it broke, just before TCP repeats for the second time: a transfer stalls for 0.8 s
-/// where it would wait 1.8 s for the third.
+/// Seven pings: at 5 % loss each way all of them vanish once in ten million times. Data does not wait for it: it has
+/// gone by relay since the first ping was overdue.
 const LOST_AFTER: Duration = Duration::from_millis(400);
 
 /// The same after our own network changed, or two round trips: the suspicion is well founded.
@@ -39,7 +48,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) enum Sign {
     /// Ping the path.
     Ping,
-    /// The first ping of a suspicion was not answered: others may have to learn our new address.
+    /// The first ping of a suspicion is overdue: data goes by relay, and others may have to learn our new address.
     Suspected,
     /// The path is dead.
     Lost,
@@ -51,6 +60,8 @@ pub(super) struct Health {
     state: State,
     heard_at: Instant,
     flow: Flow,
+    /// Doubts that turned out wrong.
+    alarms: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,19 +70,24 @@ enum State {
     Well,
     /// Sent since then, nothing heard yet.
     Waiting { since: Instant },
-    /// Pinged quickly until it answers or is lost.
-    Suspect { since: Instant, next_at: Instant, lost_at: Instant, is_told: bool },
+    /// Pinged quickly until it answers or is lost; doubtful once that was told.
+    Suspect { since: Instant, next_at: Instant, lost_at: Instant, tell_at: Option<Instant> },
 }
 
 impl Health {
     /// A path that was just taken.
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: State::Well, heard_at: now, flow: Flow::default() }
+        Self { state: State::Well, heard_at: now, flow: Flow::default(), alarms: 0 }
     }
 
     /// Nothing is owed to us.
     pub(super) fn is_well(&self) -> bool {
         self.state == State::Well
+    }
+
+    /// The path is suspect and did not answer in time: data had better take another.
+    pub(super) const fn is_doubtful(&self) -> bool {
+        matches!(self.state, State::Suspect { tell_at: None, .. })
     }
 
     /// Since when the path is suspect.
@@ -91,6 +107,9 @@ impl Health {
 
     /// A ping was answered.
     pub(super) fn answered(&mut self, now: Instant) {
+        if self.is_doubtful() {
+            self.alarms = (self.alarms + 1).min(ALARMS_MAX);
+        }
         self.state = State::Well;
         self.heard_at = now;
     }
@@ -101,16 +120,22 @@ impl Health {
         self.flow.heard(packets, now);
     }
 
-    /// Our own network changed: the path has to answer now.
+    /// Our own network changed: the path has to answer now, and is doubtful until it does.
     pub(super) fn network_changed(&mut self, rtt: Option<Duration>, now: Instant) {
-        self.suspect(LOST_AFTER_CHANGE.max(rtt.unwrap_or_default() * 2), now);
+        self.doubt(LOST_AFTER_CHANGE.max(rtt.unwrap_or_default() * 2), now);
+    }
+
+    /// The peer sends by relay, as it would not if this path were well: doubtful until it answers.
+    pub(super) fn peer_left(&mut self, rtt: Option<Duration>, now: Instant) {
+        if !self.is_doubtful() {
+            self.doubt(lost_after(rtt), now);
+        }
     }
 
     /// What is due; call until `None`.
     pub(super) fn handle_timeout(&mut self, rtt: Option<Duration>, now: Instant) -> Option<Sign> {
-        let lost_after = LOST_AFTER.max(rtt.unwrap_or_default() * 3);
         if self.flow.has_stopped(now) && self.suspect_since().is_none() {
-            self.suspect(lost_after, now);
+            self.suspect(rtt, now);
         }
         match self.state {
             State::Well if self.heard_at + KEEP_ALIVE <= now => {
@@ -118,19 +143,17 @@ impl Health {
                 Some(Sign::Ping)
             }
             State::Waiting { since } if since + quiet(rtt) <= now => {
-                self.suspect(lost_after, now);
+                self.suspect(rtt, now);
                 self.handle_timeout(rtt, now)
             }
             State::Suspect { lost_at, .. } if lost_at <= now => Some(Sign::Lost),
-            State::Suspect { since, next_at, lost_at, is_told: false }
-                if since + SUSPECT_EVERY.max(rtt.unwrap_or_default()) <= now =>
-            {
-                self.state = State::Suspect { since, next_at, lost_at, is_told: true };
+            State::Suspect { since, next_at, lost_at, tell_at: Some(tell_at) } if tell_at <= now => {
+                self.state = State::Suspect { since, next_at, lost_at, tell_at: None };
                 Some(Sign::Suspected)
             }
-            State::Suspect { since, next_at, lost_at, is_told } if next_at <= now => {
+            State::Suspect { since, next_at, lost_at, tell_at } if next_at <= now => {
                 let next_at = now + SUSPECT_EVERY;
-                self.state = State::Suspect { since, next_at, lost_at, is_told };
+                self.state = State::Suspect { since, next_at, lost_at, tell_at };
                 Some(Sign::Ping)
             }
             State::Well | State::Waiting { .. } | State::Suspect { .. } => None,
@@ -142,17 +165,29 @@ impl Health {
         let state = match self.state {
             State::Well => Wakeup { at: self.heard_at + KEEP_ALIVE, why: "keep a direct path alive" },
             State::Waiting { since } => Wakeup { at: since + quiet(rtt), why: "a path is quiet" },
-            State::Suspect { next_at, lost_at, .. } => {
-                Wakeup { at: next_at.min(lost_at), why: "a path is suspect" }
+            State::Suspect { next_at, lost_at, tell_at, .. } => {
+                let at = next_at.min(lost_at).min(tell_at.unwrap_or(lost_at));
+                Wakeup { at, why: "a path is suspect" }
             }
         };
         let flow = self.flow.stops_at().map(|at| Wakeup { at, why: "a flow stopped" });
         Wakeup::earliest(Some(state), flow)
     }
 
-    fn suspect(&mut self, lost_after: Duration, now: Instant) {
-        self.state = State::Suspect { since: now, next_at: now, lost_at: now + lost_after, is_told: false };
+    fn suspect(&mut self, rtt: Option<Duration>, now: Instant) {
+        let overdue = OVERDUE * (1 << self.alarms);
+        let tell_at = Some(now + rtt.map_or(SUSPECT_EVERY, |rtt| rtt + overdue));
+        self.state = State::Suspect { since: now, next_at: now, lost_at: now + lost_after(rtt), tell_at };
     }
+
+    fn doubt(&mut self, lost_after: Duration, now: Instant) {
+        let (next_at, lost_at, tell_at) = (now, now + lost_after, Some(now));
+        self.state = State::Suspect { since: now, next_at, lost_at, tell_at };
+    }
+}
+
+fn lost_after(rtt: Option<Duration>) -> Duration {
+    LOST_AFTER.max(rtt.unwrap_or_default() * 3)
 }
 
 fn quiet(rtt: Option<Duration>) -> Duration {
@@ -169,9 +204,9 @@ mod tests {
     fn a_flow_that_stops_is_asked_about_once_and_an_answer_settles_it() {
         let mut health = Health::new(at(0));
         health.heard(40, at(1_000));
-        assert_eq!(signs(&mut health, 1_000, 1_400), [(1_400, Sign::Ping)]);
-        health.answered(at(1_440));
-        assert_eq!(signs(&mut health, 1_440, 10_000), []);
+        assert_eq!(signs(&mut health, 1_000, 1_200), [(1_200, Sign::Ping)]);
+        health.answered(at(1_240));
+        assert_eq!(signs(&mut health, 1_240, 10_000), []);
     }
 
     #[test]
@@ -179,8 +214,8 @@ mod tests {
         let mut health = Health::new(at(0));
         health.heard(40, at(1_000));
         let signs = signs(&mut health, 1_000, 3_000);
-        assert_eq!(signs[..3], [(1_400, Sign::Ping), (1_460, Sign::Suspected), (1_460, Sign::Ping)]);
-        assert_eq!(signs.last(), Some(&(1_800, Sign::Lost)));
+        assert_eq!(signs[..3], [(1_200, Sign::Ping), (1_260, Sign::Ping), (1_280, Sign::Suspected)]);
+        assert_eq!(signs.last(), Some(&(1_600, Sign::Lost)));
     }
 
     #[test]
@@ -198,8 +233,39 @@ mod tests {
         for round in 1..50 {
             let start = round * 300;
             health.sent(at(start));
-            assert_eq!(signs(&mut health, start, start + 240), [(start + 200, Sign::Ping)]);
-            health.answered(at(start + 240));
+            assert_eq!(signs(&mut health, start, start + 140), [(start + 100, Sign::Ping)]);
+            health.answered(at(start + 140));
+            assert!(!health.is_doubtful());
+        }
+    }
+
+    #[test]
+    fn a_path_is_doubtful_from_the_first_overdue_answer_to_the_next_one() {
+        let mut health = Health::new(at(0));
+        health.sent(at(1_000));
+        signs(&mut health, 1_000, 1_179);
+        assert!(!health.is_doubtful());
+        signs(&mut health, 1_179, 1_180);
+        assert!(health.is_doubtful());
+        health.answered(at(1_190));
+        assert!(!health.is_doubtful());
+        health.peer_left(Some(Duration::from_millis(40)), at(1_200));
+        assert_eq!(signs(&mut health, 1_200, 1_200), [(1_200, Sign::Suspected), (1_200, Sign::Ping)]);
+        assert!(health.is_doubtful());
+    }
+
+    #[test]
+    fn where_answers_get_lost_a_missing_one_says_less() {
+        let mut health = Health::new(at(0));
+        for (round, overdue) in [40, 80, 160, 320, 320].into_iter().enumerate() {
+            let start = 10_000 * (u64::try_from(round).unwrap() + 1);
+            health.answered(at(start));
+            health.sent(at(start));
+            let told = start + 100 + 40 + overdue;
+            signs(&mut health, start, told - 1);
+            assert!(!health.is_doubtful(), "round {round}");
+            signs(&mut health, told - 1, told);
+            assert!(health.is_doubtful(), "round {round}");
         }
     }
 

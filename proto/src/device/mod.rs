@@ -187,8 +187,11 @@ impl Device {
             Command::LocalAddresses { addrs, prefixes } => {
                 self.netcheck.set_local(&addrs);
                 self.local = addrs;
-                self.is_table_stale |= self.prefixes != prefixes;
+                let is_cut_off = self.local.is_empty();
+                self.is_table_stale |=
+                    self.prefixes != prefixes || self.forwarding.is_cut_off() != is_cut_off;
                 self.prefixes = prefixes;
+                self.forwarding.set_cut_off(is_cut_off);
                 self.register(now);
             }
             Command::Mapped { addr } => self.map(addr, now),
@@ -370,7 +373,11 @@ impl Device {
         self.is_table_stale = true;
     }
 
+    /// Without any address there is nothing to try; the next change comes with one.
     fn network_changed(&mut self, now: Instant) {
+        if self.forwarding.is_cut_off() {
+            return;
+        }
         for coordinator in &mut self.coordinators {
             coordinator.network_changed(now);
         }

@@ -119,6 +119,11 @@ impl Paths {
         self.current.map(|current| current.remote)
     }
 
+    /// The same, unless it does not answer: data had better go by relay until it does, or is lost.
+    pub(super) fn live(&self) -> Option<SocketAddr> {
+        self.current.filter(|current| !current.health.is_doubtful()).map(|current| current.remote)
+    }
+
     /// Round trip of the current lane.
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.lanes.get(&self.current()?)?.rtt
@@ -230,7 +235,12 @@ impl Paths {
         let lane = self.lane(current.remote);
         let two_rtt = lane.rtt.unwrap_or_default() * 2;
         let is_settled = now.saturating_since(current.since) >= MIRROR_GRACE + two_rtt;
-        if !is_settled || self.silence(current.remote, now) < MIRROR_AFTER.max(two_rtt) {
+        let silence = self.silence(current.remote, now);
+        if is_settled && silence >= QUIET.max(two_rtt) {
+            // What we answer goes the peer's way at once, whatever becomes of the lane.
+            self.doubt(now);
+        }
+        if !is_settled || silence < MIRROR_AFTER.max(two_rtt) {
             return;
         }
         let was_steady = now.saturating_since(current.since) >= HOLD.1;
@@ -359,6 +369,14 @@ impl Paths {
                 None => return,
             }
         }
+    }
+
+    fn doubt(&mut self, now: Instant) {
+        let rtt = self.rtt();
+        if let Some(current) = &mut self.current {
+            current.health.peer_left(rtt, now);
+        }
+        self.watch(now);
     }
 
     /// The current lane, if it is this one.

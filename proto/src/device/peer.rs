@@ -408,7 +408,11 @@ impl Peer {
         while let Some(event) = self.paths.poll_event() {
             match event {
                 PathEvent::Chosen { why: chosen, .. } => why = chosen,
-                PathEvent::Suspected => self.actions.push_back(Action::Poke),
+                PathEvent::Suspected => {
+                    why = "no answer yet";
+                    self.actions.push_back(Action::Poke);
+                    self.relayed.renew();
+                }
                 PathEvent::Lost { remote, why: lost } => {
                     why = lost;
                     self.lost(remote, now);
@@ -416,7 +420,8 @@ impl Peer {
             }
         }
         self.attempt.set_standing(Standing {
-            direct: self.paths.current().map(|remote| (remote, self.paths.rtt().unwrap_or_default())),
+            // A path that does not answer must not narrow the punch that is to replace it.
+            direct: self.paths.live().map(|remote| (remote, self.paths.rtt().unwrap_or_default())),
             has_relay: self.relayed.path().is_some(),
             is_full_size_lost: self.paths.is_full_size_lost(),
         });
@@ -433,11 +438,12 @@ impl Peer {
     }
 
     fn choose_path(&self) -> Path {
-        match (self.traffic_at, self.paths.current()) {
-            (None, _) => Path::None,
-            (Some(_), Some(remote)) => Path::Direct { local: SocketId::MAIN, remote },
-            (Some(_), None) => self.relayed.path().unwrap_or_default(),
+        if self.traffic_at.is_none() {
+            return Path::None;
         }
+        let direct = |remote| Path::Direct { local: SocketId::MAIN, remote };
+        let live = self.paths.live().map(direct).or(self.relayed.path());
+        live.or_else(|| self.paths.current().map(direct)).unwrap_or_default()
     }
 
     /// The direct path died: relay, knock at the old address, begin anew.

@@ -2,7 +2,7 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::*;
 use crate::overlay::{ForwardingTable, Path};
@@ -172,17 +172,36 @@ fn forgetting_the_coordinator_takes_its_members_out_of_the_table() {
 fn a_table_is_published_only_when_something_in_it_changed() {
     let mut world = World::new(&[network(1, "home", "10.7.0.0")]);
     world.run_for(2_000);
+    let home = "192.168.1.5:7000".parse().unwrap();
     let generation = world.table(0).generation;
     world.events(0);
     for _ in 0..20 {
         world.devices[0].handle_timeout(world.now);
-        world.command(0, Command::LocalAddresses { addrs: Vec::new(), prefixes: Vec::new() });
+        world.command(0, Command::LocalAddresses { addrs: [home].into(), prefixes: Vec::new() });
     }
     assert!(!world.events(0).iter().any(|event| matches!(event, Event::Forwarding(_))));
     world.connect(0);
     assert_eq!(world.table(0).generation, generation + 1, "the path");
     world.connect(0);
     assert_eq!(world.table(0).generation, generation + 1);
+}
+
+#[test]
+fn a_computer_without_any_address_has_no_path_until_it_has_one_again() {
+    let mut world = World::new(&[network(1, "home", "10.7.0.0")]);
+    world.connect(0);
+    world.run_for(2_000);
+    assert!(world.path(0).is_direct());
+    let told = |world: &mut World, addrs: &[SocketAddr]| {
+        world.command(0, Command::LocalAddresses { addrs: addrs.to_vec(), prefixes: Vec::new() });
+        world.command(0, Command::NetworkChanged);
+    };
+    told(&mut world, &[]);
+    assert_eq!(world.path(0), Path::None, "what went out would be lost");
+    told(&mut world, &["192.168.1.5:7000".parse().unwrap()]);
+    assert!(world.path(0) != Path::None);
+    world.run_for(2_000);
+    assert!(world.path(0).is_direct());
 }
 
 #[test]

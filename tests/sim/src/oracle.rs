@@ -46,6 +46,10 @@ const APART: Duration = Duration::from_millis(1_250);
 /// one sign of life to the machine.
 const TOGETHER: Duration = Duration::from_millis(60);
 
+/// A direct path that does not answer lends its data to the relay until it does or is lost, 0.4 s later or three round
+/// trips; then a pair is not direct. So whoever could be direct may be found on the relay for so long on end.
+const LENT_MAX: Duration = Duration::from_secs(1);
+
 /// A removed member is gone everywhere after this.
 pub const REMOVED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -105,6 +109,8 @@ pub struct Watch {
     in_a_row: u32,
     /// The paths of both ends at the last look: an end that changed its path knows of no steady flow on it yet.
     paths: (Path, Path),
+    /// At every look since then one end or both were not direct.
+    apart_since: Option<Instant>,
     /// What happened, for reports and for tests.
     pub record: Record,
 }
@@ -156,6 +162,7 @@ impl Watch {
             last_answer: None,
             in_a_row: 0,
             paths: (Path::None, Path::None),
+            apart_since: None,
             record: Record::default(),
         }
     }
@@ -214,6 +221,7 @@ impl Watch {
     /// The promise that is broken now.
     pub fn check(&mut self, view: &View, calm_at: Instant, now: Instant) -> Result<(), Violation> {
         self.record.is_direct = view.forth.is_direct() && view.back.is_direct();
+        self.apart_since = if self.record.is_direct { None } else { self.apart_since.or(Some(now)) };
         if std::mem::replace(&mut self.paths, (view.forth, view.back)) != (view.forth, view.back) {
             self.in_a_row = 0;
         }
@@ -264,8 +272,9 @@ impl Watch {
     fn check_direct(&self, view: &View, since: Instant, now: Instant) -> Result<(), Violation> {
         let from = since.max(self.calm_at).max(self.direct_at).max(self.start);
         let is_settled = now.saturating_since(from) > DIRECT_WITHIN * self.patience;
+        let is_apart = self.apart_since.is_some_and(|at| now.saturating_since(at) > LENT_MAX);
         match view.expect {
-            Expect::Direct if is_settled && !self.record.is_direct => {
+            Expect::Direct if is_settled && is_apart => {
                 Err(self.violation("direct", "it could be direct and is not", view, now))
             }
             Expect::Relayed if is_settled && (view.forth.is_direct() || view.back.is_direct()) => {
@@ -315,6 +324,16 @@ mod tests {
         watch.on_disturbance(fault, &silent, Instant::ZERO);
         assert_eq!(run(&mut watch, silent, 0, 8), None);
         assert_eq!(run(&mut watch, silent, 8, 9), Some("connected"));
+    }
+
+    #[test]
+    fn a_direct_pair_may_be_on_the_relay_for_a_moment_and_no_longer() {
+        let mut watch = watch();
+        let pair = |path| view(Expect::Direct, path);
+        assert_eq!(talk(&mut watch, pair(direct()), 0, 30), None);
+        assert_eq!(talk(&mut watch, pair(Path::None), 30, 31), None);
+        assert_eq!(talk(&mut watch, pair(direct()), 31, 40), None);
+        assert_eq!(talk(&mut watch, pair(Path::None), 40, 45), Some("direct"));
     }
 
     #[test]

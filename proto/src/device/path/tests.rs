@@ -63,11 +63,11 @@ fn a_better_rank_does_not_excuse_a_detour() {
 fn sending_into_silence_loses_the_path_within_a_second() {
     let mut paths = direct();
     paths.sent(at(10_000));
-    let pings = probes(&mut paths, at(10_000), at(10_150));
+    let pings = probes(&mut paths, at(10_000), at(10_099));
     assert!(pings.is_empty(), "not yet");
-    let pings = probes(&mut paths, at(10_150), at(12_000));
+    let pings = probes(&mut paths, at(10_099), at(12_000));
     let when: Vec<u64> = pings.iter().map(|(millis, _)| *millis).collect();
-    assert_eq!(when, [10_200, 10_260, 10_320, 10_380, 10_440, 10_500, 10_560]);
+    assert_eq!(when, [10_100, 10_160, 10_220, 10_280, 10_340, 10_400, 10_460]);
     assert_eq!(paths.poll_event(), Some(PathEvent::Suspected));
     assert_eq!(paths.poll_event(), Some(PathEvent::Lost { remote: addr(HOME), why: "no answer" }));
     assert_eq!(paths.current(), None);
@@ -78,13 +78,13 @@ fn an_answer_ends_the_suspicion_and_so_does_data() {
     for data in [false, true] {
         let mut paths = direct();
         paths.sent(at(10_000));
-        probes(&mut paths, at(10_000), at(10_500));
+        probes(&mut paths, at(10_000), at(10_400));
         if data {
-            paths.heard(addr(HOME), 1, at(10_500));
+            paths.heard(addr(HOME), 1, at(10_400));
         } else {
-            paths.answered(addr(HOME), Size::Small, ms(40), at(10_500));
+            paths.answered(addr(HOME), Size::Small, ms(40), at(10_400));
         }
-        probes(&mut paths, at(10_500), at(20_000));
+        probes(&mut paths, at(10_400), at(20_000));
         assert_eq!(paths.current(), Some(addr(HOME)));
     }
 }
