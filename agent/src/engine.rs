@@ -229,6 +229,7 @@ impl Engine {
         let Some(networking) = &mut self.networking else { return };
         match event {
             Event::Forwarding(table) => networking.forward(table).await,
+            Event::KeepSocket(socket) => networking.keep(socket),
             Event::CloseSocket(socket) => networking.close(socket),
             Event::Persist(cache) => {
                 self.state.cache = *cache;

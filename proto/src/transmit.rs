@@ -24,6 +24,32 @@ impl fmt::Display for SocketId {
     }
 }
 
+/// From one of our sockets to an address of a peer: a candidate pair of RFC 8445, section 5.7.
+///
+/// Behind a NAT with address-and-port-dependent mapping, several sockets that send to one address have several
+/// mappings, of which one may work and the others not: so a path is a pair, not an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Way {
+    /// Our end.
+    pub local: SocketId,
+    /// The peer's end.
+    pub remote: SocketAddr,
+}
+
+impl Way {
+    /// From the tunnel's own socket.
+    #[must_use]
+    pub const fn main(remote: SocketAddr) -> Self {
+        Self { local: SocketId::MAIN, remote }
+    }
+}
+
+impl From<SocketAddr> for Way {
+    fn from(remote: SocketAddr) -> Self {
+        Self::main(remote)
+    }
+}
+
 /// Bytes that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
@@ -33,6 +59,14 @@ pub struct Datagram<'a> {
     pub remote: SocketAddr,
     /// What it carries.
     pub bytes: &'a [u8],
+}
+
+impl Datagram<'_> {
+    /// The way it took.
+    #[must_use]
+    pub const fn way(&self) -> Way {
+        Way { local: self.local, remote: self.remote }
+    }
 }
 
 /// Bytes to send.

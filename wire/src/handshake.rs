@@ -30,6 +30,13 @@ wire_variants!(ToHandshake "handshake message" {
 pub enum FromHandshake {
     /// Both offers are in: start.
     Go(Go),
+    /// Both offers are in, and the plan needs a look at your NAT as it is now: look, and offer again.
+    Prepare {
+        /// The attempt of the Offer.
+        attempt: AttemptId,
+        /// The plan, of which the new Offer is to bring the beginning.
+        method: Method,
+    },
     /// The peer's offer is not in yet: ask again.
     Wait {
         /// The attempt of the Offer.
@@ -50,6 +57,7 @@ wire_variants!(FromHandshake "handshake message" {
     0xA0 => Go(go),
     0xA1 => Wait { attempt, ms },
     0xA2 => Rejected { attempt, why },
+    0xA3 => Prepare { attempt, method },
 });
 
 /// One end of an attempt.
@@ -63,9 +71,11 @@ pub struct Offer {
     pub candidates: Vec<Candidate>,
     /// What it knows about its NAT.
     pub card: NatCard,
+    /// Made after a Prepare, with what that asked for; or as far as it could be had.
+    pub is_prepared: bool,
 }
 
-wire_fields!(Offer { attempt, ticket, candidates as List(CANDIDATES_MAX, "candidate count"), card });
+wire_fields!(Offer { attempt, ticket, candidates as List(CANDIDATES_MAX, "candidate count"), card, is_prepared });
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,18 +128,49 @@ pub struct Go {
 
 wire_fields!(Go { attempt, method, candidates as List(CANDIDATES_MAX, "candidate count"), card, start_after_ms });
 
-/// The plan of an attempt.
+/// The plan of an attempt, as one end of it. The two ends may have different parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     /// Probe every candidate.
     Plain,
     /// A direct path is not to be expected; probe host candidates, and stay on the relay.
     Relay,
+    /// Probe every candidate from a fresh socket, whose mapping nothing has disturbed yet.
+    ///
+    /// To be prepared: the offer brings what STUN shows of that socket.
+    Fresh,
+    /// The NAT here gives every destination another port: open mappings towards the peer's address from so many
+    /// fresh sockets, at most [`OPEN_SOCKETS_MAX`](crate::limits::OPEN_SOCKETS_MAX), among which the peer guesses.
+    ///
+    /// To be prepared where ports are sequential: the offer brings the port that the NAT gave last, as a
+    /// predicted candidate.
+    Open {
+        /// How many sockets.
+        sockets: u16,
+    },
+    /// The peer's NAT gives every destination another port: probe so many ports of its address, at most
+    /// [`GUESS_PORTS_MAX`](crate::limits::GUESS_PORTS_MAX), in the order that its card's port policy suggests.
+    Guess {
+        /// How many ports.
+        ports: u16,
+    },
+    /// Both NATs count: from so many fresh sockets, at most [`OPEN_SOCKETS_MAX`](crate::limits::OPEN_SOCKETS_MAX), probe one port that lies ahead of the
+    /// peer's last.
+    ///
+    /// To be prepared by both ends, as for `Open`.
+    Predict {
+        /// How many sockets.
+        sockets: u16,
+    },
 }
 
 wire_variants!(Method "method" {
     0x01 => Plain,
     0x02 => Relay,
+    0x03 => Fresh,
+    0x04 => Open { sockets },
+    0x05 => Guess { ports },
+    0x06 => Predict { sockets },
 });
 
 /// Why an Offer was not taken.

@@ -50,6 +50,17 @@ pub const PROBE_LEN: usize = 64;
 /// Longest padded PING: an Ethernet frame's payload; larger paths are not probed.
 pub const PROBE_MAX: usize = 1_500;
 
+/// Most sockets that an end opens for one attempt; a method that says more means this.
+///
+/// Among 64,512 ports 256 of them are hit by 1,200 guesses 99 times in 100, by half as many sockets 88 times. They are
+/// as many mappings in the router in front, which has thousands.
+pub const OPEN_SOCKETS_MAX: u16 = 256;
+
+/// Most ports that an end guesses in one attempt; a method that says more means this.
+///
+/// At 500 a second that is 2.4 s, and as many entries in the guesser's own router. For 99.9 in 100 it would take 1,715.
+pub const GUESS_PORTS_MAX: u16 = 1_200;
+
 /// Length of our own STUN requests, padding included.
 ///
 /// An IPv6 answer with four addresses has 116 bytes: no answer is longer than its question.

@@ -82,7 +82,14 @@ fn tried(why: &Why) -> Vec<String> {
     if why.tried.is_empty() {
         return vec!["nothing yet".to_owned()];
     }
-    why.tried.iter().map(one_tried).collect()
+    let guessed = match (why.guesses, why.method) {
+        (0, _) => None,
+        (count, Some(Method::Open)) => {
+            Some(format!("{count} probes from fresh sockets, for the peer to guess one"))
+        }
+        (count, _) => Some(format!("{count} probes to guessed ports")),
+    };
+    why.tried.iter().map(one_tried).chain(guessed).collect()
 }
 
 fn one_tried(tried: &Tried) -> String {
@@ -352,6 +359,7 @@ mod tests {
                 tried(CandidateKind::Host, "192.168.1.5:41641"),
                 tried(CandidateKind::ServerReflexive, "198.51.100.9:50112"),
             ],
+            guesses: 0,
             last_try_s: Some(40),
             next_try_s: Some(80),
             verdict,

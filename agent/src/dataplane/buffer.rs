@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use lanyard_proto::overlay::table::Path;
+use lanyard_proto::transmit::Way;
 use lanyard_wire::door::is_door;
 use lanyard_wire::envelope::RelayHeader;
 use lanyard_wire::limits::RELAY_HEADER;
@@ -35,7 +36,7 @@ pub(super) struct GsoBuffer {
     stride: usize,
     count: usize,
     closed: bool,
-    remote: Option<SocketAddr>,
+    way: Option<Way>,
 }
 
 impl GsoBuffer {
@@ -46,19 +47,14 @@ impl GsoBuffer {
             stride: 0,
             count: 0,
             closed: false,
-            remote: None,
+            way: None,
         }
     }
 
-    /// The place for a datagram of `length` bytes to `remote`; `None` when the buffer must be flushed first.
-    pub(super) fn room(
-        &mut self,
-        remote: SocketAddr,
-        length: usize,
-        segments_max: usize,
-    ) -> Option<&mut [u8]> {
+    /// The place for a datagram of `length` bytes that goes this way; `None` when the buffer must be flushed first.
+    pub(super) fn room(&mut self, way: Way, length: usize, segments_max: usize) -> Option<&mut [u8]> {
         let fits = self.count == 0
-            || (self.remote == Some(remote)
+            || (self.way == Some(way)
                 && !self.closed
                 && length <= self.stride
                 && self.count < segments_max
@@ -67,9 +63,9 @@ impl GsoBuffer {
     }
 
     /// Keeps what was written to the place given last.
-    pub(super) fn commit(&mut self, remote: SocketAddr, length: usize) {
+    pub(super) fn commit(&mut self, way: Way, length: usize) {
         if self.count == 0 {
-            self.remote = Some(remote);
+            self.way = Some(way);
             self.stride = length;
         }
         self.closed = length < self.stride;
@@ -80,18 +76,18 @@ impl GsoBuffer {
     /// Sends everything and is empty afterwards, whatever became of it.
     pub(super) fn flush(&mut self, sockets: &ShardSockets, counts: &Counts) {
         let datagrams = self.bytes.get(..self.used).unwrap_or_default();
-        if let Some(remote) = self.remote
+        if let Some(way) = self.way
             && !datagrams.is_empty()
         {
             let count = self.count as u64;
-            if is_door(remote) {
-                let lost = sockets.doors.send(remote, datagrams, self.stride);
+            if is_door(way.remote) {
+                let lost = sockets.doors.send(way.remote, datagrams, self.stride);
                 counts.drop_many(Dropped::SendBufferFull, lost);
                 return self.clear();
             }
-            match sockets.for_remote(remote) {
-                Some(udp) => send(udp, remote, datagrams, self.stride, count, counts),
-                None => counts.drop_many(Dropped::SendFailed, count),
+            let sent = sockets.with(way, |udp| send(udp, way.remote, datagrams, self.stride, count, counts));
+            if sent.is_none() {
+                counts.drop_many(Dropped::SendFailed, count);
             }
         }
         self.clear();
@@ -101,19 +97,21 @@ impl GsoBuffer {
         self.used = 0;
         self.count = 0;
         self.closed = false;
-        self.remote = None;
+        self.way = None;
     }
 }
 
 /// Puts the relay header in front, where there is one, and says what goes where.
 ///
 /// The datagram of WireGuard stands in `room` behind [`RELAY_HEADER`] bytes and is `length` long.
-pub(super) fn frame(path: Path, room: &mut [u8], length: usize) -> Option<(SocketAddr, &[u8])> {
+pub(super) fn frame(path: Path, room: &mut [u8], length: usize) -> Option<(Way, &[u8])> {
     match path {
-        Path::Direct { remote, .. } => Some((remote, room.get(RELAY_HEADER..RELAY_HEADER + length)?)),
+        Path::Direct { local, remote } => {
+            Some((Way { local, remote }, room.get(RELAY_HEADER..RELAY_HEADER + length)?))
+        }
         Path::Relayed { relay, channel } => {
             set_relay_header(room, channel, length)?;
-            Some((relay, room.get(..RELAY_HEADER + length)?))
+            Some((Way::main(relay), room.get(..RELAY_HEADER + length)?))
         }
         Path::None => None,
     }
@@ -187,10 +185,10 @@ mod tests {
         let mut buffer = GsoBuffer::new();
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         for length in [100, 100, 60] {
-            assert_eq!(buffer.room(remote, length, 64).unwrap().len(), length);
-            buffer.commit(remote, length);
+            assert_eq!(buffer.room(remote.into(), length, 64).unwrap().len(), length);
+            buffer.commit(remote.into(), length);
         }
-        assert!(buffer.room(remote, 60, 64).is_none(), "nothing after a shorter one");
+        assert!(buffer.room(remote.into(), 60, 64).is_none(), "nothing after a shorter one");
         assert_eq!(buffer.used, 260);
     }
 
@@ -199,20 +197,20 @@ mod tests {
         let mut buffer = GsoBuffer::new();
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         let other = SocketAddr::from(([127, 0, 0, 1], 10));
-        buffer.room(remote, 100, 64).unwrap();
-        buffer.commit(remote, 100);
-        assert!(buffer.room(remote, 101, 64).is_none());
-        assert!(buffer.room(other, 100, 64).is_none());
-        assert!(buffer.room(remote, 100, 1).is_none(), "no segmentation here");
-        assert!(buffer.room(remote, 100, 64).is_some());
+        buffer.room(remote.into(), 100, 64).unwrap();
+        buffer.commit(remote.into(), 100);
+        assert!(buffer.room(remote.into(), 101, 64).is_none());
+        assert!(buffer.room(other.into(), 100, 64).is_none());
+        assert!(buffer.room(remote.into(), 100, 1).is_none(), "no segmentation here");
+        assert!(buffer.room(remote.into(), 100, 64).is_some());
     }
 
     #[test]
     fn a_train_never_exceeds_what_one_send_takes() {
         let mut buffer = GsoBuffer::new();
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
-        while buffer.room(remote, 1_320, 64).is_some() {
-            buffer.commit(remote, 1_320);
+        while buffer.room(remote.into(), 1_320, 64).is_some() {
+            buffer.commit(remote.into(), 1_320);
         }
         assert_eq!(buffer.used / 1_320, 49, "the cap set on the TUN (tun/linux.rs) counts on it");
     }
@@ -225,8 +223,8 @@ mod tests {
         let remote = listener.local_addr().unwrap();
         let mut buffer = GsoBuffer::new();
         for (fill, length) in [(1_u8, 500), (2, 500), (3, 77)] {
-            buffer.room(remote, length, 64).unwrap().fill(fill);
-            buffer.commit(remote, length);
+            buffer.room(remote.into(), length, 64).unwrap().fill(fill);
+            buffer.commit(remote.into(), length);
         }
         buffer.flush(sockets.shard(0).unwrap(), &counts);
         for (fill, length) in [(1_u8, 500), (2, 500), (3, 77)] {
@@ -244,14 +242,14 @@ mod tests {
         let relay = SocketAddr::from(([192, 0, 2, 1], 7_443));
         let channel = Channel::new(0x01_0203_0405).unwrap();
         let (to, bytes) = frame(Path::Relayed { relay, channel }, &mut room, 40).unwrap();
-        assert_eq!(to, relay);
+        assert_eq!(to, Way::main(relay));
         assert_eq!(bytes[..RELAY_HEADER], [0xC0, 1, 2, 3, 4, 5, 0, 40]);
         assert_eq!(bytes.len(), RELAY_HEADER + 40);
         let (header, rest) = RelayHeader::parse(bytes).unwrap();
         assert_eq!((header.channel, rest.len()), (channel, 40));
         let (to, bytes) =
             frame(Path::Direct { local: SocketId::MAIN, remote: relay }, &mut room, 40).unwrap();
-        assert_eq!((to, bytes.len()), (relay, 40));
+        assert_eq!((to, bytes.len()), (Way::main(relay), 40));
         assert_eq!(frame(Path::None, &mut room, 40), None);
     }
 }

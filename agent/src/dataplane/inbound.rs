@@ -11,12 +11,11 @@
 //! 6. [`Coalescer`] joins the packets of the whole batch, and they are written to the TUN.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lanyard_proto::overlay::packet;
 use lanyard_proto::overlay::table::Path;
-use lanyard_proto::transmit::SocketId;
+use lanyard_proto::transmit::{SocketId, Way};
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::door::is_door;
 use lanyard_wire::envelope::RelayHeader;
@@ -85,8 +84,8 @@ impl Inbound {
         Self { messages: vec![0; BATCH * MESSAGE_MAX].into_boxed_slice(), plain }
     }
 
-    /// Steps 1 to 6 for one batch; whether there was one.
-    pub(super) fn turn(&mut self, queue: &TunQueue, udp: &Udp, peers: &Peers) -> bool {
+    /// Steps 1 to 6 for one batch of a socket; whether there was one.
+    pub(super) fn turn(&mut self, queue: &TunQueue, local: SocketId, udp: &Udp, peers: &Peers) -> bool {
         let mut meta = [RecvMeta::default(); BATCH];
         let mut places = self.messages.chunks_exact_mut(MESSAGE_MAX);
         let mut buffers: [IoSliceMut<'_>; BATCH] =
@@ -107,7 +106,7 @@ impl Inbound {
                 self.plain.drop_one(Dropped::Noise);
                 continue;
             }
-            self.plain.take_in(meta.addr, message, meta.stride, peers);
+            self.plain.take_in(Way { local, remote: meta.addr }, message, meta.stride, peers);
             if self.plain.used >= PLAIN_FLUSH {
                 self.plain.flush(queue);
             }
@@ -120,7 +119,7 @@ impl Inbound {
     pub(super) fn turn_doors(&mut self, queue: &TunQueue, doors: &Doors, peers: &Peers) -> bool {
         let arrived = doors.take(DOORS_BATCH);
         for (remote, datagram) in &arrived {
-            self.plain.take_in(*remote, datagram, datagram.len(), peers);
+            self.plain.take_in(Way::main(*remote), datagram, datagram.len(), peers);
             if self.plain.used >= PLAIN_FLUSH {
                 self.plain.flush(queue);
             }
@@ -134,12 +133,13 @@ impl Inbound {
 
 impl Plain {
     /// Steps 2 and 3 for every datagram of a message.
-    fn take_in(&mut self, remote: SocketAddr, message: &[u8], stride: usize, peers: &Peers) {
+    fn take_in(&mut self, way: Way, message: &[u8], stride: usize, peers: &Peers) {
+        let Way { local, remote } = way;
         let mut held = None;
         for datagram in message.chunks(stride.max(1)) {
             match classify(datagram) {
                 Class::WireGuard => {
-                    let path = Path::Direct { local: SocketId::MAIN, remote };
+                    let path = Path::Direct { local, remote };
                     self.take_wireguard(path, datagram, peers, &mut held);
                 }
                 Class::Relay => match RelayHeader::parse(datagram) {
@@ -149,7 +149,7 @@ impl Plain {
                     }
                     Err(_) => self.drop_one(Dropped::Malformed),
                 },
-                Class::Stun | Class::Lanyard => self.hand_over(remote, datagram),
+                Class::Stun | Class::Lanyard => self.hand_over(way, datagram),
                 Class::Noise => self.drop_one(Dropped::Noise),
             }
         }
@@ -157,8 +157,8 @@ impl Plain {
     }
 
     /// Step 2 for the engine's datagrams.
-    fn hand_over(&self, remote: SocketAddr, datagram: &[u8]) {
-        let inbound = sockets::Inbound { local: SocketId::MAIN, remote, bytes: datagram.to_vec() };
+    fn hand_over(&self, Way { local, remote }: Way, datagram: &[u8]) {
+        let inbound = sockets::Inbound { local, remote, bytes: datagram.to_vec() };
         match self.shared.control.try_send(inbound) {
             Ok(()) | Err(TrySendError::Closed(_)) => {}
             Err(TrySendError::Full(_)) => self.drop_one(Dropped::ControlFull),

@@ -264,16 +264,16 @@ impl Keeper {
 
     /// Sends the letter, `length` bytes behind the head-room.
     fn send(&mut self, to: Path, length: usize) {
-        let Some((remote, bytes)) = frame(to, self.letter.as_mut_slice(), length) else { return };
-        if is_door(remote) {
-            let lost = self.shared.sockets.doors().send(remote, bytes, bytes.len());
+        let Some((way, bytes)) = frame(to, self.letter.as_mut_slice(), length) else { return };
+        if is_door(way.remote) {
+            let lost = self.shared.sockets.doors().send(way.remote, bytes, bytes.len());
             self.shared.counts.drop_many(Dropped::SendBufferFull, lost);
             return;
         }
-        let udp = self.shared.sockets.shard(0).and_then(|shard| shard.for_remote(remote));
-        let sent = udp.map(|udp| udp.send(remote, bytes, None));
+        let shard = self.shared.sockets.shard(0);
+        let sent = shard.and_then(|shard| shard.with(way, |udp| udp.send(way.remote, bytes, None)));
         if !matches!(sent, Some(Ok(()))) {
-            debug!(%remote, ?sent, "handshake message not sent");
+            debug!(remote = %way.remote, ?sent, "handshake message not sent");
             self.shared.counts.drop_one(Dropped::SendFailed);
         }
     }

@@ -10,11 +10,11 @@
 //! 8. What was sent is noted with the peer; the machine hears of it with the next observation.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lanyard_proto::overlay::packet::{self, Header};
 use lanyard_proto::overlay::table::Path;
+use lanyard_proto::transmit::Way;
 use lanyard_wire::ids::Channel;
 use lanyard_wire::limits::RELAY_HEADER;
 use tracing::error;
@@ -29,7 +29,7 @@ use super::split::{PACKET_MAX, Split};
 use super::tunnel::OVERHEAD;
 use super::unreachable::{self, Unreachable};
 use super::virtio::{HEADER_LEN, VirtioHeader};
-use crate::sockets::ShardSockets;
+use crate::sockets::{ShardSockets, Udp};
 use crate::tun::{Offload, TunQueue};
 
 /// Reads of one turn, so that the other direction gets its turn too.
@@ -147,8 +147,10 @@ impl Outbound {
     /// Step 4: to the network if there is a way, else to those that wait.
     fn dispatch(&mut self, sockets: &ShardSockets, found: Found<'_>, split: &mut Split<'_>) {
         let went = match found.path {
-            Path::Direct { remote, .. } => self.send(sockets, found, remote, None, split),
-            Path::Relayed { relay, channel } => self.send(sockets, found, relay, Some(channel), split),
+            Path::Direct { local, remote } => self.send(sockets, found, Way { local, remote }, None, split),
+            Path::Relayed { relay, channel } => {
+                self.send(sockets, found, Way::main(relay), Some(channel), split)
+            }
             Path::None => false,
         };
         if !went {
@@ -162,12 +164,12 @@ impl Outbound {
         &mut self,
         sockets: &ShardSockets,
         found: Found<'_>,
-        remote: SocketAddr,
+        way: Way,
         channel: Option<Channel>,
         split: &mut Split<'_>,
     ) -> bool {
         let head = if channel.is_some() { RELAY_HEADER } else { 0 };
-        let segments_max = sockets.for_remote(remote).map_or(1, crate::sockets::Udp::segments_max);
+        let segments_max = sockets.with(way, Udp::segments_max).unwrap_or(1);
         while !split.is_empty() {
             {
                 let mut state = found.peer.lock();
@@ -175,14 +177,14 @@ impl Outbound {
                 let Some(tunnel) = state.session() else { return false };
                 while !split.is_empty() {
                     let length = head + split.next_len() + OVERHEAD;
-                    let Some(room) = self.buffer.room(remote, length, segments_max) else { break };
+                    let Some(room) = self.buffer.room(way, length, segments_max) else { break };
                     let Some(piece) = split.next(&mut self.piece) else { break };
                     let Some(place) = room.get_mut(head..) else { break };
                     let Some(sealed) = tunnel.seal(piece, place) else { break };
                     if let Some(channel) = channel {
                         set_relay_header(room, channel, sealed);
                     }
-                    self.buffer.commit(remote, head + sealed);
+                    self.buffer.commit(way, head + sealed);
                     count += 1;
                     bytes += sealed as u64;
                 }

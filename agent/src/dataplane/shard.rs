@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use lanyard_proto::transmit::SocketId;
 use tracing::debug;
 
 use super::Shared;
@@ -45,21 +46,23 @@ impl Shard {
                 break;
             }
             let mut busy = outbound == Turn::Busy;
-            busy |= self.inbound.turn(&self.queue, &sockets.v4, &peers);
+            busy |= self.inbound.turn(&self.queue, SocketId::MAIN, &sockets.v4, &peers);
             if let Some(v6) = &sockets.v6 {
-                busy |= self.inbound.turn(&self.queue, v6, &peers);
+                busy |= self.inbound.turn(&self.queue, SocketId::MAIN, v6, &peers);
             }
             if self.number == 0 {
                 busy |= self.inbound.turn_doors(&self.queue, &sockets.doors, &peers);
+                let (inbound, queue) = (&mut self.inbound, &self.queue);
+                busy |= sockets.kept.read_ready(|local, udp| inbound.turn(queue, local, udp, &peers));
             }
             // Not held while sleeping: an old table's peers are to go.
             drop(peers);
             if !busy {
                 let (tun, v4, waker) = (self.queue.as_fd(), sockets.v4.as_fd(), self.sleeper.as_fd());
-                match &sockets.v6 {
-                    Some(v6) => wait::until_readable([tun, v4, waker, v6.as_fd()]),
-                    None => wait::until_readable([tun, v4, waker]),
-                }
+                // What this shard lacks stands there twice.
+                let v6 = sockets.v6.as_ref().map_or(v4, AsFd::as_fd);
+                let kept = if self.number == 0 { sockets.kept.as_fd() } else { v4 };
+                wait::until_readable([tun, v4, waker, v6, kept]);
                 wait::drain(&self.sleeper);
             }
         }

@@ -265,9 +265,19 @@ impl Networking {
         self.table.subscribe()
     }
 
+    /// Lets the data plane read and send by a spare socket.
+    pub(super) fn keep(&mut self, socket: SocketId) {
+        let kept = self.spare.give(socket).and_then(|given| self.sockets.kept().add(socket, given));
+        if let Err(error) = kept {
+            // What comes by it is lost then, and the machine leaves the path.
+            warn!(%socket, %error, "a spare socket cannot carry tunnels");
+        }
+    }
+
     /// Closes a spare socket.
     pub(super) fn close(&mut self, socket: SocketId) {
         self.spare.close(socket);
+        self.sockets.kept().remove(socket);
     }
 
     /// Whether packets still flow; they stop when somebody removes the interface.

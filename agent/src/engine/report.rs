@@ -142,6 +142,7 @@ pub(super) fn why(
         attempt: attempt.state.to_owned(),
         method: attempt.method.map(method),
         tried: tried.collect(),
+        guesses: attempt.guesses,
         last_try_s: attempt.last_at.map(|at| now.saturating_since(at).as_secs()),
         next_try_s: attempt.next_at.map(|at| at.saturating_since(now).as_secs()),
         verdict: verdict(attempt.advice),
@@ -234,6 +235,10 @@ const fn method(method: handshake::Method) -> Method {
     match method {
         handshake::Method::Plain => Method::Plain,
         handshake::Method::Relay => Method::Relay,
+        handshake::Method::Fresh => Method::Fresh,
+        handshake::Method::Open { .. } => Method::Open,
+        handshake::Method::Guess { .. } => Method::Guess,
+        handshake::Method::Predict { .. } => Method::Predict,
     }
 }
 
@@ -375,6 +380,7 @@ pub(super) mod tests {
             method: Some(handshake::Method::Plain),
             their_card: Some(card),
             candidates_tried: vec![CandidateStatus { candidate, probes_sent: 6, answered: false }],
+            guesses: 0,
             last_at: Some(Instant::from_secs(60)),
             next_at: Some(Instant::from_secs(180)),
             advice: Advice::ProbesLost,

@@ -3,7 +3,9 @@
 //! One port carries everything: tunnels, control messages, STUN and probes share it, so that they share one
 //! NAT mapping. Each shard of the data plane has its own socket on that port for IPv4 and one for IPv6
 //! (`SO_REUSEPORT`); the kernel keeps a flow on one of them and all send from the same port. What arrives is
-//! read by the shards alone. What goes to a door's address waits for its connection in [`Doors`]. Spare sockets on other ports, for measuring a NAT, are [`SpareSockets`].
+//! read by the shards alone. What goes to a door's address waits for its connection in [`Doors`]. Spare sockets on
+//! other ports, for measuring a NAT or for a punch, are [`SpareSockets`]; those by which a peer was reached become
+//! [`Kept`].
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -13,6 +15,7 @@ use linux as system;
 compile_error!("lanyard's agent runs on Linux only so far: this system needs its own agent/src/sockets");
 
 mod doors;
+mod kept;
 mod spare;
 
 use std::io::{self, IoSliceMut};
@@ -21,12 +24,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lanyard_proto::transmit::{SocketId, Transmit};
+use lanyard_proto::transmit::{SocketId, Transmit, Way};
 use lanyard_wire::door::is_door;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use thiserror::Error;
 
 pub use doors::{Doors, Outlet};
+pub use kept::Kept;
 pub use spare::SpareSockets;
 
 /// A datagram for the device machine: a control message, an answer of STUN or a probe.
@@ -52,6 +56,7 @@ struct Shared {
     port: u16,
     shards: Vec<ShardSockets>,
     doors: Doors,
+    kept: Kept,
     overlay: ArcSwap<Vec<(IpAddr, u8)>>,
 }
 
@@ -64,6 +69,8 @@ pub struct ShardSockets {
     pub v6: Option<Udp>,
     /// For doors; all shards have the same.
     pub doors: Doors,
+    /// Spare sockets that carry tunnels; all shards have the same, and the first one reads them.
+    pub kept: Kept,
 }
 
 impl Sockets {
@@ -104,18 +111,25 @@ impl Sockets {
             sockets.push((next, next_v6));
         }
         let doors = Doors::default();
+        let kept = Kept::new().map_err(failed)?;
         let shard = |(v4, v6): (UdpSocket, Option<UdpSocket>)| {
             let v6 = v6.map(Udp::new).transpose()?;
-            Ok(ShardSockets { v4: Udp::new(v4)?, v6, doors: doors.clone() })
+            Ok(ShardSockets { v4: Udp::new(v4)?, v6, doors: doors.clone(), kept: kept.clone() })
         };
         let shards = sockets.into_iter().map(shard).collect::<io::Result<Vec<_>>>().map_err(failed)?;
-        Ok(Self(Arc::new(Shared { port, shards, doors, overlay: ArcSwap::default() })))
+        Ok(Self(Arc::new(Shared { port, shards, doors, kept, overlay: ArcSwap::default() })))
     }
 
     /// The queues of the doors.
     #[must_use]
     pub fn doors(&self) -> &Doors {
         &self.0.doors
+    }
+
+    /// Spare sockets that carry tunnels.
+    #[must_use]
+    pub fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 
     /// The port.
@@ -193,6 +207,15 @@ impl ShardSockets {
     #[must_use]
     pub fn for_remote(&self, remote: SocketAddr) -> Option<&Udp> {
         if remote.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() }
+    }
+
+    /// Does something with the socket of a way; `None` if there is none.
+    pub fn with<R>(&self, way: Way, act: impl FnOnce(&Udp) -> R) -> Option<R> {
+        if way.local == SocketId::MAIN {
+            self.for_remote(way.remote).map(act)
+        } else {
+            self.kept.get(way.local).map(|udp| act(&udp))
+        }
     }
 }
 

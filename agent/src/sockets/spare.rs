@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use lanyard_proto::device::FRESH_SOCKETS_MAX;
 use lanyard_proto::transmit::{SocketId, Transmit};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -15,8 +17,8 @@ use tracing::debug;
 
 use super::Inbound;
 
-/// Most spare sockets at once; the device machine needs a few, and each is a mapping in someone's router.
-const OPEN_MAX: usize = 64;
+/// Most spare sockets at once: those of punches and paths, and a few for measuring.
+const OPEN_MAX: usize = FRESH_SOCKETS_MAX + 64;
 /// The longest datagram that is of interest here.
 const DATAGRAM_MAX: usize = 2_048;
 
@@ -60,6 +62,18 @@ impl SpareSockets {
             .send_to(&transmit.bytes, &transmit.remote.into())?;
         debug_assert_eq!(sent, transmit.bytes.len());
         Ok(())
+    }
+
+    /// Gives an IPv4 socket away, to be read by somebody else: here it is still sent by, and no longer read.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it is not open; else as from `dup`.
+    pub fn give(&mut self, id: SocketId) -> io::Result<UdpSocket> {
+        let spare = self.open.get(&(id, false)).ok_or(io::ErrorKind::NotFound)?;
+        let socket = spare.socket.as_fd().try_clone_to_owned()?;
+        spare.reader.abort();
+        Ok(socket.into())
     }
 
     /// Closes a spare socket of both families; unknown ones are fine.
@@ -141,6 +155,23 @@ mod tests {
         assert_eq!(ports[0], ports[2]);
         spare.close(SocketId(1));
         assert_eq!(spare.open.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_socket_given_away_keeps_its_port_and_still_sends() {
+        let (sender, _inbound) = mpsc::channel(4);
+        let mut spare = SpareSockets::new(sender);
+        let server = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let remote = server.local_addr().unwrap();
+        let transmit = Transmit { local: SocketId(99), remote, bytes: b"question".to_vec() };
+        assert_eq!(spare.give(SocketId(99)).unwrap_err().kind(), io::ErrorKind::NotFound);
+        spare.send(&transmit).unwrap();
+        let given = spare.give(SocketId(99)).unwrap();
+        spare.send(&transmit).unwrap();
+        for _ in 0..2 {
+            let (_, from) = server.recv_from(&mut [0; 16]).await.unwrap();
+            assert_eq!(from.port(), given.local_addr().unwrap().port());
+        }
     }
 
     #[tokio::test]

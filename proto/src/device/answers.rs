@@ -8,6 +8,7 @@ use lanyard_wire::checkpoint::BeginOutcome;
 use lanyard_wire::handshake::{Go, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId};
 use lanyard_wire::keys::PublicKey;
+use lanyard_wire::nat::NatCard;
 use lanyard_wire::token::Token;
 
 use super::Device;
@@ -19,6 +20,9 @@ use super::netcheck::NetcheckEvent;
 use super::peer::{Action, Peer};
 use super::relayed::RelayWish;
 use crate::time::Instant;
+
+/// Offers that wait for the first card; one more goes without.
+pub(super) const HELD_MAX: usize = 256;
 
 impl Device {
     /// Carries messages until nobody has any, then publishes what changed.
@@ -58,6 +62,8 @@ impl Device {
         while let Some(action) = self.peers.get_mut(device).and_then(Peer::poll_action) {
             match action {
                 Action::Send(transmit) => self.outbox.push(transmit),
+                Action::Keep(socket) => self.push_event(Event::KeepSocket(socket)),
+                Action::Close(socket) => self.close(socket),
                 Action::Attempt(wish) => self.on_attempt_wish(*device, wish, now),
                 Action::Relay(wish) => self.on_relay_wish(wish, now),
                 Action::Poke => {
@@ -101,16 +107,25 @@ impl Device {
 
     fn on_netcheck(&mut self, event: NetcheckEvent, now: Instant) {
         match event {
-            NetcheckEvent::Card(card) => {
+            NetcheckEvent::Card(card) => self.learn_card(card, now),
+            NetcheckEvent::Checked(card) => {
                 for tag in core::mem::take(&mut self.netchecks) {
                     self.push_event(Event::Netcheck { tag, card });
                 }
-                self.register(now);
-                if self.memory.replace_card(card) {
-                    self.try_again(now);
-                }
+                self.learn_card(card, now);
             }
             NetcheckEvent::CloseSocket(socket) => self.push_event(Event::CloseSocket(socket)),
+            NetcheckEvent::Sampled { socket, mapped } => self.on_sampled(socket, mapped, now),
+        }
+    }
+
+    fn learn_card(&mut self, card: NatCard, now: Instant) {
+        self.register(now);
+        for (device, wish) in core::mem::take(&mut self.held) {
+            self.on_attempt_wish(device, wish, now);
+        }
+        if self.memory.replace_card(card) {
+            self.try_again(now);
         }
     }
 
@@ -149,8 +164,10 @@ impl Device {
             CoordinatorEvent::Invited { attempt, ticket, peer, handshake } => {
                 self.on_invited(key, &peer, attempt, ticket, handshake, now);
             }
+            CoordinatorEvent::Prepare { attempt, method } => self.on_prepare(key, attempt, method, now),
             CoordinatorEvent::Go { go } => self.on_go(key, &go, now),
             CoordinatorEvent::OfferRejected { attempt } => {
+                self.unprepare(attempt);
                 for device in self.peers.of_attempt(attempt) {
                     self.with_peer(&device, now, |peer| peer.offer_rejected(attempt, now));
                 }
@@ -200,14 +217,15 @@ impl Device {
 
     fn on_go(&mut self, key: PublicKey, go: &Go, now: Instant) {
         let theirs = candidates::accept(&go.candidates, &self.local, |ip| self.forwarding.is_overlay(ip));
+        let mut sockets = self.sockets_for(go);
         for device in self.peers.of_attempt(go.attempt) {
             tracing::debug!(attempt = %go.attempt, peer = %device, method = ?go.method, ?theirs, "start signal");
-            self.with_peer(&device, now, |peer| {
-                if peer.go(key, go, &theirs, now).is_err() {
-                    tracing::debug!(attempt = %go.attempt, "start signal for an attempt that is over");
-                }
+            self.with_peer(&device, now, |peer| match peer.go(key, go, &theirs, &sockets, now) {
+                Ok(()) => sockets.clear(),
+                Err(_) => tracing::debug!(attempt = %go.attempt, "start signal for an attempt that is over"),
             });
         }
+        sockets.into_iter().for_each(|unused| self.close(unused));
     }
 
     fn on_attempt_wish(&mut self, device: DeviceId, wish: AttemptWish, now: Instant) {
@@ -218,6 +236,10 @@ impl Device {
                     coordinator.begin(device, now);
                 }
             }
+            // With the first card only a moment away: without it HANDSHAKE could not choose.
+            AttemptWish::Offer { .. } if self.netcheck.is_new_here() && self.held.len() < HELD_MAX => {
+                self.held.push((device, wish));
+            }
             AttemptWish::Offer { coordinator, attempt, ticket, handshake } => {
                 let (card, candidates) = (*self.netcheck.card(), self.candidates());
                 tracing::debug!(%attempt, peer = %device, ?candidates, "candidates offered");
@@ -226,6 +248,10 @@ impl Device {
                 }
             }
             AttemptWish::Cancel { coordinator, attempt } => {
+                self.held.retain(
+                    |(_, held)| !matches!(held, AttemptWish::Offer { attempt: of, .. } if *of == attempt),
+                );
+                self.unprepare(attempt);
                 if let Some(coordinator) = self.coordinator_mut(&coordinator) {
                     coordinator.cancel_offer(attempt);
                 }

@@ -9,6 +9,9 @@
 //! told to go first punches, and probes are understood under either. Which path datagrams take is decided
 //! in `path` and `peer`: an attempt runs beside the traffic and never stops it.
 
+mod facts;
+
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -23,10 +26,12 @@ use lanyard_wire::nat::NatCard;
 use lanyard_wire::token::Token;
 
 use super::candidates::Rank;
+use super::guess::Guess;
 use super::punch::{Probe, Punch};
 use super::status::{Advice, CandidateStatus};
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
+use crate::transmit::{SocketId, Way};
 
 /// A checkpoint that has not answered by then is taken to be away; its questions are repeated meanwhile.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -42,6 +47,10 @@ const APART: Duration = Duration::from_secs(1);
 /// Long enough that a pair that cannot be joined costs little, short enough that one whose router was
 /// restarted does not stay on the relay (`NetBird` waits an hour after three tries).
 const RETRY_S: [u64; 4] = [30, 120, 600, 3_600];
+
+/// The first failure of a punch that was thought to work is followed so soon by another try: HANDSHAKE has heard of it by
+/// then and chooses another plan.
+const OTHER_PLAN_AFTER: Duration = Duration::from_millis(250);
 
 /// Spread of the retries, in percent, so that pairs that failed together do not retry together.
 const RETRY_JITTER: u32 = 10;
@@ -66,7 +75,7 @@ pub(super) enum AttemptWish {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing {
     /// The direct path and its round trip.
-    pub(super) direct: Option<(SocketAddr, Duration)>,
+    pub(super) direct: Option<(Way, Duration)>,
     /// A relay would carry the pair.
     pub(super) has_relay: bool,
     /// Small probes pass, full-size ones do not.
@@ -81,11 +90,14 @@ pub(super) struct Attempt {
     standing: Standing,
     offers: VecDeque<(PublicKey, AttemptId)>,
     failures: u32,
+    /// The other plan is being tried, or was.
+    is_second_try: bool,
     is_stale: bool,
     began_at: Option<Instant>,
     method: Option<Method>,
     their_card: Option<NatCard>,
     tried: Vec<CandidateStatus>,
+    guessed: u32,
     failure: Option<Advice>,
     wishes: VecDeque<AttemptWish>,
     rng: Rng,
@@ -106,7 +118,9 @@ enum State {
         attempt: AttemptId,
         punch: Punch,
         /// The direct path from before, which proves nothing about this punch.
-        before: Option<SocketAddr>,
+        before: Option<Way>,
+        /// What is tried beside it where no candidate names the right port.
+        guess: Option<Box<Guess>>,
         is_reported: bool,
     },
     Direct,
@@ -124,11 +138,13 @@ impl Attempt {
             standing: Standing { direct: None, has_relay: false, is_full_size_lost: false },
             offers: VecDeque::new(),
             failures: 0,
+            is_second_try: false,
             is_stale: false,
             began_at: None,
             method: None,
             their_card: None,
             tried: Vec::new(),
+            guessed: 0,
             failure: None,
             wishes: VecDeque::new(),
             rng,
@@ -143,21 +159,24 @@ impl Attempt {
     /// How the pair stands; a direct path found is reported at once.
     pub(super) fn set_standing(&mut self, standing: Standing) {
         self.standing = standing;
-        let Some((remote, rtt)) = standing.direct else { return };
+        let Some((way, rtt)) = standing.direct else { return };
         match &mut self.state {
             // The peer may have moved, and our own silence not have lasted long enough to tell.
-            State::Punching { before, .. } if *before == Some(remote) => {}
-            State::Punching { coordinator, attempt, punch, is_reported, .. } => {
-                punch.narrow(Rank::of(remote));
+            State::Punching { before, .. } if *before == Some(way) => {}
+            State::Punching { coordinator, attempt, punch, guess, is_reported, .. } => {
+                punch.narrow(Rank::of(way.remote));
+                if let Some(guess) = guess {
+                    guess.hit();
+                }
                 let (coordinator, attempt) = (*coordinator, *attempt);
                 if !core::mem::replace(is_reported, true) {
-                    self.report_direct(coordinator, attempt, remote, rtt);
+                    self.report_direct(coordinator, attempt, way.remote, rtt);
                 }
-                self.failures = 0;
+                self.forget_failures();
             }
             State::Idle | State::Relayed { .. } => {
                 self.state = State::Direct;
-                self.failures = 0;
+                self.forget_failures();
             }
             State::Asking { .. } | State::Offered { .. } | State::Direct => {}
         }
@@ -172,7 +191,7 @@ impl Attempt {
 
     /// What was learnt before holds no more (a path died, a network or a NAT changed): tries at once.
     pub(super) fn restart(&mut self, now: Instant) {
-        self.failures = 0;
+        self.forget_failures();
         if matches!(self.state, State::Asking { .. } | State::Offered { .. }) {
             // What was offered may be out of date: if it fails, the next try does not wait long.
             self.is_stale = true;
@@ -193,7 +212,7 @@ impl Attempt {
         self.cancel_offers();
         self.keep_tried();
         self.state = State::Idle;
-        self.failures = 0;
+        self.forget_failures();
         self.is_stale = false;
     }
 
@@ -238,12 +257,20 @@ impl Attempt {
         }
     }
 
+    /// Whether HANDSHAKE has an offer of ours for this attempt.
+    pub(super) fn has_offered(&self, coordinator: PublicKey, attempt: AttemptId) -> bool {
+        self.offers.iter().any(|offer| *offer == (coordinator, attempt))
+    }
+
     /// HANDSHAKE has both offers: punch. Says whether the attempt was one of ours.
+    ///
+    /// `sockets` are those opened for it: to guess with, or the one to punch from if the method is fresh.
     pub(super) fn go(
         &mut self,
         coordinator: PublicKey,
         go: &Go,
         candidates: &[Candidate],
+        sockets: &[SocketId],
         rtt: Option<Duration>,
         now: Instant,
     ) -> bool {
@@ -254,9 +281,15 @@ impl Attempt {
         self.method = Some(go.method);
         self.their_card = Some(go.card);
         let start = now + Duration::from_millis(u64::from(go.start_after_ms));
+        let guess = Guess::new(go, candidates, sockets, start, &mut self.rng).map(Box::new);
         let punch = Punch::new(candidates, start, rtt);
-        let before = self.standing.direct.map(|(remote, _)| remote);
-        self.state = State::Punching { coordinator, attempt: go.attempt, punch, before, is_reported: false };
+        let before = self.standing.direct.map(|(way, _)| way);
+        let punch = match (go.method, sockets) {
+            (Method::Fresh, [fresh, ..]) => punch.from(*fresh),
+            _ => punch,
+        };
+        let attempt = go.attempt;
+        self.state = State::Punching { coordinator, attempt, punch, before, guess, is_reported: false };
         self.handle_timeout(now);
         true
     }
@@ -269,18 +302,24 @@ impl Attempt {
         }
     }
 
-    /// An authenticated ping came from `remote`.
-    pub(super) fn heard_from(&mut self, remote: SocketAddr, now: Instant) {
-        if let State::Punching { punch, .. } = &mut self.state {
-            punch.heard_from(remote, now);
+    /// An authenticated ping came this way.
+    pub(super) fn heard_from(&mut self, way: Way, now: Instant) {
+        if let State::Punching { punch, guess, .. } = &mut self.state {
+            punch.heard_from(way, now);
             punch.handle_timeout(now);
+            if let Some(guess) = guess {
+                guess.hit();
+            }
         }
     }
 
-    /// An authenticated answer came from `remote`.
-    pub(super) fn answered(&mut self, remote: SocketAddr) {
-        if let State::Punching { punch, .. } = &mut self.state {
-            punch.answered(remote);
+    /// An authenticated answer came this way.
+    pub(super) fn answered(&mut self, way: Way) {
+        if let State::Punching { punch, guess, .. } = &mut self.state {
+            punch.answered(way);
+            if let Some(guess) = guess {
+                guess.hit();
+            }
         }
     }
 
@@ -291,9 +330,12 @@ impl Attempt {
                 self.fail(Advice::CoordinatorUnreachable, now);
             }
             State::Offered { since } if *since + OFFERED_MAX <= now => self.fail(Advice::PeerOffline, now),
-            State::Punching { punch, .. } => {
+            State::Punching { punch, guess, .. } => {
+                if let Some(guess) = guess {
+                    guess.handle_timeout(now);
+                }
                 punch.handle_timeout(now);
-                if punch.is_over(now) {
+                if punch.is_over(now) && guess.as_ref().is_none_or(|guess| guess.is_over(now)) {
                     self.end_punch(now);
                 }
             }
@@ -314,7 +356,10 @@ impl Attempt {
     /// The next probe to send.
     pub(super) fn poll_probe(&mut self) -> Option<Probe> {
         match &mut self.state {
-            State::Punching { punch, .. } => punch.poll_probe(),
+            // The guess first: where ports are counted, each new mapping takes one.
+            State::Punching { punch, guess, .. } => {
+                guess.as_mut().and_then(|guess| guess.poll_probe()).or_else(|| punch.poll_probe())
+            }
             State::Idle
             | State::Asking { .. }
             | State::Offered { .. }
@@ -333,70 +378,20 @@ impl Attempt {
             State::Offered { since } => {
                 Some(Wakeup { at: *since + OFFERED_MAX, why: "the peer does not offer" })
             }
-            State::Punching { punch, .. } => punch.poll_timeout(),
+            State::Punching { punch, guess, .. } => {
+                let guess = guess.as_deref();
+                let stop_at = punch.stop_at().max(guess.map(Guess::stop_at));
+                let stop = stop_at.map(|at| Wakeup { at, why: "the time of a punch is spent" });
+                [punch.next_probe(), guess.and_then(Guess::next_probe)]
+                    .into_iter()
+                    .fold(stop, Wakeup::earliest)
+            }
             State::Relayed { retry_at } => Some(Wakeup { at: *retry_at, why: "try again for a direct path" }),
         }
     }
 
-    /// The state in one word.
-    pub(super) const fn state(&self) -> &'static str {
-        match self.state {
-            State::Idle => "idle",
-            State::Asking { .. } => "asking",
-            State::Offered { .. } => "offered",
-            State::Punching { .. } => "punching",
-            State::Direct => "direct",
-            State::Relayed { .. } => "relayed",
-        }
-    }
-
-    /// Something is under way.
-    pub(super) const fn is_running(&self) -> bool {
-        matches!(self.state, State::Asking { .. } | State::Offered { .. } | State::Punching { .. })
-    }
-
-    /// The plan that HANDSHAKE chose last.
-    pub(super) const fn method(&self) -> Option<Method> {
-        self.method
-    }
-
-    /// The NAT of the other end, as HANDSHAKE told it last.
-    pub(super) const fn their_card(&self) -> Option<NatCard> {
-        self.their_card
-    }
-
-    /// Why the last try failed.
-    pub(super) const fn failure(&self) -> Option<Advice> {
-        self.failure
-    }
-
-    /// When the last try began.
-    pub(super) const fn began_at(&self) -> Option<Instant> {
-        self.began_at
-    }
-
-    /// When the next one will.
-    pub(super) const fn next_at(&self) -> Option<Instant> {
-        match self.state {
-            State::Relayed { retry_at } => Some(retry_at),
-            State::Idle
-            | State::Asking { .. }
-            | State::Offered { .. }
-            | State::Punching { .. }
-            | State::Direct => None,
-        }
-    }
-
-    /// What came of each candidate of the last punch.
-    pub(super) fn tried(&self) -> Vec<CandidateStatus> {
-        match &self.state {
-            State::Punching { punch, .. } => punch.tried(),
-            State::Idle
-            | State::Asking { .. }
-            | State::Offered { .. }
-            | State::Direct
-            | State::Relayed { .. } => self.tried.clone(),
-        }
+    fn forget_failures(&mut self) {
+        (self.failures, self.is_second_try) = (0, false);
     }
 
     fn begin(&mut self, now: Instant) {
@@ -422,9 +417,9 @@ impl Attempt {
 
     fn end_punch(&mut self, now: Instant) {
         let State::Punching { coordinator, attempt, is_reported, .. } = self.state else { return };
-        if let Some((remote, rtt)) = self.standing.direct {
+        if let Some((way, rtt)) = self.standing.direct {
             if !is_reported {
-                self.report_direct(coordinator, attempt, remote, rtt);
+                self.report_direct(coordinator, attempt, way.remote, rtt);
             }
             self.keep_tried();
             self.cancel_offers();
@@ -449,6 +444,12 @@ impl Attempt {
         }
         if core::mem::take(&mut self.is_stale) {
             self.state = State::Relayed { retry_at: now + APART };
+            return;
+        }
+        let is_punched = matches!(why, Advice::ProbesLost | Advice::FullSizeLost);
+        let has_other_plan = is_punched && self.method.is_some_and(|method| method != Method::Relay);
+        if has_other_plan && !core::mem::replace(&mut self.is_second_try, true) {
+            self.state = State::Relayed { retry_at: now + self.rng.jitter(OTHER_PLAN_AFTER, RETRY_JITTER) };
             return;
         }
         let step = usize::try_from(self.failures).unwrap_or(usize::MAX).min(RETRY_S.len() - 1);
@@ -476,8 +477,9 @@ impl Attempt {
     }
 
     fn keep_tried(&mut self) {
-        if let State::Punching { punch, .. } = &self.state {
+        if let State::Punching { punch, guess, .. } = &self.state {
             self.tried = punch.tried();
+            self.guessed = guess.as_ref().map_or(0, |guess| guess.sent());
         }
     }
 }

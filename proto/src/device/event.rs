@@ -90,6 +90,9 @@ pub enum Event {
     },
     /// Save this, atomically; at most every two seconds.
     Persist(Box<DeviceCache>),
+    /// This spare socket was heard on and may carry tunnels from now on: it is to be read like the main one, and
+    /// the forwarding table may name it.
+    KeepSocket(SocketId),
     /// A spare socket is no longer needed.
     CloseSocket(SocketId),
 }

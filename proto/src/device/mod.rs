@@ -17,6 +17,7 @@ mod coordinator;
 mod directory;
 mod flow;
 mod forwarding;
+mod guess;
 mod health;
 mod link;
 mod memory;
@@ -32,6 +33,7 @@ mod reach;
 mod recall;
 mod relayed;
 mod silence;
+mod spares;
 
 pub mod cache;
 pub mod command;
@@ -59,14 +61,17 @@ pub use cache::{CoordinatorCache, DeviceCache, MemberCache, NetworkCache};
 pub use command::Command;
 pub use config::DeviceConfig;
 pub use event::{CoordinatorState, Event, MemberChange};
+pub use spares::FRESH_SOCKETS_MAX;
 pub use status::{Advice, Status};
 
+use self::attempt::AttemptWish;
 use self::consent::Consent;
 use self::coordinator::{Coordinator, Shared};
 use self::forwarding::Forwarding;
 use self::memory::Memory;
 use self::netcheck::Netcheck;
 use self::peers::Peers;
+use self::spares::Spares;
 use crate::overlay::Observation;
 use crate::rejected::Rejected;
 use crate::rng::Rng;
@@ -92,6 +97,9 @@ pub struct Device {
     netcheck: Netcheck,
     netchecks: Vec<u64>,
     peers: Peers,
+    spares: Spares,
+    /// Offers that wait for the first netcheck.
+    held: Vec<(DeviceId, AttemptWish)>,
     consent: Consent,
     forwarding: Forwarding,
     memory: Memory,
@@ -123,6 +131,8 @@ impl Device {
             netcheck: Netcheck::new(rng.fork(b"netcheck")),
             netchecks: Vec::new(),
             peers: Peers::new(tunnel_mtu, rng.fork(b"peers")),
+            spares: Spares::default(),
+            held: Vec::new(),
             consent: Consent::default(),
             forwarding: Forwarding::default(),
             memory: Memory::new(now),

@@ -101,6 +101,7 @@ const fn never_tried() -> AttemptStatus {
         method: None,
         their_card: None,
         candidates_tried: Vec::new(),
+        guesses: 0,
         last_at: None,
         next_at: None,
         advice: Advice::Idle,

@@ -1,6 +1,6 @@
 //! Which direct path a peer's datagrams take, and for how long.
 //!
-//! A lane is an address at which the peer proved itself. The steps of a lane's life:
+//! A lane is a way, from one of our sockets to an address, on which the peer proved itself. The steps of a lane's life:
 //!
 //! 1. Something authentic came from it (a ping, an answer, tunnel data): it is sent full-size pings.
 //! 2. One of them was answered: the lane is proven, since it carries the largest datagram both ways. Only
@@ -11,15 +11,19 @@
 //! Pings are counted as signs of life of the peer, never of our own sending direction: only an answer to
 //! our ping, or tunnel data, shows that.
 
+mod lane;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use self::lane::{Lane, Proof, is_better, next_proof};
 use super::candidates::Rank;
 use super::health::{Health, QUIET, Sign};
 use super::punch::{Probe, Size};
 use crate::time::{Instant, Wakeup};
+use crate::transmit::{SocketId, Way};
 
 /// Data by relay means that the peer left the lane, if the lane was silent for this or two round trips.
 const MIRROR_AFTER: Duration = Duration::from_millis(300);
@@ -36,14 +40,8 @@ const HOLD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(
 /// A proven lane may be chosen this long after it was last heard: within it no NAT binding expires.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// When pings are sent to prove a lane, after the first sign of life.
-const PROOF_MS: [u64; 4] = [0, 100, 300, 700];
-
 /// A lane that did not prove itself is tried again no sooner than this after a further sign of life.
 const PROOF_AGAIN: Duration = Duration::from_secs(5);
-
-/// A better round trip must be better by a fifth and by this, or the path would flap.
-const RTT_MARGIN: Duration = Duration::from_millis(10);
 
 /// Unknown addresses that pings may make us ping: so many at once, and one more each time this passes.
 ///
@@ -59,18 +57,18 @@ const LANES_MAX: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PathEvent {
     /// Datagrams go this way from now on.
-    Chosen { remote: SocketAddr, why: &'static str },
+    Chosen { way: Way, why: &'static str },
     /// The chosen lane does not answer, or the peer sees us somewhere else: others may have to learn our new
     /// address.
     Suspected,
     /// The chosen lane is dead and nothing better is proven.
-    Lost { remote: SocketAddr, why: &'static str },
+    Lost { way: Way, why: &'static str },
 }
 
 /// The lanes of one peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
-    lanes: BTreeMap<SocketAddr, Lane>,
+    lanes: BTreeMap<Way, Lane>,
     current: Option<Current>,
     is_active: bool,
     /// When all of [`STRANGERS`] may be asked again.
@@ -79,49 +77,23 @@ pub(super) struct Paths {
     events: VecDeque<PathEvent>,
 }
 
-/// An address at which the peer was heard.
-#[derive(Clone, Debug, Default)]
-struct Lane {
-    rtt: Option<Duration>,
-    /// A ping of any size was answered.
-    is_answered: bool,
-    /// A full-size ping was answered, last then.
-    proven_at: Option<Instant>,
-    /// An answer or tunnel data came, last then.
-    heard_at: Option<Instant>,
-    /// Where the peer saw our last ping come from.
-    seen_at: Option<SocketAddr>,
-    proof: Option<Proof>,
-    /// How often in a row the peer left this lane, and until when it is not chosen.
-    left: u32,
-    held_until: Option<Instant>,
-}
-
-/// Pings under way that are to prove a lane: small until somebody vouches for the address, then full-size.
-#[derive(Clone, Copy, Debug)]
-struct Proof {
-    size: Size,
-    started: Instant,
-    step: usize,
-}
-
 /// The lane that carries the datagrams.
 #[derive(Clone, Copy, Debug)]
 struct Current {
-    remote: SocketAddr,
+    way: Way,
     since: Instant,
     health: Health,
 }
 
 impl Paths {
     /// Where datagrams go, if a direct path is chosen.
-    pub(super) fn current(&self) -> Option<SocketAddr> {
-        self.current.map(|current| current.remote)
+    pub(super) fn current(&self) -> Option<Way> {
+        self.current.map(|current| current.way)
     }
 
     /// The same, unless it does not answer: data had better go by relay until it does, or is lost.
-    pub(super) fn live(&self) -> Option<SocketAddr> {
-        self.current.filter(|current| !current.health.is_doubtful()).map(|current| current.remote)
+    pub(super) fn live(&self) -> Option<Way> {
+        self.current.filter(|current| !current.health.is_doubtful()).map(|current| current.way)
     }
 
     /// Round trip of the current lane.
@@ -153,23 +125,23 @@ impl Paths {
         }
     }
 
-    /// An authenticated ping from `remote`: the peer is there, though maybe behind a closed door.
+    /// An authenticated ping from `way`: the peer is there, though maybe behind a closed door.
     ///
     /// An address that is neither expected nor has answered before gets small pings first: the ping may be
     /// a recording sent from somewhere else.
-    pub(super) fn pinged_from(&mut self, remote: SocketAddr, is_expected: bool, now: Instant) {
-        let is_vouched = is_expected
-            || self.lanes.get(&remote).is_some_and(|lane| lane.is_answered || lane.proof.is_some());
+    pub(super) fn pinged_from(&mut self, way: Way, is_expected: bool, now: Instant) {
+        let is_vouched =
+            is_expected || self.lanes.get(&way).is_some_and(|lane| lane.is_answered || lane.proof.is_some());
         if is_vouched || self.may_ask_a_stranger(now) {
-            let is_small = !is_expected && !self.lane(remote).is_answered;
-            self.begin_proof(remote, if is_small { Size::Small } else { Size::Full }, now);
+            let is_small = !is_expected && !self.lane(way).is_answered;
+            self.begin_proof(way, if is_small { Size::Small } else { Size::Full }, now);
             self.send_proofs(now);
         }
     }
 
-    /// Our ping to `remote` was answered after `rtt`.
-    pub(super) fn answered(&mut self, remote: SocketAddr, size: Size, rtt: Duration, now: Instant) {
-        let lane = self.lane(remote);
+    /// Our ping to `way` was answered after `rtt`.
+    pub(super) fn answered(&mut self, way: Way, size: Size, rtt: Duration, now: Instant) {
+        let lane = self.lane(way);
         lane.is_answered = true;
         lane.heard_at = Some(now);
         // RFC 6298's weight of an eighth, without the variance: hysteresis takes its place.
@@ -178,45 +150,46 @@ impl Paths {
             lane.proven_at = Some(now);
             lane.proof = None;
         }
-        if let Some(current) = self.current_at(remote) {
+        if let Some(current) = self.current_at(way) {
             current.health.answered(now);
         }
         if size == Size::Small {
-            self.begin_proof(remote, Size::Full, now);
+            self.begin_proof(way, Size::Full, now);
             self.send_proofs(now);
         }
         self.prefer_a_live_lane(now);
         self.choose("proven", now);
     }
 
-    /// Whoever answered from `remote` saw our ping come from there.
+    /// Whoever answered this way saw our ping come from there.
     ///
     /// Another address than last time means that our NAT forgot us. This lane learnt the new one with the ping;
     /// the services have not, and an end that only answers would not miss them before its next keep-alive.
-    pub(super) fn seen_at(&mut self, remote: SocketAddr, observed: Option<SocketAddr>) {
-        let before = core::mem::replace(&mut self.lane(remote).seen_at, observed);
+    pub(super) fn seen_at(&mut self, way: Way, observed: Option<SocketAddr>) {
+        let before = core::mem::replace(&mut self.lane(way).seen_at, observed);
         if before.is_some() && observed.is_some() && before != observed {
             self.events.push_back(PathEvent::Suspected);
         }
     }
 
-    /// So many authenticated datagrams of the tunnel came from `remote`.
-    pub(super) fn heard(&mut self, remote: SocketAddr, packets: u32, now: Instant) {
-        let is_known = self.is_fresh(remote, now);
-        self.lane(remote).heard_at = Some(now);
-        if let Some(current) = self.current_at(remote) {
+    /// So many authenticated datagrams of the tunnel came from `way`.
+    pub(super) fn heard(&mut self, way: Way, packets: u32, now: Instant) {
+        let is_known = self.is_fresh(way, now);
+        self.lane(way).heard_at = Some(now);
+        if let Some(current) = self.current_at(way) {
             current.health.heard(packets, now);
             return;
         }
-        self.begin_proof(remote, Size::Full, now);
+        self.begin_proof(way, Size::Full, now);
         self.send_proofs(now);
         let Some(current) = self.current else { return };
         // WireGuard's roaming rule, for a peer that moved: its data authenticates the new address, and the
         // old one is silent. Between two proven lanes the answers decide instead: the two ends may well
         // send on different ones, and following each other they would swap for ever.
-        let is_silent = !current.health.is_well() || self.silence(current.remote, now) >= QUIET;
+        let is_silent = !current.health.is_well() || self.silence(current.way, now) >= QUIET;
         if !is_known && is_silent {
-            self.take(remote, "the peer moved", now);
+            self.lane(current.way).proven_at = None;
+            self.take(way, "the peer moved", now);
         } else {
             self.prefer_a_live_lane(now);
         }
@@ -232,10 +205,10 @@ impl Paths {
     /// Authenticated tunnel data came by relay: did the peer leave the lane?
     pub(super) fn heard_by_relay(&mut self, now: Instant) {
         let Some(current) = self.current else { return };
-        let lane = self.lane(current.remote);
+        let lane = self.lane(current.way);
         let two_rtt = lane.rtt.unwrap_or_default() * 2;
         let is_settled = now.saturating_since(current.since) >= MIRROR_GRACE + two_rtt;
-        let silence = self.silence(current.remote, now);
+        let silence = self.silence(current.way, now);
         if is_settled && silence >= QUIET.max(two_rtt) {
             // What we answer goes the peer's way at once, whatever becomes of the lane.
             self.doubt(now);
@@ -244,7 +217,7 @@ impl Paths {
             return;
         }
         let was_steady = now.saturating_since(current.since) >= HOLD.1;
-        let lane = self.lane(current.remote);
+        let lane = self.lane(current.way);
         lane.left = if was_steady { 0 } else { lane.left };
         if lane.left > 0 {
             let hold = HOLD.0.saturating_mul(1 << (lane.left - 1).min(6)).min(HOLD.1);
@@ -302,25 +275,42 @@ impl Paths {
 
     /// Addresses worth remembering, best first: the current one, then proven ones.
     pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
-        let mut proven: Vec<_> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.proven_at.is_some())
-            .map(|(remote, _)| *remote)
-            .collect();
-        proven.sort_by_key(|remote| (self.current() != Some(*remote), Rank::of(*remote), *remote));
-        proven
+        let mut proven: Vec<_> =
+            self.lanes.iter().filter(|(_, lane)| lane.proven_at.is_some()).map(|(way, _)| *way).collect();
+        proven.sort_by_key(|way| (self.current() != Some(*way), Rank::of(way.remote), *way));
+        let mut endpoints: Vec<SocketAddr> = Vec::new();
+        for way in proven {
+            if !endpoints.contains(&way.remote) {
+                endpoints.push(way.remote);
+            }
+        }
+        endpoints
     }
 
-    fn lane(&mut self, remote: SocketAddr) -> &mut Lane {
-        if !self.lanes.contains_key(&remote) && self.lanes.len() >= LANES_MAX {
+    /// Whether a socket is of use: datagrams go by it, or may soon.
+    pub(super) fn uses(&self, local: SocketId, now: Instant) -> bool {
+        self.lanes.iter().any(|(way, lane)| {
+            way.local == local
+                && (self.current() == Some(*way)
+                    || self.is_eligible(lane, now)
+                    || lane.proof.is_some_and(|proof| next_proof(proof).is_some()))
+        })
+    }
+
+    /// A socket is closed: its lanes are no more.
+    pub(super) fn forget(&mut self, local: SocketId) {
+        self.lanes.retain(|way, _| way.local != local);
+    }
+
+    fn lane(&mut self, way: Way) -> &mut Lane {
+        if !self.lanes.contains_key(&way) && self.lanes.len() >= LANES_MAX {
             let current = self.current();
-            let oldest = self.lanes.iter().filter(|(remote, _)| Some(**remote) != current);
-            if let Some(oldest) = oldest.min_by_key(|(_, lane)| lane.heard_at).map(|(remote, _)| *remote) {
+            let oldest = self.lanes.iter().filter(|(way, _)| Some(**way) != current);
+            if let Some(oldest) = oldest.min_by_key(|(_, lane)| lane.heard_at).map(|(way, _)| *way) {
                 self.lanes.remove(&oldest);
             }
         }
-        self.lanes.entry(remote).or_default()
+        self.lanes.entry(way).or_default()
     }
 
     /// A token bucket kept as the moment at which it will be full again.
@@ -334,9 +324,9 @@ impl Paths {
     }
 
     /// Something authentic shows that the lane may work: unless that is proven, send pings.
-    fn begin_proof(&mut self, remote: SocketAddr, size: Size, now: Instant) {
-        let is_fresh = self.is_fresh(remote, now);
-        let lane = self.lane(remote);
+    fn begin_proof(&mut self, way: Way, size: Size, now: Instant) {
+        let is_fresh = self.is_fresh(way, now);
+        let lane = self.lane(way);
         let is_due = lane.proof.is_none_or(|proof| {
             (proof.size, size) == (Size::Small, Size::Full)
                 || now.saturating_since(proof.started) >= PROOF_AGAIN
@@ -347,12 +337,12 @@ impl Paths {
     }
 
     fn send_proofs(&mut self, now: Instant) {
-        for (remote, lane) in &mut self.lanes {
+        for (way, lane) in &mut self.lanes {
             if let Some(proof) = &mut lane.proof
                 && next_proof(*proof).is_some_and(|at| at <= now)
             {
                 proof.step += 1;
-                self.probes.push_back(Probe { remote: *remote, size: proof.size });
+                self.probes.push_back(Probe { way: *way, size: proof.size });
             }
         }
     }
@@ -361,9 +351,9 @@ impl Paths {
     fn watch(&mut self, now: Instant) {
         let rtt = self.rtt();
         while let Some(current) = &mut self.current {
-            let remote = current.remote;
+            let way = current.way;
             match current.health.handle_timeout(rtt, now) {
-                Some(Sign::Ping) => self.probes.push_back(Probe { remote, size: Size::Small }),
+                Some(Sign::Ping) => self.probes.push_back(Probe { way, size: Size::Small }),
                 Some(Sign::Suspected) => self.events.push_back(PathEvent::Suspected),
                 Some(Sign::Lost) => return self.lose("no answer", now),
                 None => return,
@@ -380,25 +370,22 @@ impl Paths {
     }
 
     /// The current lane, if it is this one.
-    fn current_at(&mut self, remote: SocketAddr) -> Option<&mut Current> {
-        self.current.as_mut().filter(|current| current.remote == remote)
+    fn current_at(&mut self, way: Way) -> Option<&mut Current> {
+        self.current.as_mut().filter(|current| current.way == way)
     }
 
     /// Leaves a lane whose answers are overdue for a proven one that was heard meanwhile.
     fn prefer_a_live_lane(&mut self, now: Instant) {
-        let Some(Current { remote: old, health, .. }) = self.current else { return };
+        let Some(Current { way: old, health, .. }) = self.current else { return };
         let Some(since) = health.suspect_since() else { return };
         let overdue = QUIET.max(self.rtt().unwrap_or_default() * 2);
         if now.saturating_since(since) < overdue {
             return;
         }
-        let live = self.lanes.iter().filter(|(remote, lane)| {
-            **remote != old
-                && self.is_eligible(lane, now)
-                && lane.heard_at.is_some_and(|heard| heard >= since)
+        let live = self.lanes.iter().filter(|(way, lane)| {
+            **way != old && self.is_eligible(lane, now) && lane.heard_at.is_some_and(|heard| heard >= since)
         });
-        let best =
-            live.min_by_key(|(remote, lane)| (Rank::of(**remote), lane.rtt)).map(|(remote, _)| *remote);
+        let best = live.min_by_key(|(way, lane)| (Rank::of(way.remote), lane.rtt)).map(|(way, _)| *way);
         if let Some(best) = best {
             self.lane(old).proven_at = None;
             self.take(best, "the other one does not answer", now);
@@ -411,11 +398,11 @@ impl Paths {
             return;
         }
         let mut best = self.current();
-        for (remote, lane) in &self.lanes {
+        for (way, lane) in &self.lanes {
             if self.is_eligible(lane, now)
-                && best.is_none_or(|best| is_better((*remote, lane.rtt), (best, self.rtt_of(best))))
+                && best.is_none_or(|best| is_better((*way, lane.rtt), (best, self.rtt_of(best))))
             {
-                best = Some(*remote);
+                best = Some(*way);
             }
         }
         if let Some(best) = best
@@ -425,19 +412,29 @@ impl Paths {
         }
     }
 
-    fn take(&mut self, remote: SocketAddr, why: &'static str, now: Instant) {
-        self.current = Some(Current { remote, since: now, health: Health::new(now) });
-        self.events.push_back(PathEvent::Chosen { remote, why });
+    fn take(&mut self, way: Way, why: &'static str, now: Instant) {
+        self.current = Some(Current { way, since: now, health: Health::new(now) });
+        self.events.push_back(PathEvent::Chosen { way, why });
     }
 
     fn lose(&mut self, why: &'static str, now: Instant) {
-        let Some(Current { remote, .. }) = self.current.take() else { return };
-        let lane = self.lane(remote);
-        lane.proven_at = None;
-        lane.proof = None;
+        let Some(Current { way, health, .. }) = self.current.take() else { return };
+        let since = health.suspect_since().unwrap_or(now);
+        // The ways to one address mostly die together: those that were silent since then have to prove themselves
+        // again, or each of several that a guess found would be tried in vain for a second.
+        let is_silent = |lane: &Lane| lane.heard_at.is_none_or(|heard| heard + QUIET < since);
+        let is_alike = |other: &Way| other.remote.ip() == way.remote.ip();
+        for (_, lane) in self
+            .lanes
+            .iter_mut()
+            .filter(|(other, lane)| **other == way || (is_alike(other) && is_silent(lane)))
+        {
+            lane.proven_at = None;
+            lane.proof = None;
+        }
         self.choose(why, now);
         if self.current.is_none() {
-            self.events.push_back(PathEvent::Lost { remote, why });
+            self.events.push_back(PathEvent::Lost { way, why });
         }
     }
 
@@ -448,32 +445,17 @@ impl Paths {
             && lane.held_until.is_none_or(|until| until <= now)
     }
 
-    fn is_fresh(&self, remote: SocketAddr, now: Instant) -> bool {
-        self.lanes.get(&remote).is_some_and(|lane| self.is_eligible(lane, now))
+    fn is_fresh(&self, way: Way, now: Instant) -> bool {
+        self.lanes.get(&way).is_some_and(|lane| self.is_eligible(lane, now))
     }
 
-    fn rtt_of(&self, remote: SocketAddr) -> Option<Duration> {
-        self.lanes.get(&remote)?.rtt
+    fn rtt_of(&self, way: Way) -> Option<Duration> {
+        self.lanes.get(&way)?.rtt
     }
 
-    fn silence(&self, remote: SocketAddr, now: Instant) -> Duration {
-        let heard = self.lanes.get(&remote).and_then(|lane| lane.heard_at);
+    fn silence(&self, way: Way, now: Instant) -> Duration {
+        let heard = self.lanes.get(&way).and_then(|lane| lane.heard_at);
         heard.map_or(Duration::MAX, |heard| now.saturating_since(heard))
-    }
-}
-
-fn next_proof(proof: Proof) -> Option<Instant> {
-    PROOF_MS.get(proof.step).map(|millis| proof.started + Duration::from_millis(*millis))
-}
-
-/// Whether one lane beats another by enough to move: by rank unless it is slower, else by round trip.
-fn is_better(new: (SocketAddr, Option<Duration>), old: (SocketAddr, Option<Duration>)) -> bool {
-    let (new_rank, old_rank) = (Rank::of(new.0), Rank::of(old.0));
-    let (Some(new_rtt), Some(old_rtt)) = (new.1, old.1) else { return new_rank < old_rank };
-    match new_rank.cmp(&old_rank) {
-        core::cmp::Ordering::Less => new_rtt <= old_rtt + (old_rtt / 5).max(RTT_MARGIN),
-        core::cmp::Ordering::Equal => new_rtt + (old_rtt / 5).max(RTT_MARGIN) < old_rtt,
-        core::cmp::Ordering::Greater => false,
     }
 }
 

@@ -11,15 +11,14 @@
 //!    kept longer, since nobody could bring the two ends together again.
 
 mod facts;
+mod fresh;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use lanyard_wire::candidate::Candidate;
 use lanyard_wire::checkpoint::BeginOutcome;
-use lanyard_wire::handshake::Go;
 use lanyard_wire::ids::{AttemptId, Channel};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::token::Token;
@@ -37,7 +36,7 @@ use crate::overlay::{Observation, Path};
 use crate::rejected::Rejected;
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
-use crate::transmit::{Datagram, SocketId, Transmit};
+use crate::transmit::{Datagram, SocketId, Transmit, Way};
 
 /// A peer without traffic for so long has no path.
 ///
@@ -60,6 +59,10 @@ const RECALL_DELAY: Duration = Duration::from_millis(500);
 pub(super) enum Action {
     /// Send a datagram.
     Send(Transmit),
+    /// A fresh socket may carry tunnels from now on.
+    Keep(SocketId),
+    /// A fresh socket has served.
+    Close(SocketId),
     /// Speak to checkpoint or HANDSHAKE.
     Attempt(AttemptWish),
     /// Speak to a relay.
@@ -96,6 +99,8 @@ pub(super) struct Peer {
     recall: Recall,
     /// The candidates of the last start signal.
     expected: Vec<SocketAddr>,
+    /// Fresh sockets of punches, and whether each was heard on.
+    sockets: BTreeMap<SocketId, bool>,
     path: Path,
     /// When traffic last flowed; none for a peer that has no path for want of it.
     traffic_at: Option<Instant>,
@@ -121,6 +126,7 @@ impl Peer {
             silence: Silence::new(),
             recall: Recall::default(),
             expected: Vec::new(),
+            sockets: BTreeMap::new(),
             path: Path::None,
             traffic_at: None,
             last_traffic: None,
@@ -213,24 +219,6 @@ impl Peer {
         self.settle("the coordinator's word", now);
     }
 
-    /// HANDSHAKE gave the start signal; `candidates` are those of its list worth a probe.
-    pub(super) fn go(
-        &mut self,
-        coordinator: PublicKey,
-        go: &Go,
-        candidates: &[Candidate],
-        now: Instant,
-    ) -> Result<(), Rejected> {
-        let rtt = self.paths.shortest_rtt();
-        if !self.attempt.go(coordinator, go, candidates, rtt, now) {
-            return Err(Rejected::UnknownAttempt);
-        }
-        self.pings.share(go.attempt);
-        self.expected = candidates.iter().map(|candidate| candidate.addr).collect();
-        self.settle("punching", now);
-        Ok(())
-    }
-
     /// HANDSHAKE does not take an offer.
     pub(super) fn offer_rejected(&mut self, attempt: AttemptId, now: Instant) {
         self.attempt.offer_rejected(attempt, now);
@@ -271,7 +259,7 @@ impl Peer {
         for (path, packets, _) in &observation.rx {
             is_heard |= *path == current;
             match *path {
-                Path::Direct { remote, .. } => self.paths.heard(remote, *packets, now),
+                Path::Direct { local, remote } => self.paths.heard(Way { local, remote }, *packets, now),
                 Path::Relayed { .. } => {
                     self.paths.heard_by_relay(now);
                     if self.silence.heard(*packets, now) {
@@ -301,20 +289,29 @@ impl Peer {
     ///
     /// When the peer did not make it, or it answers or repeats nothing it should.
     pub(super) fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Rejected> {
-        let remote = datagram.remote;
+        let (way, remote) = (datagram.way(), datagram.remote);
+        if way.local != SocketId::MAIN && !self.sockets.contains_key(&way.local) {
+            return Err(Rejected::Unexpected);
+        }
         let memorable = self.pings.memorable();
-        match self.pings.handle_datagram(datagram, now)? {
+        let heard = self.pings.handle_datagram(datagram, now)?;
+        if let Some(is_heard @ false) = self.sockets.get_mut(&way.local) {
+            // Before the answer leaves: once the peer has it, tunnels may come this way.
+            *is_heard = true;
+            self.actions.push_back(Action::Keep(way.local));
+        }
+        match heard {
             Heard::Ping { answer } => {
                 self.actions.push_back(Action::Send(answer));
-                self.attempt.heard_from(remote, now);
+                self.attempt.heard_from(way, now);
                 let is_expected = self.expected.contains(&remote) || self.recall.knows(remote);
-                self.paths.pinged_from(remote, is_expected, now);
+                self.paths.pinged_from(way, is_expected, now);
             }
             Heard::Pong { size, rtt, observed } => {
-                self.attempt.answered(remote);
-                self.recall.answered(remote);
-                self.paths.answered(remote, size, rtt, now);
-                self.paths.seen_at(remote, observed);
+                self.attempt.answered(way);
+                self.recall.answered(way);
+                self.paths.answered(way, size, rtt, now);
+                self.paths.seen_at(way, observed);
             }
         }
         if self.pings.memorable() != memorable {
@@ -413,21 +410,22 @@ impl Peer {
                     self.actions.push_back(Action::Poke);
                     self.relayed.renew();
                 }
-                PathEvent::Lost { remote, why: lost } => {
+                PathEvent::Lost { way, why: lost } => {
                     why = lost;
-                    self.lost(remote, now);
+                    self.lost(way.remote, now);
                 }
             }
         }
         self.attempt.set_standing(Standing {
             // A path that does not answer must not narrow the punch that is to replace it.
-            direct: self.paths.live().map(|remote| (remote, self.paths.rtt().unwrap_or_default())),
+            direct: self.paths.live().map(|way| (way, self.paths.rtt().unwrap_or_default())),
             has_relay: self.relayed.path().is_some(),
             is_full_size_lost: self.paths.is_full_size_lost(),
         });
         self.recall_if_alone(now);
         self.recall.handle_timeout(now);
         self.hand_on(now);
+        self.close_sockets(now);
         let path = self.choose_path();
         if path != self.path {
             let from = core::mem::replace(&mut self.path, path);
@@ -441,7 +439,7 @@ impl Peer {
         if self.traffic_at.is_none() {
             return Path::None;
         }
-        let direct = |remote| Path::Direct { local: SocketId::MAIN, remote };
+        let direct = |Way { local, remote }| Path::Direct { local, remote };
         let live = self.paths.live().map(direct).or(self.relayed.path());
         live.or_else(|| self.paths.current().map(direct)).unwrap_or_default()
     }
@@ -477,8 +475,8 @@ impl Peer {
         probes.extend(core::iter::from_fn(|| self.attempt.poll_probe()));
         probes.extend(core::iter::from_fn(|| self.recall.poll_probe()));
         for probe in probes {
-            let is_path = self.paths.current() == Some(probe.remote);
-            if let Some(ping) = self.pings.ping(probe.remote, probe.size, is_path, now) {
+            let is_path = self.paths.current() == Some(probe.way);
+            if let Some(ping) = self.pings.ping(probe.way, probe.size, is_path, now) {
                 self.actions.push_back(Action::Send(ping));
             }
         }

@@ -18,14 +18,14 @@ use super::punch::Size;
 use crate::rejected::Rejected;
 use crate::rng::Rng;
 use crate::time::Instant;
-use crate::transmit::{Datagram, SocketId, Transmit};
+use crate::transmit::{Datagram, Transmit, Way};
 
 /// Attempts whose pings are understood: the newest, the one the other end may still use, the one from
 /// before a restart, and one to spare for two ends that began at the same moment.
 const ATTEMPTS_MAX: usize = 4;
 
-/// Pings under way; the victim is the oldest. A punch sends at most 128 within its time.
-const UNDER_WAY_MAX: usize = 192;
+/// Pings under way; the victim is the oldest. A punch sends at most 128 within its time, a guess 1,200 more.
+const UNDER_WAY_MAX: usize = 1_536;
 
 /// An answer that takes longer than this measures nothing any more.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ pub(super) struct Pings {
 /// One ping that may be answered.
 #[derive(Clone, Copy, Debug)]
 struct UnderWay {
-    remote: SocketAddr,
+    way: Way,
     size: Size,
     sent_at: Instant,
 }
@@ -131,26 +131,21 @@ impl Pings {
         self.proven.or_else(|| self.attempts().last())
     }
 
-    /// A ping to `remote`; none before the first attempt.
-    pub(super) fn ping(
-        &mut self,
-        remote: SocketAddr,
-        size: Size,
-        is_path: bool,
-        now: Instant,
-    ) -> Option<Transmit> {
+    /// A ping that goes this way; none before the first attempt.
+    pub(super) fn ping(&mut self, way: Way, size: Size, is_path: bool, now: Instant) -> Option<Transmit> {
         let is_shared = |(attempt, _): &&(AttemptId, PairKey)| Some(*attempt) == self.shared;
         let (attempt, key) = self.keys.iter().find(is_shared).or_else(|| self.keys.back())?;
         let txid = self.rng.u64();
         let bytes = Probe::ping(*attempt, txid, is_path).seal(key, self.bytes_of(size));
-        if self.order.len() >= UNDER_WAY_MAX
-            && let Some(oldest) = self.order.pop_front()
+        while let Some(oldest) = self.order.front()
+            && (self.order.len() >= UNDER_WAY_MAX || self.is_too_late(*oldest, now))
         {
-            self.under_way.remove(&oldest);
+            self.under_way.remove(oldest);
+            self.order.pop_front();
         }
         self.order.push_back(txid);
-        self.under_way.insert(txid, UnderWay { remote, size, sent_at: now });
-        Some(Transmit { local: SocketId::MAIN, remote, bytes })
+        self.under_way.insert(txid, UnderWay { way, size, sent_at: now });
+        Some(Transmit { local: way.local, remote: way.remote, bytes })
     }
 
     /// Reads a probe of this peer.
@@ -168,9 +163,6 @@ impl Pings {
             self.keys.iter().find(|(attempt, _)| *attempt == claimed.attempt).map(|(_, key)| key.clone());
         let key = key.ok_or(Rejected::UnknownAttempt)?;
         let probe = Probe::open(datagram.bytes, &key).ok_or(Rejected::Unauthenticated)?;
-        if datagram.local != SocketId::MAIN {
-            return Err(Rejected::Unexpected);
-        }
         match probe.kind {
             ProbeKind::Ping => {
                 self.see(probe.txid)?;
@@ -182,7 +174,7 @@ impl Pings {
             ProbeKind::Pong => {
                 let ping = self.under_way.get(&probe.txid).copied().ok_or(Rejected::Unexpected)?;
                 let rtt = now.saturating_since(ping.sent_at);
-                if ping.remote != datagram.remote
+                if ping.way != datagram.way()
                     || self.bytes_of(ping.size) != datagram.bytes.len()
                     || rtt > ANSWER_MAX
                 {
@@ -194,6 +186,11 @@ impl Pings {
                 Ok(Heard::Pong { size: ping.size, rtt, observed: probe.observed })
             }
         }
+    }
+
+    /// No answer to this one would count any more.
+    fn is_too_late(&self, txid: u64, now: Instant) -> bool {
+        self.under_way.get(&txid).is_none_or(|ping| now.saturating_since(ping.sent_at) > ANSWER_MAX)
     }
 
     fn see(&mut self, txid: u64) -> Result<(), Rejected> {
@@ -230,6 +227,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::transmit::SocketId;
 
     const FULL: usize = 1_312;
 
@@ -237,7 +235,7 @@ mod tests {
     fn a_ping_is_answered_at_its_own_size_and_the_answer_measures() {
         let (mut a, mut b) = pair();
         for (size, bytes) in [(Size::Small, PROBE_LEN), (Size::Full, FULL)] {
-            let ping = a.ping(addr(2), size, false, at(0)).unwrap();
+            let ping = a.ping(addr(2).into(), size, false, at(0)).unwrap();
             assert_eq!(ping.bytes.len(), bytes);
             let pong = answer(&mut b, &ping, addr(1), at(20));
             assert_eq!((pong.remote, pong.bytes.len()), (addr(1), bytes));
@@ -251,7 +249,7 @@ mod tests {
     #[test]
     fn an_answer_counts_once_and_only_from_where_we_asked() {
         let (mut a, mut b) = pair();
-        let ping = a.ping(addr(2), Size::Full, false, at(0)).unwrap();
+        let ping = a.ping(addr(2).into(), Size::Full, false, at(0)).unwrap();
         let pong = answer(&mut b, &ping, addr(1), at(20)).bytes;
         assert_eq!(a.handle_datagram(datagram(addr(3), &pong), at(40)), Err(Rejected::Unexpected));
         assert!(a.handle_datagram(datagram(addr(2), &pong), at(40)).is_ok());
@@ -261,7 +259,7 @@ mod tests {
     #[test]
     fn an_answer_to_a_small_ping_proves_no_full_size() {
         let (mut a, _) = pair();
-        let small = a.ping(addr(2), Size::Small, false, at(0)).unwrap();
+        let small = a.ping(addr(2).into(), Size::Small, false, at(0)).unwrap();
         let probe = Probe::parse(&small.bytes).unwrap();
         let key = PairKey::new(&secret(2), &secret(1).public(), attempt(1)).unwrap();
         let stretched = probe.pong(addr(1)).seal(&key, FULL);
@@ -271,7 +269,7 @@ mod tests {
     #[test]
     fn forged_and_unasked_answers_count_for_nothing() {
         let (mut a, _) = pair();
-        let ping = a.ping(addr(2), Size::Full, false, at(0)).unwrap();
+        let ping = a.ping(addr(2).into(), Size::Full, false, at(0)).unwrap();
         let probe = Probe::parse(&ping.bytes).unwrap();
         let stranger = PairKey::new(&secret(9), &secret(1).public(), attempt(1)).unwrap();
         let forged = probe.pong(addr(1)).seal(&stranger, FULL);
@@ -284,19 +282,19 @@ mod tests {
     #[test]
     fn our_own_ping_turned_back_is_not_the_peers() {
         let (mut a, _) = pair();
-        let ping = a.ping(addr(2), Size::Small, false, at(0)).unwrap();
+        let ping = a.ping(addr(2).into(), Size::Small, false, at(0)).unwrap();
         assert_eq!(a.handle_datagram(datagram(addr(2), &ping.bytes), at(1)), Err(Rejected::Unauthenticated));
     }
 
     #[test]
     fn a_recorded_ping_is_answered_once_and_a_flood_of_new_ones_to_a_bound() {
         let (mut a, mut b) = pair();
-        let ping = a.ping(addr(2), Size::Small, false, at(0)).unwrap();
+        let ping = a.ping(addr(2).into(), Size::Small, false, at(0)).unwrap();
         answer(&mut b, &ping, addr(1), at(1));
         assert_eq!(b.handle_datagram(datagram(addr(66), &ping.bytes), at(2)), Err(Rejected::Replayed));
 
         let pings: Vec<Transmit> =
-            (0..1_000).filter_map(|_| a.ping(addr(2), Size::Small, false, at(0))).collect();
+            (0..1_000).filter_map(|_| a.ping(addr(2).into(), Size::Small, false, at(0))).collect();
         let answered = pings
             .iter()
             .filter(|ping| b.handle_datagram(datagram(addr(66), &ping.bytes), at(3)).is_ok())
@@ -307,7 +305,7 @@ mod tests {
     #[test]
     fn an_attempt_of_before_is_understood_until_newer_ones_push_it_out() {
         let (mut a, mut b) = pair();
-        let old = a.ping(addr(2), Size::Small, false, at(0)).unwrap();
+        let old = a.ping(addr(2).into(), Size::Small, false, at(0)).unwrap();
         for id in 2..=3 {
             b.learn(attempt(id), &secret(2), &secret(1).public());
         }
@@ -322,12 +320,12 @@ mod tests {
     #[test]
     fn an_attempt_that_the_peer_may_not_know_is_not_used_while_one_works() {
         let (mut a, mut b) = pair();
-        answer(&mut b, &a.ping(addr(2), Size::Small, false, at(0)).unwrap(), addr(1), at(1));
+        answer(&mut b, &a.ping(addr(2).into(), Size::Small, false, at(0)).unwrap(), addr(1), at(1));
         b.learn(attempt(2), &secret(2), &secret(1).public());
-        let ping = b.ping(addr(1), Size::Small, false, at(2)).unwrap();
+        let ping = b.ping(addr(1).into(), Size::Small, false, at(2)).unwrap();
         answer(&mut a, &ping, addr(2), at(3));
         b.share(attempt(2));
-        let ping = b.ping(addr(1), Size::Small, false, at(4)).unwrap();
+        let ping = b.ping(addr(1).into(), Size::Small, false, at(4)).unwrap();
         assert_eq!(Probe::parse(&ping.bytes).unwrap().attempt, attempt(2));
     }
 
@@ -335,7 +333,7 @@ mod tests {
     fn pings_under_way_are_bounded() {
         let (mut a, _) = pair();
         for _ in 0..10_000 {
-            a.ping(addr(2), Size::Small, false, at(0));
+            a.ping(addr(2).into(), Size::Small, false, at(0));
         }
         assert!(a.under_way.len() <= UNDER_WAY_MAX && a.order.len() <= UNDER_WAY_MAX);
     }

@@ -8,7 +8,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
@@ -17,6 +16,7 @@ use super::candidates::Rank;
 use super::status::CandidateStatus;
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
+use crate::transmit::{SocketId, Way};
 
 /// When one candidate is probed, in milliseconds after the start.
 ///
@@ -64,8 +64,8 @@ pub(super) enum Size {
 /// One probe to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Probe {
-    /// Where to.
-    pub(super) remote: SocketAddr,
+    /// From where to where.
+    pub(super) way: Way,
     /// How large.
     pub(super) size: Size,
 }
@@ -74,6 +74,7 @@ pub(super) struct Probe {
 #[derive(Clone, Debug)]
 pub(super) struct Punch {
     pace: Pace,
+    local: SocketId,
     targets: Vec<Target>,
     stop_at: Option<Instant>,
     probes: VecDeque<Probe>,
@@ -111,8 +112,14 @@ impl Punch {
         Self::start(Pace::Recall { rng }, candidates, start, Some(stop_at))
     }
 
+    /// The same from another socket than the main one.
+    pub(super) fn from(self, local: SocketId) -> Self {
+        Self { local, ..self }
+    }
+
     fn start(pace: Pace, candidates: &[Candidate], start: Instant, stop_at: Option<Instant>) -> Self {
-        let mut punch = Self { pace, targets: Vec::new(), stop_at, probes: VecDeque::new() };
+        let local = SocketId::MAIN;
+        let mut punch = Self { pace, local, targets: Vec::new(), stop_at, probes: VecDeque::new() };
         for candidate in candidates {
             punch.add(*candidate, start);
         }
@@ -134,15 +141,18 @@ impl Punch {
         }
     }
 
-    /// An authenticated ping came from `remote`, which may be an address nobody told us.
-    pub(super) fn heard_from(&mut self, remote: SocketAddr, now: Instant) {
-        self.add(Candidate { kind: CandidateKind::PeerReflexive, addr: remote }, now);
+    /// An authenticated ping came this way, maybe from an address that nobody told us.
+    pub(super) fn heard_from(&mut self, way: Way, now: Instant) {
+        if way.local == self.local {
+            self.add(Candidate { kind: CandidateKind::PeerReflexive, addr: way.remote }, now);
+        }
     }
 
-    /// An authenticated answer came from `remote`: a punch need not knock there again.
-    pub(super) fn answered(&mut self, remote: SocketAddr) {
-        let pace = &self.pace;
-        for target in self.targets.iter_mut().filter(|target| target.candidate.addr == remote) {
+    /// An authenticated answer came this way: a punch need not knock there again.
+    pub(super) fn answered(&mut self, way: Way) {
+        let (pace, local) = (&self.pace, self.local);
+        let is_it = |target: &&mut Target| local == way.local && target.candidate.addr == way.remote;
+        for target in self.targets.iter_mut().filter(is_it) {
             target.answered = true;
             if matches!(pace, Pace::Punch) {
                 target.next_at = None;
@@ -167,11 +177,11 @@ impl Punch {
             if target.next_at.is_none_or(|at| at > now) {
                 continue;
             }
-            let remote = target.candidate.addr;
-            self.probes.push_back(Probe { remote, size: Size::Small });
+            let way = Way { local: self.local, remote: target.candidate.addr };
+            self.probes.push_back(Probe { way, size: Size::Small });
             let is_told = target.candidate.kind != CandidateKind::PeerReflexive;
             if is_told && (matches!(self.pace, Pace::Recall { .. }) || FULL_AT.contains(&target.step)) {
-                self.probes.push_back(Probe { remote, size: Size::Full });
+                self.probes.push_back(Probe { way, size: Size::Full });
             }
             target.sent += 1;
             target.step += 1;
@@ -190,11 +200,19 @@ impl Punch {
 
     /// When the next probe is due or the time is spent.
     pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
-        let probe = self.targets.iter().filter_map(|target| target.next_at).min();
-        Wakeup::earliest(
-            probe.map(|at| Wakeup { at, why: "probe a candidate" }),
-            self.stop_at.map(|at| Wakeup { at, why: "the time of a punch is spent" }),
-        )
+        let stop = self.stop_at.map(|at| Wakeup { at, why: "the time of a punch is spent" });
+        Wakeup::earliest(self.next_probe(), stop)
+    }
+
+    /// When the next probe is due.
+    pub(super) fn next_probe(&self) -> Option<Wakeup> {
+        let next = self.targets.iter().filter_map(|target| target.next_at).min();
+        next.map(|at| Wakeup { at, why: "probe a candidate" })
+    }
+
+    /// When the time is spent.
+    pub(super) const fn stop_at(&self) -> Option<Instant> {
+        self.stop_at
     }
 
     /// The time is spent.
@@ -221,6 +239,8 @@ fn at_step(started: Instant, schedule: &[u64], step: usize) -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
+    use core::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -247,7 +267,7 @@ mod tests {
     fn an_answered_candidate_is_not_probed_again() {
         let mut punch = Punch::new(&[candidate("192.0.2.1:1")], Instant::ZERO, None);
         punch.handle_timeout(Instant::ZERO);
-        punch.answered(candidate("192.0.2.1:1").addr);
+        punch.answered(candidate("192.0.2.1:1").addr.into());
         while punch.poll_probe().is_some() {}
         punch.handle_timeout(Instant::from_millis(200));
         assert_eq!(punch.poll_probe(), None);
@@ -258,9 +278,9 @@ mod tests {
     fn an_address_learnt_on_the_way_is_probed_at_once() {
         let mut punch = Punch::new(&[], Instant::ZERO, None);
         let now = Instant::from_millis(300);
-        punch.heard_from("198.51.100.4:9".parse().unwrap(), now);
+        punch.heard_from(Way::main("198.51.100.4:9".parse().unwrap()), now);
         punch.handle_timeout(now);
-        assert_eq!(punch.poll_probe().unwrap().remote, "198.51.100.4:9".parse().unwrap());
+        assert_eq!(punch.poll_probe().unwrap().way.remote, "198.51.100.4:9".parse().unwrap());
         assert_eq!(punch.tried()[0].candidate.kind, CandidateKind::PeerReflexive);
         assert!(run(&mut punch).iter().all(|(_, probe)| probe.size == Size::Small), "nobody vouched for it");
     }
@@ -273,7 +293,8 @@ mod tests {
             None,
         );
         punch.narrow(Rank::Ipv6);
-        let remotes: Vec<SocketAddr> = run(&mut punch).into_iter().map(|(_, probe)| probe.remote).collect();
+        let remotes: Vec<SocketAddr> =
+            run(&mut punch).into_iter().map(|(_, probe)| probe.way.remote).collect();
         assert!(remotes.iter().all(|remote| *remote == candidate("192.168.1.4:1").addr));
         assert!(!remotes.is_empty());
     }
@@ -282,7 +303,7 @@ mod tests {
     fn strangers_cannot_make_a_punch_larger_than_its_bound() {
         let mut punch = Punch::new(&[], Instant::ZERO, None);
         for port in 1..=500 {
-            punch.heard_from(([198, 51, 100, 4], port).into(), Instant::ZERO);
+            punch.heard_from(Way::main(([198, 51, 100, 4], port).into()), Instant::ZERO);
         }
         assert_eq!(punch.tried().len(), TARGETS_MAX);
     }
@@ -292,7 +313,7 @@ mod tests {
         let stop_at = Instant::from_secs(120);
         let rng = Rng::from_seed([1; 32]);
         let mut recall = Punch::recall(&[candidate("192.0.2.1:1")], Instant::ZERO, stop_at, rng);
-        recall.answered(candidate("192.0.2.1:1").addr);
+        recall.answered(candidate("192.0.2.1:1").addr.into());
         let sent = millis(&run(&mut recall), Size::Full);
         assert_eq!(sent[..6], RECALL_MS);
         for pair in sent[5..].windows(2) {

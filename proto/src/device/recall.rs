@@ -13,6 +13,7 @@ use super::candidates::Rank;
 use super::punch::{Probe, Punch};
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
+use crate::transmit::Way;
 
 /// Addresses are recalled for so long when no coordinator answers, ...
 const ALONE: Duration = Duration::from_secs(3_600);
@@ -100,10 +101,10 @@ impl Recall {
         self.punch = None;
     }
 
-    /// An authenticated answer came from `remote`.
-    pub(super) fn answered(&mut self, remote: SocketAddr) {
+    /// An authenticated answer came this way.
+    pub(super) fn answered(&mut self, way: Way) {
         if let Some(punch) = &mut self.punch {
-            punch.answered(remote);
+            punch.answered(way);
         }
     }
 
@@ -181,7 +182,7 @@ mod tests {
     fn remotes(recall: &mut Recall) -> Vec<SocketAddr> {
         recall.handle_timeout(Instant::ZERO);
         let mut remotes: Vec<SocketAddr> =
-            core::iter::from_fn(|| recall.poll_probe()).map(|probe| probe.remote).collect();
+            core::iter::from_fn(|| recall.poll_probe()).map(|probe| probe.way.remote).collect();
         remotes.dedup();
         remotes
     }

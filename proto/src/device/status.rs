@@ -112,6 +112,8 @@ pub struct AttemptStatus {
     pub their_card: Option<NatCard>,
     /// Every address tried.
     pub candidates_tried: Vec<CandidateStatus>,
+    /// Probes sent beside those, to ports that nobody named.
+    pub guesses: u32,
     /// When the newest try began.
     pub last_at: Option<Instant>,
     /// When the next one will.

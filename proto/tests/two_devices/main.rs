@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lanyard_proto::device::{Advice, Command, Event, MemberChange};
 use lanyard_proto::overlay::Path;
+use lanyard_proto::transmit::SocketId;
 use lanyard_wire::nat::Mapping;
 
 #[cfg(test)]
@@ -48,6 +49,27 @@ fn the_first_packet_arrives_by_relay_after_one_relayed_trip() {
     assert!(world.path(0).is_relayed() && world.path(1).is_relayed());
     let status = world.devices[0].device.status(world.now);
     assert_eq!(status.networks[0].members[0].attempt.advice, Advice::ProbesLost);
+}
+
+#[test]
+fn where_the_usual_ports_do_not_meet_fresh_ones_do_and_the_path_keeps_them() {
+    let mut world = World::new();
+    world.join_both();
+    world.forbid_usual = true;
+    world.connect(0);
+    world.talk_for(Duration::from_secs(5));
+    for at in 0..2 {
+        let Path::Direct { local, .. } = world.path(at) else { panic!("{:?}", world.path(at)) };
+        assert_ne!(local, SocketId::MAIN);
+        assert_eq!(world.devices[at].open, [local].into(), "all others were closed");
+    }
+    let lost = world.devices[0].lost;
+    world.talk_for(Duration::from_secs(60));
+    assert_eq!(world.devices[0].lost, lost);
+    world.run_for(Duration::from_secs(200));
+    for at in 0..2 {
+        assert!(world.devices[at].open.is_empty(), "a path that nobody uses needs no socket");
+    }
 }
 
 #[test]

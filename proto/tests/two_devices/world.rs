@@ -1,6 +1,7 @@
 //! Two devices, one coordinator, and a network that delays and forwards.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use lanyard_proto::service::{
     NetworkRecord, RelayConfig, Stun, StunConfig,
 };
 use lanyard_proto::time::{Instant, WallClock};
-use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
+use lanyard_proto::transmit::{Datagram, SocketId, Transmit, Way};
 use lanyard_wire::checkpoint::{JoinOutcome, MemberState, ServiceAddr, Services};
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::envelope::RelayHeader;
@@ -38,6 +39,8 @@ pub(super) struct World {
     /// When, from, to, bytes; what tunnel data is carries the sender's path.
     pub(super) flying: Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
     pub(super) forbid_direct: bool,
+    /// Nothing passes between the ports that both devices use for everything.
+    pub(super) forbid_usual: bool,
     /// A port that device 0's router maps to it, open although everything else direct is forbidden.
     pub(super) mapped: Option<SocketAddr>,
     pub(super) is_coordinator_up: bool,
@@ -57,6 +60,9 @@ pub(super) struct End {
     pub(super) lost: u32,
     pub(super) heard: u32,
     pub(super) first_heard: Option<Instant>,
+    /// Spare sockets that are open, and those of them that may carry tunnels.
+    pub(super) open: BTreeSet<SocketId>,
+    pub(super) kept: BTreeSet<SocketId>,
 }
 
 impl World {
@@ -74,6 +80,7 @@ impl World {
             revision: 1,
             flying: Vec::new(),
             forbid_direct: false,
+            forbid_usual: false,
             mapped: None,
             is_coordinator_up: true,
             boots: 1,
@@ -208,12 +215,12 @@ impl World {
         let mut bytes = vec![0; 96];
         bytes[0] = 4;
         let (target, bytes) = match path {
-            Path::Direct { remote, .. } => (Some(remote), bytes),
+            Path::Direct { local, remote } => (Some(Way { local, remote }), bytes),
             Path::Relayed { relay, channel } => {
                 let header = RelayHeader { channel, length: 96 };
                 let mut frame = header.encode().to_vec();
                 frame.extend_from_slice(&bytes);
-                (Some(relay), frame)
+                (Some(Way::main(relay)), frame)
             }
             Path::None => (None, bytes),
         };
@@ -225,9 +232,9 @@ impl World {
             waiting: target.is_none(),
         };
         self.devices[at].device.observe(&[sent], self.now);
-        if let Some(target) = target {
+        if let Some(Way { local, remote }) = target {
             self.devices[at].sent += 1;
-            self.send(at, Transmit { local: SocketId::MAIN, remote: target, bytes });
+            self.send(at, Transmit { local, remote, bytes });
         }
     }
 
@@ -274,21 +281,22 @@ impl World {
         }
         let Some(at) = self.devices.iter().position(|end| end.address.ip() == to.ip()) else { return };
         let path = match classify(bytes) {
-            Class::WireGuard => Path::Direct { local: SocketId::MAIN, remote: from },
+            Class::WireGuard => Path::Direct { local: self.socket(at, to), remote: from },
             Class::Relay => {
                 let (header, _) = RelayHeader::parse(bytes).unwrap();
                 assert!(self.devices[at].table.by_channel(from, header.channel).is_some());
                 Path::Relayed { relay: from, channel: header.channel }
             }
             Class::Stun | Class::Lanyard | Class::Noise => {
-                let is_main = to == self.devices[at].address || Some(to) == self.mapped;
-                let local = SocketId(if is_main { 0 } else { to.port() - 20_000 });
-                let datagram = Datagram { local, ..datagram };
+                let datagram = Datagram { local: self.socket(at, to), ..datagram };
                 let _ignored = self.devices[at].device.handle_datagram(datagram, now);
                 return;
             }
         };
         let end = &mut self.devices[at];
+        if let Path::Direct { local, .. } = path {
+            assert!(local == SocketId::MAIN || end.kept.contains(&local), "nobody reads tunnels there");
+        }
         end.heard += 1;
         end.first_heard.get_or_insert(now);
         let peer = self.devices[1 - at].id;
@@ -296,17 +304,29 @@ impl World {
         self.devices[at].device.observe(&[heard], now);
     }
 
+    /// The socket of a device that has this address; a spare one is another port of the same machine.
+    fn socket(&self, at: usize, to: SocketAddr) -> SocketId {
+        let is_main = to == self.devices[at].address || Some(to) == self.mapped;
+        SocketId(if is_main { 0 } else { to.port() - 20_000 })
+    }
+
     pub(super) fn send(&mut self, at: usize, transmit: Transmit) {
         let mut from = self.devices[at].address;
+        if transmit.local != SocketId::MAIN {
+            self.devices[at].open.insert(transmit.local);
+        }
         *self.sent_to.entry((at, transmit.remote)).or_default() += 1;
-        let is_direct = transmit.remote == self.devices[1 - at].address;
+        let peer = self.devices[1 - at].address;
+        if self.forbid_usual && transmit.local == SocketId::MAIN && transmit.remote == peer {
+            return;
+        }
+        let is_direct = transmit.remote.ip() == peer.ip() && Some(transmit.remote) != self.mapped;
         if is_direct && self.forbid_direct {
             // What came in by the mapped port goes back by it.
             let back = self.mapped.filter(|port| at == 0 && self.sent_to.contains_key(&(1, *port)));
             let Some(back) = back else { return };
             from = back;
         }
-        // A spare socket is another port of the same machine.
         let from = match transmit.local {
             SocketId(0) => from,
             SocketId(spare) => (from.ip(), 20_000 + spare).into(),
@@ -328,6 +348,11 @@ impl World {
                     end.moves.push((now, *to));
                 } else if let Event::Persist(cache) = &event {
                     end.saved = (**cache).clone();
+                } else if let Event::KeepSocket(socket) = &event {
+                    assert!(end.open.contains(socket) && end.kept.insert(*socket));
+                } else if let Event::CloseSocket(socket) = &event {
+                    end.open.remove(socket);
+                    end.kept.remove(socket);
                 }
                 end.events.push(event);
             }
@@ -400,6 +425,8 @@ impl End {
             lost: 0,
             heard: 0,
             first_heard: None,
+            open: BTreeSet::new(),
+            kept: BTreeSet::new(),
         }
     }
 }

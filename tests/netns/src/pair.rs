@@ -27,7 +27,7 @@ pub struct Outcome {
 
 /// How long a pair that could be direct is given before its path is what it is.
 ///
-/// The plans that guess ports have 5 s, and begin when data was relayed for one.
+/// A plain try and a guess after it take 5 s together.
 pub const PATIENCE: Duration = Duration::from_secs(7);
 
 /// Brings up a lab, joins `a` and `b`, and lets `a` speak to `b`, which becomes direct within `patience` or never.

@@ -411,7 +411,10 @@ impl Host {
                 Event::CloseSocket(socket) => {
                     running.plane.close(socket);
                 }
-                Event::Member { .. } | Event::Clash { .. } | Event::Netcheck { .. } => {}
+                Event::KeepSocket(_)
+                | Event::Member { .. }
+                | Event::Clash { .. }
+                | Event::Netcheck { .. } => {}
             }
         }
     }

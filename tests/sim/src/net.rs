@@ -271,6 +271,12 @@ impl Net {
             .map_or_else(Vec::new, |seat| std::iter::once(seat.ip4).chain(seat.ip6).collect())
     }
 
+    /// How many hosts are plugged in.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.seats.len()
+    }
+
     /// The site a host is plugged in at.
     #[must_use]
     pub fn site_of(&self, host: HostId) -> Option<SiteId> {

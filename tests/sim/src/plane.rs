@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanyard_proto::device::FRESH_SOCKETS_MAX;
 use lanyard_proto::overlay::{ForwardingTable, Observation, Path, packet};
 use lanyard_proto::time::Instant;
 use lanyard_proto::transmit::SocketId;
@@ -22,8 +23,8 @@ use crate::tunnel::{Tunnels, WAITING};
 /// The port of a device's main socket; a second device on the same computer has the next one.
 pub const MAIN_PORT: u16 = 41_641;
 
-/// Spare sockets that may be open at once: the 256 of the largest guessing plan, and one netcheck beside it.
-pub const SPARES_MAX: usize = 320;
+/// Spare sockets that may be open at once: those of punches and paths, and one netcheck beside them.
+pub const SPARES_MAX: usize = FRESH_SOCKETS_MAX + 64;
 
 /// First port of a spare socket, and how many each device on a computer has for its own.
 const SPARE_PORTS: (u16, u16) = (50_000, 5_000);

@@ -60,8 +60,8 @@ fn a_network_without_udp_is_noticed() {
 fn a_relayed_pair_is_told_what_stands_in_its_way() {
     for (kinds, expected) in [
         ([Kind::Symmetric, Kind::Symmetric], Advice::BothMappingsVary),
-        ([Kind::Symmetric, Kind::PortRestricted], Advice::MappingVariesHere),
-        ([Kind::PortRestricted, Kind::Symmetric], Advice::MappingVariesThere),
+        ([Kind::Symmetric, Kind::SymmetricSeq], Advice::BothMappingsVary),
+        ([Kind::Symmetric, Kind::PortRestricted], Advice::Direct),
         ([Kind::PortRestricted, Kind::PortRestricted], Advice::Direct),
     ] {
         let name = "a_relayed_pair_is_told_what_stands_in_its_way";

@@ -54,7 +54,7 @@ fn a_severed_direct_path_falls_back_to_the_relay_within_two_seconds() {
 #[test]
 fn a_pair_that_cannot_punch_stays_relayed_and_talks_on() {
     let outcomes = check_each("a_pair_that_cannot_punch_stays_relayed_and_talks_on", || {
-        Scenario::of(&[Kind::Symmetric, Kind::PortRestricted]).ping(0, 1).until(400)
+        Scenario::of(&[Kind::Symmetric, Kind::SymmetricSeq]).ping(0, 1).until(400)
     });
     for outcome in outcomes {
         let flow = &outcome.flows[0];

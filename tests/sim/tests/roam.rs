@@ -20,11 +20,15 @@ fn a_roaming_device_keeps_its_session() {
 }
 
 #[test]
-fn a_device_that_roams_behind_a_symmetric_router_is_relayed_there() {
-    let outcomes = check_each("a_device_that_roams_behind_a_symmetric_router_is_relayed_there", || {
+fn a_device_that_roams_behind_a_symmetric_router_talks_on() {
+    let outcomes = check_each("a_device_that_roams_behind_a_symmetric_router_talks_on", || {
         home().at(15, Act::Roam(HostId(0), SiteId(2))).until(40)
     });
-    expect_short_gap(&outcomes, "roam", 2_000, false);
+    // Direct by a guess, or relayed: that is chance.
+    for outcome in &outcomes {
+        let flow = &outcome.flows[0];
+        assert!(flow.longest_gap <= Duration::from_secs(2), "{flow:?}");
+    }
 }
 
 #[test]

@@ -216,16 +216,18 @@ fn to_handshake() -> impl Strategy<Value = ToHandshake> {
         Just(Verdict::None),
     ];
     prop_oneof![
-        (attempt(), token(), candidates(), card()).prop_map(|(attempt, ticket, candidates, card)| {
-            ToHandshake::Offer(Offer { attempt, ticket, candidates, card })
-        }),
+        (attempt(), token(), candidates(), card(), any::<bool>()).prop_map(
+            |(attempt, ticket, candidates, card, is_prepared)| {
+                ToHandshake::Offer(Offer { attempt, ticket, candidates, card, is_prepared })
+            }
+        ),
         (attempt(), verdict).prop_map(|(attempt, verdict)| ToHandshake::Report(Report { attempt, verdict })),
     ]
 }
 
 fn from_handshake() -> impl Strategy<Value = FromHandshake> {
     prop_oneof![
-        (attempt(), code(Method::KINDS), candidates(), card(), any::<u16>()).prop_map(
+        (attempt(), method(), candidates(), card(), any::<u16>()).prop_map(
             |(attempt, method, candidates, card, start_after_ms)| FromHandshake::Go(Go {
                 attempt,
                 method,
@@ -237,6 +239,18 @@ fn from_handshake() -> impl Strategy<Value = FromHandshake> {
         (attempt(), any::<u16>()).prop_map(|(attempt, ms)| FromHandshake::Wait { attempt, ms }),
         (attempt(), code(OfferRefusal::KINDS))
             .prop_map(|(attempt, why)| FromHandshake::Rejected { attempt, why }),
+        (attempt(), method()).prop_map(|(attempt, method)| FromHandshake::Prepare { attempt, method }),
+    ]
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    prop_oneof![
+        Just(Method::Plain),
+        Just(Method::Relay),
+        Just(Method::Fresh),
+        any::<u16>().prop_map(|sockets| Method::Open { sockets }),
+        any::<u16>().prop_map(|ports| Method::Guess { ports }),
+        any::<u16>().prop_map(|sockets| Method::Predict { sockets }),
     ]
 }
 

@@ -28,6 +28,9 @@ pub struct Why {
     pub method: Option<Method>,
     /// What was tried.
     pub tried: Vec<Tried>,
+    /// Probes sent beside those, to ports that nobody named.
+    #[serde(default)]
+    pub guesses: u32,
     /// How long ago the newest try began.
     pub last_try_s: Option<u64>,
     /// When the next one comes.
@@ -44,6 +47,14 @@ pub enum Method {
     Plain,
     /// Punching is hopeless by both NATs.
     Relay,
+    /// As plain, from sockets that nothing has used yet.
+    Fresh,
+    /// This end opens mappings towards the peer, which guesses their ports.
+    Open,
+    /// This end guesses ports of the peer.
+    Guess,
+    /// Both ends foresee the port that the other's router gives next.
+    Predict,
 }
 
 /// One address that was tried.

@@ -15,10 +15,10 @@ fn asking_offering_and_punching_follow_each_other() {
     attempt.began(coordinator(), started(5), at(40));
     assert_eq!(attempt.state(), "offered");
     assert_eq!(attempt.poll_wish(), Some(offer(5)));
-    assert!(attempt.go(coordinator(), &go(5, 100), &theirs(), None, at(80)));
+    assert!(attempt.go(coordinator(), &go(5, 100), &theirs(), &[], None, at(80)));
     assert_eq!(attempt.poll_probe(), None, "both ends start at the same moment");
     attempt.handle_timeout(at(180));
-    assert_eq!(attempt.poll_probe().unwrap().remote, theirs()[0].addr);
+    assert_eq!(attempt.poll_probe().unwrap().way.remote, theirs()[0].addr);
     assert_eq!(attempt.state(), "punching");
 }
 
@@ -26,7 +26,7 @@ fn asking_offering_and_punching_follow_each_other() {
 fn a_path_found_is_reported_once_and_ends_as_direct() {
     let mut attempt = punching(5);
     let direct =
-        Standing { direct: Some((theirs()[0].addr, ms(44))), has_relay: true, ..Standing::default() };
+        Standing { direct: Some((theirs()[0].addr.into(), ms(44))), has_relay: true, ..Standing::default() };
     attempt.set_standing(direct);
     attempt.set_standing(direct);
     let verdict = Verdict::Direct { remote: theirs()[0].addr, rtt_us: 44_000 };
@@ -78,7 +78,7 @@ fn a_change_in_the_middle_of_an_attempt_makes_the_next_one_come_soon() {
     let mut attempt = asking();
     attempt.began(coordinator(), started(5), at(0));
     attempt.restart(at(100));
-    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), None, at(200)));
+    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(200)));
     attempt.handle_timeout(at(1_700));
     assert_eq!(attempt.next_at(), Some(at(2_700)));
 }
@@ -137,21 +137,24 @@ fn two_ends_that_begin_together_offer_both_and_go_with_the_first() {
     attempt.offer(coordinator(), AttemptId::new(9), ticket(9), 0, at(10));
     attempt.began(coordinator(), started(5), at(20));
     assert_eq!(wishes(&mut attempt), [offer(9), offer(5)]);
-    assert!(attempt.go(coordinator(), &go(9, 0), &theirs(), None, at(60)));
-    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), None, at(70)), "the other one only adds probes");
+    assert!(attempt.go(coordinator(), &go(9, 0), &theirs(), &[], None, at(60)));
+    assert!(
+        attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(70)),
+        "the other one only adds probes"
+    );
     assert_eq!(attempt.state(), "punching");
 }
 
 #[test]
 fn an_unknown_attempt_starts_nothing_and_a_repeated_invitation_offers_once() {
     let mut attempt = asking();
-    assert!(!attempt.go(coordinator(), &go(5, 0), &theirs(), None, at(0)));
+    assert!(!attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(0)));
     for _ in 0..3 {
         attempt.offer(coordinator(), AttemptId::new(5), ticket(5), 0, at(10));
     }
     assert_eq!(wishes(&mut attempt), [offer(5)]);
     assert!(
-        !attempt.go(PublicKey::from_bytes([8; 32]), &go(5, 0), &theirs(), None, at(0)),
+        !attempt.go(PublicKey::from_bytes([8; 32]), &go(5, 0), &theirs(), &[], None, at(0)),
         "another coordinator"
     );
 }
@@ -177,7 +180,7 @@ fn asking() -> Attempt {
 fn punching(id: u64) -> Attempt {
     let mut attempt = asking();
     attempt.began(coordinator(), started(id), at(0));
-    assert!(attempt.go(coordinator(), &go(id, 0), &theirs(), None, at(0)));
+    assert!(attempt.go(coordinator(), &go(id, 0), &theirs(), &[], None, at(0)));
     wishes(&mut attempt);
     attempt
 }

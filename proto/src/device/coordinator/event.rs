@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use lanyard_wire::checkpoint::{BeginOutcome, JoinOutcome};
-use lanyard_wire::handshake::Go;
+use lanyard_wire::handshake::{Go, Method};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId, NetworkId};
 use lanyard_wire::names::{DeviceName, NetworkName};
 use lanyard_wire::relay::RelayRefusal;
@@ -75,6 +75,13 @@ pub(in crate::device) enum CoordinatorEvent {
         peer: DeviceId,
         /// Which of the handshake services.
         handshake: u8,
+    },
+    /// Both offers are in, and ours is to be made again with what the plan needs.
+    Prepare {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The plan.
+        method: Method,
     },
     /// Both offers are in: start.
     Go {

@@ -229,6 +229,12 @@ impl Coordinator {
                     return Err(Rejected::UnknownAttempt);
                 }
             }
+            FromHandshake::Prepare { attempt, method } => {
+                // Said again for every repetition of the first offer; what was begun goes on.
+                if self.offers.prepare(key, attempt, now) {
+                    self.events.push_back(CoordinatorEvent::Prepare { attempt, method });
+                }
+            }
             FromHandshake::Rejected { attempt, why: _ } => {
                 if !self.offers.answered(key, attempt) {
                     return Err(Rejected::UnknownAttempt);

@@ -4,10 +4,13 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use lanyard_wire::candidate::Candidate;
 use lanyard_wire::codec::Wire as _;
 use lanyard_wire::handshake::{Offer, ToHandshake};
 use lanyard_wire::ids::AttemptId;
 use lanyard_wire::keys::PublicKey;
+use lanyard_wire::nat::NatCard;
+use lanyard_wire::token::Token;
 
 use super::repeat::Repeat;
 use crate::time::Instant;
@@ -17,6 +20,9 @@ const OFFERS_MAX: usize = 256;
 
 /// How long an offer is repeated. HANDSHAKE forgets a half attempt after 10 s.
 const OFFER_AGE: Duration = Duration::from_secs(15);
+
+/// An offer that is being prepared is not repeated for so long; a little more than a sample takes.
+const PREPARING: Duration = Duration::from_secs(1);
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -30,6 +36,10 @@ pub(super) struct Offers {
 struct State {
     /// The service that brings this attempt together.
     service: PublicKey,
+    /// Shown again when the offer is made anew.
+    ticket: Token,
+    /// It was asked to be made anew.
+    is_preparing: bool,
     /// What is repeated; nothing once it was answered.
     repeated: Option<(Vec<u8>, Repeat, Instant)>,
 }
@@ -37,16 +47,44 @@ struct State {
 impl Offers {
     /// Begins to offer.
     pub(super) fn offer(&mut self, service: PublicKey, offer: Offer, now: Instant) {
-        let attempt = offer.attempt;
+        let (attempt, ticket) = (offer.attempt, offer.ticket);
         let body = ToHandshake::Offer(offer).to_bytes();
         let repeated = Some((body, Repeat::from(now), now + OFFER_AGE));
-        if self.offers.insert(attempt, State { service, repeated }).is_none() {
+        let state = State { service, ticket, is_preparing: false, repeated };
+        if self.offers.insert(attempt, state).is_none() {
             self.order.push(attempt);
         }
         if self.order.len() > OFFERS_MAX {
             let oldest = self.order.remove(0);
             self.offers.remove(&oldest);
         }
+    }
+
+    /// The service wants the offer made anew: what was said before is not repeated for a while. `false` if that is no news,
+    /// or we offer nothing.
+    pub(super) fn prepare(&mut self, service: &PublicKey, attempt: AttemptId, now: Instant) -> bool {
+        let Some(state) = self.of(service, attempt) else { return false };
+        let Some((_, repeat, _)) = &mut state.repeated else { return false };
+        if core::mem::replace(&mut state.is_preparing, true) {
+            return false;
+        }
+        repeat.put_off(now + PREPARING);
+        true
+    }
+
+    /// The offer made anew; nothing happens if it was given up meanwhile.
+    pub(super) fn offer_prepared(
+        &mut self,
+        attempt: AttemptId,
+        candidates: Vec<Candidate>,
+        card: NatCard,
+        now: Instant,
+    ) {
+        let Some(state) = self.offers.get_mut(&attempt) else { return };
+        let Some((body, repeat, _)) = &mut state.repeated else { return };
+        let offer = Offer { attempt, ticket: state.ticket, candidates, card, is_prepared: true };
+        *body = ToHandshake::Offer(offer).to_bytes();
+        *repeat = Repeat::from(now);
     }
 
     /// Stops repeating and forgets.

@@ -88,7 +88,19 @@ impl Coordinator {
         let key = service.key;
         let mut candidates = candidates;
         candidates.truncate(CANDIDATES_MAX);
-        self.offers.offer(key, Offer { attempt, ticket, candidates, card }, now);
+        self.offers.offer(key, Offer { attempt, ticket, candidates, card, is_prepared: false }, now);
+        self.flush(now);
+    }
+
+    /// Makes an offer anew, with what the service asked for.
+    pub(in crate::device) fn offer_prepared(
+        &mut self,
+        attempt: AttemptId,
+        candidates: Vec<Candidate>,
+        card: NatCard,
+        now: Instant,
+    ) {
+        self.offers.offer_prepared(attempt, candidates, card, now);
         self.flush(now);
     }
 

@@ -13,6 +13,7 @@
 //! and leaves one [`NatCard`]. It says nothing about hairpinning and lifetimes. Terms: RFC 4787; method:
 //! RFC 5780, section 4.
 
+mod sample;
 mod survey;
 mod verdict;
 
@@ -27,6 +28,7 @@ use core::time::Duration;
 use lanyard_wire::nat::{Mapping, NatCard, PortPolicy};
 use lanyard_wire::stun::TransactionId;
 
+use self::sample::Sample;
 use self::survey::{Question, Survey};
 use crate::rejected::Rejected;
 use crate::rng::Rng;
@@ -47,16 +49,28 @@ const REFRESH_BLOCKED: Duration = Duration::from_secs(60);
 /// Least time between two runs that a failed punch asks for.
 const DOUBT_GAP: Duration = Duration::from_secs(30);
 
+/// Fresh sockets asked about at the same time; an attempt more goes without.
+const SAMPLES_MAX: usize = 16;
+
 /// Spare sockets are numbered from 1 to here; the numbers above belong to others.
 const SPARE_LAST: u16 = 63;
 
 /// What a netcheck tells the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NetcheckEvent {
-    /// A run ended with this card.
+    /// So much is known early in a run: all but the filtering.
     Card(NatCard),
+    /// A run ended with this card.
+    Checked(NatCard),
     /// A spare socket has served.
     CloseSocket(SocketId),
+    /// A fresh socket is seen from this IPv4 address; or nobody answered.
+    Sampled {
+        /// The socket that was asked about.
+        socket: SocketId,
+        /// Where it is seen from.
+        mapped: Option<SocketAddr>,
+    },
 }
 
 /// The machine: at most one run at a time, repeated every five minutes.
@@ -68,6 +82,7 @@ pub(super) struct Netcheck {
     turn: usize,
     local: Vec<SocketAddr>,
     run: Option<Run>,
+    samples: Vec<Sample>,
     next_run: Option<Instant>,
     started_at: Option<Instant>,
     next_spare: u16,
@@ -83,6 +98,8 @@ struct Run {
     surveys: Vec<Survey>,
     questions: Vec<Question>,
     spares: Vec<SocketId>,
+    /// What is known without waiting for silence was told.
+    is_told: bool,
 }
 
 impl Netcheck {
@@ -94,6 +111,7 @@ impl Netcheck {
             turn: 0,
             local: Vec::new(),
             run: None,
+            samples: Vec::new(),
             next_run: None,
             started_at: None,
             next_spare: 1,
@@ -141,12 +159,17 @@ impl Netcheck {
     pub(super) fn start(&mut self, now: Instant) {
         self.finish_run();
         if self.servers.is_empty() {
-            self.events.push_back(NetcheckEvent::Card(self.card));
+            self.events.push_back(NetcheckEvent::Checked(self.card));
             return;
         }
         (self.next_run, self.started_at) = (None, Some(now));
-        let mut run =
-            Run { deadline: now + RUN_TIME, surveys: Vec::new(), questions: Vec::new(), spares: Vec::new() };
+        let mut run = Run {
+            deadline: now + RUN_TIME,
+            surveys: Vec::new(),
+            questions: Vec::new(),
+            spares: Vec::new(),
+            is_told: false,
+        };
         for v6 in [false, true] {
             let grid = self.grid(v6);
             if grid.iter().flatten().all(Option::is_none) {
@@ -161,14 +184,29 @@ impl Netcheck {
         self.ask(now);
     }
 
+    /// Asks from where a fresh socket is seen over IPv4; [`NetcheckEvent::Sampled`] follows.
+    pub(super) fn sample(&mut self, socket: SocketId, now: Instant) {
+        let [[first, second], [third, _]] = self.grid(false);
+        match first.or(second).or(third) {
+            Some(server) if self.samples.len() < SAMPLES_MAX => {
+                self.samples.push(Sample::new(socket, server, &mut self.rng, now));
+                self.ask(now);
+            }
+            _ => self.events.push_back(NetcheckEvent::Sampled { socket, mapped: None }),
+        }
+    }
+
     /// Takes an answer; `None` if it answers no question of this machine.
     pub(super) fn handle_datagram(
         &mut self,
         datagram: Datagram<'_>,
         now: Instant,
     ) -> Option<Result<(), Rejected>> {
-        let run = self.run.as_mut()?;
         let txid = txid(datagram.bytes)?;
+        if let Some(at) = self.samples.iter().position(|sample| sample.txid == txid) {
+            return Some(self.sampled(at, datagram));
+        }
+        let run = self.run.as_mut()?;
         let question = run.questions.iter_mut().find(|question| question.txid == txid)?;
         let result = question.answer(datagram, &mut run.surveys);
         for question in &mut run.questions {
@@ -177,6 +215,8 @@ impl Netcheck {
         self.sample_ports(now);
         if self.run.as_ref().is_some_and(|run| run.questions.iter().all(|question| question.answered)) {
             self.conclude(now);
+        } else {
+            self.tell_mapping();
         }
         Some(result)
     }
@@ -189,6 +229,13 @@ impl Netcheck {
         if self.run.is_none() && self.next_run.is_some_and(|at| at <= now) {
             self.start(now);
         }
+        let events = &mut self.events;
+        self.samples.retain(|sample| {
+            if sample.is_over(now) {
+                events.push_back(NetcheckEvent::Sampled { socket: sample.socket, mapped: None });
+            }
+            !sample.is_over(now)
+        });
         self.ask(now);
     }
 
@@ -208,11 +255,28 @@ impl Netcheck {
             let repeat = run.questions.iter().filter_map(Question::next_at).min();
             Wakeup { at: repeat.map_or(run.deadline, |at| at.min(run.deadline)), why: "netcheck" }
         });
-        run.or_else(|| self.next_run.map(|at| Wakeup { at, why: "netcheck refresh" }))
+        let sample = self.samples.iter().map(Sample::next_at).min();
+        let sample = sample.map(|at| Wakeup { at, why: "sample a mapping" });
+        let run = run.or_else(|| self.next_run.map(|at| Wakeup { at, why: "netcheck refresh" }));
+        Wakeup::earliest(run, sample)
+    }
+
+    fn sampled(&mut self, at: usize, datagram: Datagram<'_>) -> Result<(), Rejected> {
+        let sample = self.samples.get(at).ok_or(Rejected::Unexpected)?;
+        let mapped = sample.answer(datagram)?;
+        let socket = sample.socket;
+        self.samples.remove(at);
+        self.events.push_back(NetcheckEvent::Sampled { socket, mapped: Some(mapped) });
+        Ok(())
     }
 
     /// Sends every question that is due.
     fn ask(&mut self, now: Instant) {
+        for sample in &mut self.samples {
+            if let Some(transmit) = sample.ask(now) {
+                self.outbox.push(transmit);
+            }
+        }
         let Some(run) = &mut self.run else { return };
         for question in &mut run.questions {
             if let Some(transmit) = question.ask(now) {
@@ -239,9 +303,43 @@ impl Netcheck {
         self.ask(now);
     }
 
+    /// Once all that has an answer is answered, tells it: that a filter is strict shows by silence alone, for which
+    /// nobody should have to wait.
+    fn tell_mapping(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        if run.is_told
+            || run.questions.iter().any(|question| question.is_sure_of_an_answer() && !question.answered)
+        {
+            return;
+        }
+        run.is_told = true;
+        let Some(run) = &self.run else { return };
+        let (mut card, _) = self.card_of(run);
+        let is_same_nat = self.card.mapping == card.mapping
+            && self.card.reflexive4.map(|addr| *addr.ip()) == card.reflexive4.map(|addr| *addr.ip());
+        card.filtering = self.card.filtering.filter(|_| is_same_nat);
+        if card.udp && card != self.card {
+            self.card = card;
+            self.events.push_back(NetcheckEvent::Card(card));
+        }
+    }
+
     /// Ends the run with a card.
     fn conclude(&mut self, now: Instant) {
         let Some(run) = &self.run else { return };
+        let (card, first_silent) = self.card_of(run);
+        let wait = if first_silent || !card.udp { REFRESH_BLOCKED } else { REFRESH };
+        if first_silent {
+            self.turn = self.turn.wrapping_add(1);
+        }
+        self.next_run = Some(now + self.rng.jitter(wait, 10));
+        self.card = card;
+        self.finish_run();
+        self.events.push_back(NetcheckEvent::Checked(card));
+    }
+
+    /// What a run found so far, and whether a server that was asked first kept silent.
+    fn card_of(&self, run: &Run) -> (NatCard, bool) {
         let mut card = NatCard::default();
         let mut first_silent = false;
         for (place, survey) in run.surveys.iter().enumerate() {
@@ -260,14 +358,12 @@ impl Netcheck {
             card.filtering = verdict::filtering(survey.heard());
             card.ports = self.port_policy(card.mapping, survey, place, &run.questions);
         }
-        let wait = if first_silent || !card.udp { REFRESH_BLOCKED } else { REFRESH };
-        if first_silent {
-            self.turn = self.turn.wrapping_add(1);
-        }
-        self.next_run = Some(now + self.rng.jitter(wait, 10));
-        self.card = card;
-        self.finish_run();
-        self.events.push_back(NetcheckEvent::Card(card));
+        (card, first_silent)
+    }
+
+    /// The first run has not come to anything yet: who needs a card had better wait for a moment.
+    pub(super) fn is_new_here(&self) -> bool {
+        self.run.is_some() && self.card == NatCard::default()
     }
 
     fn port_policy(

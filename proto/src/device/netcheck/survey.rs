@@ -214,6 +214,11 @@ impl Question {
         Self::new(survey, Topic::Sample, spare, remote, rng, now)
     }
 
+    /// Whether silence would be a lost datagram and not an answer.
+    pub(super) const fn is_sure_of_an_answer(&self) -> bool {
+        matches!(self.topic, Topic::Mapping { .. } | Topic::Sample)
+    }
+
     /// Is it a sample of that survey?
     pub(super) fn is_sample_of(&self, survey: usize) -> bool {
         self.survey == survey && self.topic == Topic::Sample

@@ -72,6 +72,35 @@ fn port_policies_are_told_apart() {
 }
 
 #[test]
+fn mapping_and_ports_are_told_before_a_filter_was_silent_for_long_enough() {
+    let mut world = World::new(Nat::new(Apdm, Apdf, Ports::Sequential));
+    let card = world.run();
+    let (told_at, early) = world.early.expect("the mapping was told early");
+    assert_eq!(early, NatCard { filtering: None, ..card });
+    assert!(told_at <= Instant::ZERO + Duration::from_millis(100), "{told_at}");
+
+    world.early = None;
+    assert_eq!(world.run(), card);
+    assert_eq!(world.early, None, "nothing new the next time");
+}
+
+#[test]
+fn a_fresh_socket_is_shown_as_it_is_seen_now() {
+    let mut world = World::new(Nat::new(Apdm, Apdf, Ports::Sequential));
+    world.run();
+    world.netcheck.sample(SocketId(99), world.now);
+    let first = world.sampled();
+    world.netcheck.sample(SocketId(100), world.now);
+    let second = world.sampled();
+    let port = |sampled: Option<SocketAddr>| sampled.map(|addr| addr.port());
+    assert_eq!(port(second), port(first).map(|port| port + 1));
+
+    world.blocked = true;
+    world.netcheck.sample(SocketId(101), world.now);
+    assert_eq!(world.sampled(), None, "nobody waits for an answer that does not come");
+}
+
+#[test]
 fn spare_sockets_are_few_and_all_given_back() {
     let mut world = World::new(Nat::new(Apdm, Apdf, Ports::Random));
     world.run();
@@ -188,7 +217,7 @@ fn answers_that_nobody_asked_for_change_nothing() {
 fn without_servers_the_answer_is_what_is_known() {
     let mut netcheck = Netcheck::new(Rng::from_seed([1; 32]));
     netcheck.start(Instant::ZERO);
-    assert_eq!(netcheck.poll_event(), Some(NetcheckEvent::Card(NatCard::default())));
+    assert_eq!(netcheck.poll_event(), Some(NetcheckEvent::Checked(NatCard::default())));
     assert_eq!(netcheck.poll_timeout(), None);
 }
 
@@ -298,6 +327,8 @@ struct World {
     sent: usize,
     used: BTreeSet<SocketId>,
     closed: BTreeSet<SocketId>,
+    /// What was told before the end of a run, and when.
+    early: Option<(Instant, NatCard)>,
 }
 
 impl World {
@@ -318,6 +349,7 @@ impl World {
             sent: 0,
             used: BTreeSet::new(),
             closed: BTreeSet::new(),
+            early: None,
         }
     }
 
@@ -326,14 +358,36 @@ impl World {
         self.netcheck.set_servers(&self.servers);
     }
 
-    /// Lets time pass until a card comes.
+    /// Lets time pass until a run ends.
     fn run(&mut self) -> NatCard {
         loop {
-            while let Some(event) = self.netcheck.poll_event() {
+            match self.next_event() {
+                NetcheckEvent::Checked(card) => return card,
+                NetcheckEvent::Sampled { .. } => panic!("nobody asked about a fresh socket"),
+                NetcheckEvent::Card(_) | NetcheckEvent::CloseSocket(_) => {}
+            }
+        }
+    }
+
+    /// Lets time pass until a fresh socket was seen, or was not.
+    fn sampled(&mut self) -> Option<SocketAddr> {
+        loop {
+            if let NetcheckEvent::Sampled { mapped, .. } = self.next_event() {
+                return mapped;
+            }
+        }
+    }
+
+    /// Lets time pass until there is an event.
+    fn next_event(&mut self) -> NetcheckEvent {
+        loop {
+            if let Some(event) = self.netcheck.poll_event() {
                 match event {
                     NetcheckEvent::CloseSocket(socket) => assert!(self.closed.insert(socket)),
-                    NetcheckEvent::Card(card) => return card,
+                    NetcheckEvent::Card(card) => self.early = Some((self.now, card)),
+                    NetcheckEvent::Checked(_) | NetcheckEvent::Sampled { .. } => {}
                 }
+                return event;
             }
             while let Some(transmit) = self.netcheck.poll_transmit() {
                 self.send(&transmit);

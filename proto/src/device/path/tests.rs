@@ -20,7 +20,7 @@ fn a_small_answer_alone_never_makes_a_path() {
 fn a_full_size_answer_makes_a_path_at_once() {
     let mut paths = active();
     paths.answered(addr(HOME), Size::Full, ms(40), at(0));
-    assert_eq!(paths.poll_event(), Some(PathEvent::Chosen { remote: addr(HOME), why: "proven" }));
+    assert_eq!(paths.poll_event(), Some(PathEvent::Chosen { way: addr(HOME), why: "proven" }));
     assert_eq!((paths.current(), paths.rtt()), (Some(addr(HOME)), Some(ms(40))));
 }
 
@@ -69,7 +69,7 @@ fn sending_into_silence_loses_the_path_within_a_second() {
     let when: Vec<u64> = pings.iter().map(|(millis, _)| *millis).collect();
     assert_eq!(when, [10_100, 10_160, 10_220, 10_280, 10_340, 10_400, 10_460]);
     assert_eq!(paths.poll_event(), Some(PathEvent::Suspected));
-    assert_eq!(paths.poll_event(), Some(PathEvent::Lost { remote: addr(HOME), why: "no answer" }));
+    assert_eq!(paths.poll_event(), Some(PathEvent::Lost { way: addr(HOME), why: "no answer" }));
     assert_eq!(paths.current(), None);
 }
 
@@ -91,7 +91,7 @@ fn an_answer_ends_the_suspicion_and_so_does_data() {
 
 #[test]
 fn an_answer_that_shows_another_own_address_is_a_reason_to_tell_the_services() {
-    let (old, new) = (Some(addr("198.51.100.1:40001")), Some(addr("198.51.100.1:40002")));
+    let (old, new) = (Some(addr("198.51.100.1:40001").remote), Some(addr("198.51.100.1:40002").remote));
     let mut paths = direct();
     for observed in [old, old, None, old] {
         paths.seen_at(addr(HOME), observed);
@@ -190,7 +190,7 @@ fn pings_from_ever_new_addresses_are_not_pinged_back_for_ever() {
     let mut sent = 0;
     for number in 0..6_000_u16 {
         let now = at(u64::from(number) * 10);
-        paths.pinged_from(([198, 51, 100, 81], 1_024 + number).into(), false, now);
+        paths.pinged_from(Way::main(([198, 51, 100, 81], 1_024 + number).into()), false, now);
         paths.handle_timeout(now);
         sent += core::iter::from_fn(|| paths.poll_probe()).count();
     }
@@ -262,14 +262,28 @@ fn addresses_worth_remembering_begin_with_the_current_one() {
     paths.answered(addr(HOME), Size::Full, ms(40), at(0));
     paths.answered(addr(LAN), Size::Full, ms(1), at(0));
     paths.answered(addr(MOVED), Size::Small, ms(1), at(0));
-    assert_eq!(paths.endpoints(), [addr(LAN), addr(HOME)]);
+    assert_eq!(paths.endpoints(), [addr(LAN).remote, addr(HOME).remote]);
+}
+
+#[test]
+fn ways_to_one_address_that_fell_silent_together_are_left_together() {
+    let mut paths = active();
+    let from = |socket| Way { local: SocketId(socket), ..addr(HOME) };
+    for socket in 64..68 {
+        paths.answered(from(socket), Size::Full, ms(40), at(0));
+    }
+    paths.answered(addr("203.0.113.200:1"), Size::Full, ms(90), at(0));
+    assert_eq!(paths.current(), Some(from(64)));
+    paths.sent(at(5_000));
+    probes(&mut paths, at(5_000), at(6_000));
+    assert_eq!(paths.current(), Some(addr("203.0.113.200:1")), "not the other sockets, one after another");
 }
 
 #[test]
 fn lanes_are_bounded_and_the_current_one_stays() {
     let mut paths = direct();
     for port in 1..=200 {
-        paths.pinged_from(([198, 51, 100, 7], port).into(), false, at(u64::from(port)));
+        paths.pinged_from(Way::main(([198, 51, 100, 7], port).into()), false, at(u64::from(port)));
     }
     assert!(paths.lanes.len() <= LANES_MAX);
     assert_eq!(paths.current(), Some(addr(HOME)));
@@ -304,8 +318,8 @@ fn direct() -> Paths {
     paths
 }
 
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+fn addr(text: &str) -> Way {
+    Way::main(text.parse().unwrap())
 }
 
 fn at(millis: u64) -> Instant {

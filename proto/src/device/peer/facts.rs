@@ -57,6 +57,7 @@ impl Peer {
             method: self.attempt.method(),
             their_card: self.attempt.their_card(),
             candidates_tried: self.attempt.tried(),
+            guesses: self.attempt.guesses(),
             last_at: self.attempt.began_at(),
             next_at: self.attempt.next_at(),
             advice,

@@ -118,7 +118,7 @@ impl Endpoint {
                 Ok(())
             }
             ToHandshake::Report(report) => {
-                let event = handshake.report(device, report)?;
+                let event = handshake.report(device, report, now)?;
                 self.says.note(event);
                 Ok(())
             }

@@ -1,13 +1,13 @@
 //! One connection attempt of two devices, from the first offer to the verdicts.
 //!
-//! The first offer waits for the second. With both in, a method is chosen from the two NAT cards and each end
-//! gets its own start signal, delayed by what the other's way is longer, so that both first probes leave
+//! The first offer waits for the second. With both in, a plan is chosen from the two NAT cards (`plan`) and, where that
+//! needs it, an end is told to look at its NAT once more and to offer again. Then each end gets its own start signal, delayed by what the other's way is longer, so that both first probes leave
 //! at the same moment. Either end may ask again: the signal of a started attempt is repeated with what is
 //! left of the wait.
 //! Terms: RFC 8445 (candidates), RFC 4787 (mapping and filtering).
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
@@ -15,8 +15,10 @@ use lanyard_wire::door::is_door;
 use lanyard_wire::handshake::{Go, Method, Offer};
 use lanyard_wire::ids::{AttemptId, DeviceId};
 use lanyard_wire::limits::CANDIDATES_MAX;
-use lanyard_wire::nat::{Filtering, Mapping, NatCard};
+use lanyard_wire::nat::NatCard;
 
+use super::memory::{Memory, Networks};
+use super::plan::{self, Kind, Plan};
 use crate::time::Instant;
 
 /// Added to both waits, for the time that the services and the devices themselves take.
@@ -29,29 +31,34 @@ pub(super) struct End {
     pub(super) candidates: Vec<Candidate>,
     /// One way between this end and us, half of the shortest round trip seen.
     pub(super) one_way: Duration,
+    /// The address by which its network is known.
+    network: IpAddr,
+    is_prepared: bool,
 }
 
 impl End {
     /// What an offer says, and where it came from: that address is a candidate too, even if the device
-    /// could not find it out by itself. A door is none, and nobody may offer one.
+    /// could not find it out by itself. A door is none, and nobody may offer one. An offer that was prepared says
+    /// itself by which mapping the device is to be met now.
     pub(super) fn of(offer: Offer, observed: SocketAddr, rtt: Duration) -> Self {
-        let mut candidates = offer.candidates;
+        let Offer { mut candidates, card, is_prepared, .. } = offer;
         candidates.retain(|candidate| !is_door(candidate.addr));
         let known = candidates.iter().any(|candidate| candidate.addr == observed);
-        if !known && !is_door(observed) && candidates.len() < CANDIDATES_MAX {
+        if !known && !is_prepared && !is_door(observed) && candidates.len() < CANDIDATES_MAX {
             candidates.push(Candidate { kind: CandidateKind::ServerReflexive, addr: observed });
         }
-        Self { card: offer.card, candidates, one_way: rtt / 2 }
+        let network = card.reflexive4.map_or(observed.ip(), |seen| IpAddr::V4(*seen.ip()));
+        Self { card, candidates, one_way: rtt / 2, network, is_prepared }
     }
 
-    fn has_ipv6(&self) -> bool {
+    pub(super) fn has_ipv6(&self) -> bool {
         self.candidates.iter().any(|candidate| match candidate.addr {
             SocketAddr::V6(addr) => !addr.ip().is_unicast_link_local(),
             SocketAddr::V4(_) => false,
         })
     }
 
-    fn has_mapped_port(&self) -> bool {
+    pub(super) fn has_mapped_port(&self) -> bool {
         self.candidates.iter().any(|candidate| candidate.kind == CandidateKind::Mapped)
     }
 }
@@ -62,14 +69,17 @@ pub(super) struct Attempt {
     devices: [DeviceId; 2],
     state: State,
     reports: [u8; 2],
+    is_direct: bool,
 }
 
 #[derive(Debug)]
 enum State {
     /// One end is here.
     Waiting { side: usize, end: End },
+    /// Both are, and some have to look at their NAT once more.
+    Preparing { ends: [End; 2], plan: Plan, ready: [bool; 2] },
     /// Both were told to start, at these moments.
-    Started { ends: [End; 2], method: Method, starts: [Instant; 2] },
+    Started { ends: [End; 2], plan: Plan, starts: [Instant; 2] },
 }
 
 /// What is to be answered to an offer.
@@ -77,6 +87,8 @@ enum State {
 pub(super) enum Answer {
     /// The other end is not here yet.
     Wait,
+    /// Each of these is to look at its NAT and to offer again; the asking end too if it is among them.
+    Prepare(Vec<(DeviceId, Method)>),
     /// Both ends start now: one signal for each.
     Start([(DeviceId, Go); 2]),
     /// The signal again, for the asking end.
@@ -89,15 +101,19 @@ impl Attempt {
 
     /// Begins with the first offer, by the device on `side` of the pair.
     pub(super) const fn begin(devices: [DeviceId; 2], side: usize, end: End) -> Self {
-        Self { devices, state: State::Waiting { side, end }, reports: [0; 2] }
+        Self { devices, state: State::Waiting { side, end }, reports: [0; 2], is_direct: false }
     }
 
     pub(super) const fn devices(&self) -> [DeviceId; 2] {
         self.devices
     }
 
-    pub(super) const fn has_started(&self) -> bool {
-        matches!(self.state, State::Started { .. })
+    /// What was started, and between which networks, once it was.
+    pub(super) fn started(&self) -> Option<(Kind, Networks)> {
+        match &self.state {
+            State::Started { ends, plan, .. } => Some((plan.kind, networks_of(ends))),
+            State::Waiting { .. } | State::Preparing { .. } => None,
+        }
     }
 
     /// Which side of the pair a device is.
@@ -106,27 +122,71 @@ impl Attempt {
     }
 
     /// Takes an offer of the end on `side`, a new one or a repeated one.
-    pub(super) fn offer(&mut self, id: AttemptId, side: usize, end: End, now: Instant) -> Answer {
-        let (first_side, first) = match &mut self.state {
-            State::Started { ends, method, starts } => {
-                return Answer::Repeat(go(id, ends, *method, starts, side, now));
-            }
+    pub(super) fn offer(
+        &mut self,
+        id: AttemptId,
+        side: usize,
+        end: End,
+        memory: &mut Memory,
+        now: Instant,
+    ) -> Answer {
+        match &mut self.state {
+            State::Started { ends, plan, starts } => Answer::Repeat(go(id, ends, plan, starts, side, now)),
             State::Waiting { side: waiting, end: old } if *waiting == side => {
                 *old = end;
-                return Answer::Wait;
+                Answer::Wait
             }
-            State::Waiting { side: waiting, end: old } => (*waiting, old.clone()),
-        };
-        let ends = if first_side == 0 { [first, end] } else { [end, first] };
-        let method = choose_method(&ends);
+            State::Waiting { side: waiting, end: first } => {
+                let first = first.clone();
+                let ends = if *waiting == 0 { [first, end] } else { [end, first] };
+                let plan = plan::choose(&ends, &memory.past(networks_of(&ends), now));
+                let ready = plan.prepares.map(|prepares| !prepares);
+                if ready == [true; 2] {
+                    return self.start(id, ends, plan, memory, now);
+                }
+                let whom = (0..2).filter_map(|side| self.to_prepare(side, &plan, ready)).collect();
+                self.state = State::Preparing { ends, plan, ready };
+                Answer::Prepare(whom)
+            }
+            State::Preparing { ends, plan, ready } => {
+                if !end.is_prepared {
+                    let (plan, ready) = (*plan, *ready);
+                    // The word to prepare was lost; or it is the other end that is waited for.
+                    let again = self.to_prepare(side, &plan, ready);
+                    return again.map_or(Answer::Wait, |again| Answer::Prepare(alloc::vec![again]));
+                }
+                if let (Some(place), Some(ready)) = (ends.get_mut(side), ready.get_mut(side)) {
+                    (*place, *ready) = (end, true);
+                }
+                if *ready != [true; 2] {
+                    return Answer::Wait;
+                }
+                let (ends, plan) = (ends.clone(), *plan);
+                self.start(id, ends, plan, memory, now)
+            }
+        }
+    }
+
+    fn to_prepare(&self, side: usize, plan: &Plan, ready: [bool; 2]) -> Option<(DeviceId, Method)> {
+        (!ready.get(side)?).then_some((*self.devices.get(side)?, *plan.methods.get(side)?))
+    }
+
+    fn start(
+        &mut self,
+        id: AttemptId,
+        ends: [End; 2],
+        plan: Plan,
+        memory: &mut Memory,
+        now: Instant,
+    ) -> Answer {
+        memory.begins(networks_of(&ends), plan.kind, now);
         let longest = ends[0].one_way.max(ends[1].one_way);
         // The signal itself needs one way, so the end that hears it sooner waits longer.
-        let starts = [0, 1].map(|side| {
-            let end: &End = if side == 0 { &ends[0] } else { &ends[1] };
-            now + (longest.saturating_sub(end.one_way) + SLACK)
-        });
-        let signals = [0, 1].map(|side| (self.devices[side % 2], go(id, &ends, method, &starts, side, now)));
-        self.state = State::Started { ends, method, starts };
+        let starts = [0, 1]
+            .map(|side: usize| now + (longest.saturating_sub(ends[side].one_way) + SLACK + plan.late[side]));
+        let signals =
+            [0, 1].map(|side: usize| (self.devices[side], go(id, &ends, &plan, &starts, side, now)));
+        self.state = State::Started { ends, plan, starts };
         Answer::Start(signals)
     }
 
@@ -140,17 +200,35 @@ impl Attempt {
             _ => false,
         }
     }
+
+    /// One end has, or lacks, a direct path; says whether that tells something about the plan.
+    ///
+    /// One that has it is enough: the other's word comes from before, or from after it was lost again.
+    pub(super) fn settle(&mut self, is_direct: bool) -> bool {
+        let is_news = is_direct || !self.is_direct;
+        self.is_direct |= is_direct;
+        is_news
+    }
+}
+
+/// The public addresses of both ends, as HANDSHAKE or STUN saw them.
+fn networks_of(ends: &[End; 2]) -> Networks {
+    Networks::new(ends[0].network, ends[1].network)
 }
 
 fn go(
     attempt: AttemptId,
     ends: &[End; 2],
-    method: Method,
+    plan: &Plan,
     starts: &[Instant; 2],
     side: usize,
     now: Instant,
 ) -> Go {
-    let (start, peer) = if side == 0 { (starts[0], &ends[1]) } else { (starts[1], &ends[0]) };
+    let (start, method, peer) = if side == 0 {
+        (starts[0], plan.methods[0], &ends[1])
+    } else {
+        (starts[1], plan.methods[1], &ends[0])
+    };
     let wait = start.saturating_since(now).as_millis();
     Go {
         attempt,
@@ -161,46 +239,10 @@ fn go(
     }
 }
 
-/// Whether it makes sense to punch, by the two NAT cards.
-///
-/// An end whose mapping depends on the destination shows the other a port that nobody can name beforehand.
-/// That is fine as long as the other end's mapping and filtering let such a stranger in; two of that kind, or
-/// one against a filter by address and port, have no chance over IPv4 without guessing. What is not known is
-/// taken for the better case: a punch costs little, a missed path costs for long.
-pub(super) fn choose_method(ends: &[End; 2]) -> Method {
-    let [a, b] = ends;
-    let open_way = (a.has_ipv6() && b.has_ipv6())
-        || a.has_mapped_port()
-        || b.has_mapped_port()
-        || behind_the_same_address(&a.card, &b.card);
-    if open_way {
-        return Method::Plain;
-    }
-    let hopeless = (is_hard(&a.card) && is_hard(&b.card))
-        || (is_hard(&a.card) && is_strict(&b.card))
-        || (is_hard(&b.card) && is_strict(&a.card));
-    if hopeless { Method::Relay } else { Method::Plain }
-}
-
-fn is_hard(card: &NatCard) -> bool {
-    matches!(card.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent))
-}
-
-fn is_strict(card: &NatCard) -> bool {
-    card.filtering == Some(Filtering::AddressAndPortDependent)
-}
-
-fn behind_the_same_address(a: &NatCard, b: &NatCard) -> bool {
-    match (a.reflexive4, b.reflexive4) {
-        (Some(a), Some(b)) => a.ip() == b.ip(),
-        (None, _) | (_, None) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-    use core::net::SocketAddrV4;
+    use lanyard_wire::nat::{Filtering, Mapping, PortPolicy};
 
     use super::*;
 
@@ -209,7 +251,7 @@ mod tests {
         let now = Instant::from_secs(1);
         let mut attempt = Attempt::begin(devices(), 1, end(easy(), 30));
         let Answer::Start([(first, first_go), (second, second_go)]) =
-            attempt.offer(id(), 0, end(easy(), 110), now)
+            attempt.offer(id(), 0, end(easy(), 110), &mut Memory::default(), now)
         else {
             panic!("both offers are in")
         };
@@ -223,12 +265,19 @@ mod tests {
     fn a_repeated_offer_gets_the_signal_again_with_what_is_left_of_the_wait() {
         let now = Instant::from_secs(1);
         let mut attempt = Attempt::begin(devices(), 0, end(easy(), 200));
-        assert_eq!(attempt.offer(id(), 0, end(easy(), 200), now), Answer::Wait);
-        assert!(matches!(attempt.offer(id(), 1, end(easy(), 0), now), Answer::Start(_)));
+        assert_eq!(attempt.offer(id(), 0, end(easy(), 200), &mut Memory::default(), now), Answer::Wait);
+        assert!(matches!(
+            attempt.offer(id(), 1, end(easy(), 0), &mut Memory::default(), now),
+            Answer::Start(_)
+        ));
         let later = now + Duration::from_millis(70);
-        let Answer::Repeat(go) = attempt.offer(id(), 1, end(easy(), 0), later) else { panic!("started") };
+        let Answer::Repeat(go) = attempt.offer(id(), 1, end(easy(), 0), &mut Memory::default(), later) else {
+            panic!("started")
+        };
         assert_eq!(go.start_after_ms, 50);
-        let Answer::Repeat(go) = attempt.offer(id(), 1, end(easy(), 0), now + Duration::from_secs(5)) else {
+        let Answer::Repeat(go) =
+            attempt.offer(id(), 1, end(easy(), 0), &mut Memory::default(), now + Duration::from_secs(5))
+        else {
             panic!("started")
         };
         assert_eq!(go.start_after_ms, 0);
@@ -238,7 +287,7 @@ mod tests {
     fn each_end_gets_the_candidates_and_the_card_of_the_other() {
         let mut attempt = Attempt::begin(devices(), 0, end_at(easy(), [192, 0, 2, 1]));
         let Answer::Start([(_, first), (_, second)]) =
-            attempt.offer(id(), 1, end_at(hard(), [192, 0, 2, 2]), Instant::ZERO)
+            attempt.offer(id(), 1, end_at(hard(), [192, 0, 2, 2]), &mut Memory::default(), Instant::ZERO)
         else {
             panic!("both offers are in")
         };
@@ -265,34 +314,49 @@ mod tests {
     }
 
     #[test]
-    fn the_method_follows_from_mapping_and_filtering_of_both() {
-        let table = [
-            (easy(), easy(), Method::Plain),
-            (easy(), hard(), Method::Plain),
-            (hard(), hard(), Method::Relay),
-            (strict(), hard(), Method::Relay),
-            (strict(), strict(), Method::Plain),
-            (NatCard::default(), hard(), Method::Plain),
-        ];
-        for (a, b, method) in table {
-            assert_eq!(choose_method(&[end(a, 0), end(b, 0)]), method, "{a} and {b}");
-            assert_eq!(choose_method(&[end(b, 0), end(a, 0)]), method, "{b} and {a}");
-        }
+    fn ends_that_count_are_told_to_look_again_and_start_with_what_they_saw() {
+        let now = Instant::from_secs(1);
+        let mut memory = Memory::default();
+        let mut attempt = Attempt::begin(devices(), 0, end(counting(), 0));
+        let answer = attempt.offer(id(), 1, end(strict(), 0), &mut memory, now);
+        let open = Method::Open { sockets: 4 };
+        assert_eq!(answer, Answer::Prepare(vec![(devices()[0], open)]));
+        assert_eq!(attempt.offer(id(), 1, end(strict(), 0), &mut memory, now), Answer::Wait);
+        let again = attempt.offer(id(), 0, end(counting(), 0), &mut memory, now);
+        assert_eq!(again, Answer::Prepare(vec![(devices()[0], open)]), "the word was lost");
+
+        let predicted = Candidate { kind: CandidateKind::Predicted, ..host("192.0.2.9:4000") };
+        let prepared = Offer { candidates: vec![predicted], is_prepared: true, ..offer(counting()) };
+        let prepared = End::of(prepared, ([192, 0, 2, 9], 1).into(), Duration::ZERO);
+        let Answer::Start([(_, first), (_, second)]) = attempt.offer(id(), 0, prepared, &mut memory, now)
+        else {
+            panic!("both are ready")
+        };
+        assert_eq!((first.method, second.method), (open, Method::Guess { ports: 16 }));
+        assert_eq!(second.candidates, [predicted]);
     }
 
     #[test]
-    fn ipv6_a_mapped_port_or_a_common_router_make_a_punch_worthwhile() {
-        let mut with_v6 = end(hard(), 0);
-        with_v6.candidates.push(host("[2001:db8::1]:4000"));
-        assert_eq!(choose_method(&[with_v6.clone(), with_v6]), Method::Plain);
+    fn the_guesser_starts_later_than_the_one_who_opens() {
+        let mut attempt = Attempt::begin(devices(), 1, end(hard(), 0));
+        let Answer::Start([(_, first), (_, second)]) =
+            attempt.offer(id(), 0, end(strict(), 0), &mut Memory::default(), Instant::ZERO)
+        else {
+            panic!("nothing is to be prepared")
+        };
+        assert_eq!((first.start_after_ms, second.start_after_ms), (170, 20));
+        assert_eq!(
+            (first.method, second.method),
+            (Method::Guess { ports: 1_200 }, Method::Open { sockets: 256 })
+        );
+    }
 
-        let mut mapped = end(hard(), 0);
-        mapped.candidates.push(Candidate { kind: CandidateKind::Mapped, ..host("192.0.2.9:4000") });
-        assert_eq!(choose_method(&[mapped, end(hard(), 0)]), Method::Plain);
-
-        let reflexive =
-            |port| NatCard { reflexive4: Some(SocketAddrV4::new([192, 0, 2, 5].into(), port)), ..hard() };
-        assert_eq!(choose_method(&[end(reflexive(1), 0), end(reflexive(2), 0)]), Method::Plain);
+    #[test]
+    fn one_end_with_a_direct_path_outweighs_the_others_word() {
+        let mut attempt = Attempt::begin(devices(), 0, end(easy(), 0));
+        assert!(attempt.settle(false));
+        assert!(attempt.settle(true));
+        assert!(!attempt.settle(false));
     }
 
     #[test]
@@ -324,6 +388,10 @@ mod tests {
         NatCard { filtering: Some(Filtering::AddressAndPortDependent), ..easy() }
     }
 
+    fn counting() -> NatCard {
+        NatCard { ports: Some(PortPolicy::Sequential { step: 1 }), ..hard() }
+    }
+
     fn hard() -> NatCard {
         NatCard { mapping: Some(Mapping::AddressAndPortDependent), ..easy() }
     }
@@ -337,7 +405,7 @@ mod tests {
         use lanyard_wire::token::{Purpose, Token};
         let [a, b] = devices();
         let ticket = Token::grant(&SymmetricKey::from_bytes([1; 32]), Purpose::Attempt, a, b, 5, 100);
-        Offer { attempt: id(), ticket, candidates: vec![host("10.0.0.2:4000")], card }
+        Offer { attempt: id(), ticket, candidates: vec![host("10.0.0.2:4000")], card, is_prepared: false }
     }
 
     fn end(card: NatCard, rtt_ms: u64) -> End {

@@ -8,12 +8,13 @@ use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use lanyard_wire::handshake::{FromHandshake, Offer, OfferRefusal, Report};
+use lanyard_wire::handshake::{FromHandshake, Offer, OfferRefusal, Report, Verdict};
 use lanyard_wire::ids::{AttemptId, DeviceId};
 use lanyard_wire::keys::SymmetricKey;
 use lanyard_wire::token::Purpose;
 
 use self::attempt::{Answer, Attempt, End};
+use self::memory::Memory;
 use super::command::EndpointEvent;
 use super::say::Says;
 use crate::rejected::Rejected;
@@ -21,6 +22,8 @@ use crate::time::{Instant, Wakeup};
 use crate::timers::Timers;
 
 mod attempt;
+mod memory;
+mod plan;
 
 /// Attempts at one time; when there are more, the one that would end first goes.
 const ATTEMPTS_MAX: usize = 8_192;
@@ -43,11 +46,12 @@ pub(super) struct Handshake {
     key: SymmetricKey,
     attempts: BTreeMap<AttemptId, Attempt>,
     ends: Timers<AttemptId>,
+    memory: Memory,
 }
 
 impl Handshake {
-    pub(super) const fn new(key: SymmetricKey) -> Self {
-        Self { key, attempts: BTreeMap::new(), ends: Timers::new() }
+    pub(super) fn new(key: SymmetricKey) -> Self {
+        Self { key, attempts: BTreeMap::new(), ends: Timers::new(), memory: Memory::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,7 +87,17 @@ impl Handshake {
             says.tell(device, &FromHandshake::Wait { attempt: id, ms: ASK_AGAIN_MS });
             return Ok(());
         };
-        match attempt.offer(id, side, end, now) {
+        match attempt.offer(id, side, end, &mut self.memory, now) {
+            Answer::Prepare(whom) => {
+                self.ends.set(id, now + PATIENCE);
+                // Who asked and has nothing to do itself waits for the other.
+                if whom.iter().all(|(party, _)| *party != device) {
+                    says.tell(device, &FromHandshake::Wait { attempt: id, ms: ASK_AGAIN_MS });
+                }
+                for (party, method) in whom {
+                    says.tell(party, &FromHandshake::Prepare { attempt: id, method });
+                }
+            }
             Answer::Wait => says.tell(device, &FromHandshake::Wait { attempt: id, ms: ASK_AGAIN_MS }),
             Answer::Repeat(go) => says.tell(device, &FromHandshake::Go(go)),
             Answer::Start(signals) => {
@@ -97,14 +111,21 @@ impl Handshake {
     }
 
     /// Takes a verdict; gives the event for INDEX and people.
-    pub(super) fn report(&mut self, device: DeviceId, report: Report) -> Result<EndpointEvent, Rejected> {
+    pub(super) fn report(
+        &mut self,
+        device: DeviceId,
+        report: Report,
+        now: Instant,
+    ) -> Result<EndpointEvent, Rejected> {
         let attempt = self.attempts.get_mut(&report.attempt).ok_or(Rejected::UnknownAttempt)?;
         let side = attempt.side_of(device).ok_or(Rejected::NotAllowed)?;
-        if !attempt.has_started() {
-            return Err(Rejected::Unexpected);
-        }
+        let (kind, networks) = attempt.started().ok_or(Rejected::Unexpected)?;
         if !attempt.report(side) {
             return Err(Rejected::RateLimited);
+        }
+        let is_direct = matches!(report.verdict, Verdict::Direct { .. });
+        if attempt.settle(is_direct) {
+            self.memory.ended(networks, kind, is_direct, now);
         }
         let [a, b] = attempt.devices();
         Ok(EndpointEvent::Verdict { a, b, from: device, verdict: report.verdict })

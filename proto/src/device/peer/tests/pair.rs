@@ -2,9 +2,9 @@
 
 use alloc::vec;
 
-use lanyard_wire::candidate::CandidateKind;
+use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::checkpoint::{Member, RelayGrant};
-use lanyard_wire::handshake::Method;
+use lanyard_wire::handshake::{Go, Method};
 use lanyard_wire::ids::{DeviceId, DeviceNumber};
 use lanyard_wire::keys::SymmetricKey;
 use lanyard_wire::names::DeviceName;
@@ -194,6 +194,7 @@ impl Pair {
                     }
                 }
                 Action::Relay(RelayWish::Unbind(..)) | Action::Learnt => {}
+                Action::Keep(_) | Action::Close(_) => panic!("no fresh socket was given"),
                 Action::Poke => self.pokes += 1,
                 Action::Moved { to, .. } => {
                     let now = self.now;
@@ -256,7 +257,7 @@ impl Pair {
             start_after_ms: 60,
         };
         let now = self.now;
-        self.ends[at].peer.go(coordinator, &go, &candidates, now).unwrap();
+        self.ends[at].peer.go(coordinator, &go, &candidates, &[], now).unwrap();
     }
 }
 

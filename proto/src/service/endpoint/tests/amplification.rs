@@ -234,7 +234,8 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
         prefixes: Vec::new(),
     };
     let register = Register { request, card: NatCard::default(), candidates: Vec::new() };
-    let offer = Offer { attempt, ticket, candidates: Vec::new(), card: NatCard::default() };
+    let (candidates, card) = (Vec::new(), NatCard::default());
+    let offer = Offer { attempt, ticket, candidates, card, is_prepared: false };
     vec![
         DeviceBody::KeepAlive,
         DeviceBody::Session(FromDevice::Proof { counter: 7 }),

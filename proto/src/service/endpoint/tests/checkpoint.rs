@@ -262,7 +262,8 @@ fn an_attempt_begins_with_an_answer_and_an_invitation_that_fit_together() {
     let [FromCheckpoint::Invited(invited)] = &told[..] else { panic!("{told:?}") };
     assert_eq!((invited.attempt, invited.ticket, invited.peer), (attempt, ticket, world.clients[0].id));
     for at in 0..2 {
-        let offer = Offer { attempt, ticket, candidates: Vec::new(), card: NatCard::default() };
+        let (candidates, card) = (Vec::new(), NatCard::default());
+        let offer = Offer { attempt, ticket, candidates, card, is_prepared: false };
         assert_eq!(world.offer(at, ToHandshake::Offer(offer)), Ok(()), "HANDSHAKE believes it");
     }
 }

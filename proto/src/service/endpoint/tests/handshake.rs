@@ -145,7 +145,13 @@ fn host(port: u16) -> Candidate {
 
 fn offer(ticket: Token, port: u16) -> ToHandshake {
     let card = NatCard { udp: true, ..NatCard::default() };
-    ToHandshake::Offer(Offer { attempt: id(), ticket, candidates: vec![host(port)], card })
+    ToHandshake::Offer(Offer {
+        attempt: id(),
+        ticket,
+        candidates: vec![host(port)],
+        card,
+        is_prepared: false,
+    })
 }
 
 fn go(world: &mut World, at: usize) -> Go {

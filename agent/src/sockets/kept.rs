@@ -1,0 +1,136 @@
+//! Spare sockets that carry tunnels: a punch found the peer by one of them, and no other will do.
+//!
+//! Behind a NAT that gives every destination another port, a path belongs to the socket that opened it. Such
+//! sockets are few, have little to carry each, and come and go, so one shard reads all of them: it sleeps on one epoll
+//! instance that stands for all, and asks it which have something.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use lanyard_proto::transmit::SocketId;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::Udp;
+
+/// Sockets read in one turn; the others have theirs in the next.
+const READY_MAX: usize = 16;
+
+/// All of them; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Kept(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    epoll: Epoll,
+    list: ArcSwap<Vec<(SocketId, Arc<Udp>)>>,
+}
+
+impl Kept {
+    pub(super) fn new() -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Self(Arc::new(Inner { epoll, list: ArcSwap::default() })))
+    }
+
+    /// Reads and sends by this socket from now on, under this number.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no place for it.
+    pub fn add(&self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
+        let udp = Arc::new(Udp::new(socket)?);
+        self.0.list.rcu(|list| {
+            let others = list.iter().filter(|(known, _)| *known != id).cloned();
+            others.chain([(id, Arc::clone(&udp))]).collect::<Vec<_>>()
+        });
+        Ok(self.0.epoll.add(udp.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id.0)))?)
+    }
+
+    /// Closes a socket; one that is not here is fine.
+    pub fn remove(&self, id: SocketId) {
+        if let Some(udp) = self.get(id) {
+            // It may be in use by a shard for a moment longer.
+            let _ = self.0.epoll.delete(udp.as_fd());
+            self.0
+                .list
+                .rcu(|list| list.iter().filter(|(known, _)| *known != id).cloned().collect::<Vec<_>>());
+        }
+    }
+
+    /// The socket of this number.
+    #[must_use]
+    pub fn get(&self, id: SocketId) -> Option<Arc<Udp>> {
+        let list = self.0.list.load();
+        list.iter().find(|(known, _)| *known == id).map(|(_, udp)| Arc::clone(udp))
+    }
+
+    /// Hands every socket that has something to `read`, up to a bound; whether there was any.
+    pub fn read_ready(&self, mut read: impl FnMut(SocketId, &Udp) -> bool) -> bool {
+        if self.0.list.load().is_empty() {
+            return false;
+        }
+        let mut ready = [EpollEvent::empty(); READY_MAX];
+        let count = self.0.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+        let mut is_busy = false;
+        for event in ready.iter().take(count) {
+            let id = u16::try_from(event.data()).map(SocketId);
+            if let Some((id, udp)) = id.ok().and_then(|id| Some((id, self.get(id)?))) {
+                is_busy |= read(id, &udp);
+            }
+        }
+        is_busy
+    }
+}
+
+impl AsFd for Kept {
+    /// Readable when any of the sockets is.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.epoll.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_has_something_is_found_among_many() {
+        let kept = Kept::new().unwrap();
+        let mut addresses = Vec::new();
+        for number in 100..130 {
+            let socket = socket();
+            addresses.push(socket.local_addr().unwrap());
+            kept.add(SocketId(number), socket).unwrap();
+        }
+        assert!(!kept.read_ready(|_, _| true));
+        socket().send_to(b"hello", addresses[7]).unwrap();
+        let mut heard = Vec::new();
+        assert!(kept.read_ready(|id, _| {
+            heard.push(id);
+            true
+        }));
+        assert_eq!(heard, [SocketId(107)]);
+    }
+
+    #[test]
+    fn a_closed_socket_frees_its_port_and_is_not_asked_again() {
+        let kept = Kept::new().unwrap();
+        let socket = socket();
+        let address = socket.local_addr().unwrap();
+        kept.add(SocketId(100), socket).unwrap();
+        kept.remove(SocketId(100));
+        kept.remove(SocketId(100));
+        assert!(kept.get(SocketId(100)).is_none());
+        UdpSocket::bind(address).unwrap();
+    }
+
+    fn socket() -> UdpSocket {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    }
+}
