@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use self::lane::{Lane, Proof, is_better, next_proof};
+use self::lane::{Lane, PROOF_TIME, Proof, is_better, next_proof};
 use super::candidates::Rank;
 use super::health::{Health, QUIET, Sign};
 use super::punch::{Probe, Size};
@@ -83,6 +83,8 @@ struct Current {
     way: Way,
     since: Instant,
     health: Health,
+    /// Taken because the peer sends from there, and not proven yet.
+    is_on_trust: bool,
 }
 
 impl Paths {
@@ -190,6 +192,7 @@ impl Paths {
         if !is_known && is_silent {
             self.lane(current.way).proven_at = None;
             self.take(way, "the peer moved", now);
+            self.current.iter_mut().for_each(|current| current.is_on_trust = true);
         } else {
             self.prefer_a_live_lane(now);
         }
@@ -249,6 +252,9 @@ impl Paths {
             lane.held_until = lane.held_until.filter(|until| *until > now);
         }
         self.watch(now);
+        if self.in_vain_at().is_some_and(|at| at <= now) {
+            self.lose("full-size packets do not pass", now);
+        }
         self.choose("proven", now);
     }
 
@@ -268,6 +274,8 @@ impl Paths {
         let hold = self.lanes.values().filter(|lane| lane.proven_at.is_some());
         let hold = hold.filter_map(|lane| lane.held_until).min().filter(|_| self.is_active);
         let watch = self.current.and_then(|current| current.health.poll_timeout(self.rtt()));
+        let in_vain = self.in_vain_at().map(|at| Wakeup { at, why: "a path that proves nothing" });
+        let watch = Wakeup::earliest(watch, in_vain);
         let proof = proof.map(|at| Wakeup { at, why: "prove a path" });
         let hold = hold.map(|at| Wakeup { at, why: "a path may be chosen again" });
         Wakeup::earliest(Wakeup::earliest(proof, hold), watch)
@@ -369,6 +377,16 @@ impl Paths {
         self.watch(now);
     }
 
+    /// When a lane that was taken because the peer moved there is given up, unless it proves itself.
+    ///
+    /// Small packets may pass where full-size ones do not, and nothing would ever seem wrong.
+    fn in_vain_at(&self) -> Option<Instant> {
+        let current = self.current.filter(|current| current.is_on_trust)?;
+        let lane = self.lanes.get(&current.way)?;
+        let proof = lane.proof.filter(|_| lane.proven_at.is_none())?;
+        Some(proof.started + PROOF_TIME)
+    }
+
     /// The current lane, if it is this one.
     fn current_at(&mut self, way: Way) -> Option<&mut Current> {
         self.current.as_mut().filter(|current| current.way == way)
@@ -413,7 +431,7 @@ impl Paths {
     }
 
     fn take(&mut self, way: Way, why: &'static str, now: Instant) {
-        self.current = Some(Current { way, since: now, health: Health::new(now) });
+        self.current = Some(Current { way, since: now, health: Health::new(now), is_on_trust: false });
         self.events.push_back(PathEvent::Chosen { way, why });
     }
 

@@ -11,6 +11,9 @@ use crate::transmit::Way;
 /// When pings are sent to prove a lane, after the first sign of life.
 const PROOF_MS: [u64; 4] = [0, 100, 300, 700];
 
+/// A proof without an answer by then came to nothing: the last ping and a long round trip.
+pub(super) const PROOF_TIME: Duration = Duration::from_millis(1_500);
+
 /// A better round trip must be better by a fifth and by this, or the path would flap.
 const RTT_MARGIN: Duration = Duration::from_millis(10);
 

@@ -266,6 +266,20 @@ fn addresses_worth_remembering_begin_with_the_current_one() {
 }
 
 #[test]
+fn a_peer_that_moved_where_full_size_packets_do_not_pass_is_left_for_good() {
+    let mut paths = direct();
+    paths.heard(addr(MOVED), 1, at(5_000));
+    assert_eq!(paths.current(), Some(addr(MOVED)));
+    for now in (5_010..12_000).step_by(100) {
+        paths.heard(addr(MOVED), 1, at(now));
+        paths.handle_timeout(at(now));
+        while paths.poll_probe().is_some() {}
+        let expected = (now < 6_500).then(|| addr(MOVED));
+        assert_eq!(paths.current(), expected, "at {now}: neither the new way nor the one that it left");
+    }
+}
+
+#[test]
 fn ways_to_one_address_that_fell_silent_together_are_left_together() {
     let mut paths = active();
     let from = |socket| Way { local: SocketId(socket), ..addr(HOME) };
