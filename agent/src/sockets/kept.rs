@@ -41,11 +41,12 @@ impl Kept {
     /// When the system has no place for it.
     pub fn add(&self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
         let udp = Arc::new(Udp::new(socket)?);
+        self.0.epoll.add(udp.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id.0)))?;
         self.0.list.rcu(|list| {
             let others = list.iter().filter(|(known, _)| *known != id).cloned();
             others.chain([(id, Arc::clone(&udp))]).collect::<Vec<_>>()
         });
-        Ok(self.0.epoll.add(udp.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id.0)))?)
+        Ok(())
     }
 
     /// Closes a socket; one that is not here is fine.
