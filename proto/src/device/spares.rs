@@ -130,11 +130,11 @@ impl Device {
         self.push_event(Event::CloseSocket(socket));
     }
 
-    /// An offer that was made is over: what was prepared for it goes.
+    /// An offer that was made is over: what was prepared for it goes, or is being prepared.
     pub(super) fn unprepare(&mut self, attempt: AttemptId) {
-        if let Some(socket) = self.spares.ready.remove(&attempt) {
-            self.close(socket);
-        }
+        let preparing = self.spares.preparing.iter().find(|(_, preparing)| preparing.attempt == attempt);
+        let sockets = [preparing.map(|(socket, _)| *socket), self.spares.ready.get(&attempt).copied()];
+        sockets.into_iter().flatten().for_each(|socket| self.close(socket));
     }
 
     /// Offers again, with what was found out.
@@ -143,12 +143,13 @@ impl Device {
         let card = *self.netcheck.card();
         let mut candidates = self.candidates();
         if let Some(addr) = mapped {
-            if method == Method::Fresh {
+            let kind = if method == Method::Fresh {
                 // The main socket's mappings are what did not work.
                 candidates.retain(|candidate| candidate.kind == CandidateKind::Host);
-            }
-            let is_fresh = method == Method::Fresh;
-            let kind = if is_fresh { CandidateKind::ServerReflexive } else { CandidateKind::Predicted };
+                CandidateKind::ServerReflexive
+            } else {
+                CandidateKind::Predicted
+            };
             candidates.insert(0, Candidate { kind, addr });
             candidates.truncate(CANDIDATES_MAX);
         }

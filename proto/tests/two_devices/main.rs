@@ -73,6 +73,25 @@ fn where_the_usual_ports_do_not_meet_fresh_ones_do_and_the_path_keeps_them() {
 }
 
 #[test]
+fn a_socket_that_is_being_prepared_is_closed_when_the_attempt_ends() {
+    let mut world = World::new();
+    world.join_both();
+    world.forbid_usual = true;
+    world.connect(0);
+    // Until the second try asks from where a fresh socket is seen.
+    let is_fresh = |socket: &SocketId| socket.0 >= 64;
+    let steps = (0..1_000).take_while(|_| {
+        world.talk_for(ms(5));
+        !world.devices[0].open.iter().any(is_fresh)
+    });
+    assert!(steps.count() < 1_000, "a fresh socket is asked about");
+    let refused = world.devices[1].id;
+    world.command(0, Command::Refuse { peer: refused, refused: true });
+    world.run_for(Duration::from_secs(5));
+    assert!(!world.devices[0].open.iter().any(is_fresh), "{:?}", world.devices[0].open);
+}
+
+#[test]
 fn a_port_that_the_router_maps_brings_a_relayed_pair_together() {
     let mut world = World::new();
     world.join_both();
