@@ -10,6 +10,7 @@
 //! in `path` and `peer`: an attempt runs beside the traffic and never stops it.
 
 mod facts;
+mod ration;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -25,6 +26,7 @@ use lanyard_wire::keys::PublicKey;
 use lanyard_wire::nat::NatCard;
 use lanyard_wire::token::Token;
 
+use self::ration::Ration;
 use super::candidates::Rank;
 use super::guess::Guess;
 use super::punch::{Probe, Punch};
@@ -98,6 +100,7 @@ pub(super) struct Attempt {
     their_card: Option<NatCard>,
     tried: Vec<CandidateStatus>,
     guessed: u32,
+    ration: Ration,
     failure: Option<Advice>,
     wishes: VecDeque<AttemptWish>,
     rng: Rng,
@@ -145,6 +148,7 @@ impl Attempt {
             their_card: None,
             tried: Vec::new(),
             guessed: 0,
+            ration: Ration::full(),
             failure: None,
             wishes: VecDeque::new(),
             rng,
@@ -281,7 +285,9 @@ impl Attempt {
         self.method = Some(go.method);
         self.their_card = Some(go.card);
         let start = now + Duration::from_millis(u64::from(go.start_after_ms));
-        let guess = Guess::new(go, candidates, sockets, start, &mut self.rng).map(Box::new);
+        let may_guess = !Guess::is_dear(go.method) || self.ration.take(now);
+        let guess = may_guess.then(|| Guess::new(go, candidates, sockets, start, &mut self.rng)).flatten();
+        let guess = guess.map(Box::new);
         let punch = Punch::new(candidates, start, rtt);
         let before = self.standing.direct.map(|(way, _)| way);
         let punch = match (go.method, sockets) {

@@ -4,7 +4,7 @@
 //! other, which probes ports of its address until one of them is one of those mappings. Where ports follow a pattern
 //! few probes do; where they do not, 256 mappings and 1,200 guesses meet 99 times in 100. The first authentic
 //! probe that comes through ends it. Every schedule is made when the punch starts, so nothing is decided on the way.
-//! Theory and measurements: docs/traversal.md. Terms: RFC 4787.
+//! Theory and measurements: docs/design/traversal.md. Terms: RFC 4787.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -44,6 +44,9 @@ const AHEAD: i32 = 20;
 
 /// An end that opens this many sockets or fewer does so for an end that counts, and opens them again in bursts.
 const FEW_SOCKETS: usize = 8;
+
+/// An end that guesses so many ports or fewer does so for an end that counts.
+const FEW_PORTS: u16 = 48;
 
 /// Ports that a NAT gives out at random: all but the well-known ones (RFC 4787, section 4.2.2).
 const RANDOM_PORTS: (u16, u16) = (1_024, u16::MAX);
@@ -107,6 +110,15 @@ impl Guess {
                     OPEN_SOCKETS_MAX
                 }
             }
+        }
+    }
+
+    /// Whether a method costs hundreds of packets, and not tens.
+    pub(super) const fn is_dear(method: Method) -> bool {
+        match method {
+            Method::Plain | Method::Relay | Method::Fresh | Method::Predict { .. } => false,
+            Method::Open { sockets } => sockets as usize > FEW_SOCKETS,
+            Method::Guess { ports } => ports > FEW_PORTS,
         }
     }
 

@@ -224,6 +224,25 @@ fn theirs() -> Vec<Candidate> {
     vec![Candidate { kind: CandidateKind::ServerReflexive, addr: ([203, 0, 113, 4], 7000).into() }]
 }
 
+#[test]
+fn dear_guesses_for_one_peer_are_rationed_whatever_the_service_says() {
+    let mut attempt = Attempt::new(Rng::from_seed([1; 32]));
+    let mut guesses_of = |id: u64, from: u64| {
+        attempt.offer(coordinator(), AttemptId::new(id), ticket(id), 0, at(from));
+        let go = Go { method: Method::Guess { ports: 1_200 }, ..go(id, 0) };
+        assert!(attempt.go(coordinator(), &go, &theirs(), &[], None, at(from)));
+        attempt.handle_timeout(at(from + 2_400));
+        while attempt.poll_probe().is_some() {}
+        attempt.guesses()
+    };
+    for id in 0..6 {
+        assert_eq!(guesses_of(id, id * 10_000), 1_200);
+    }
+    assert_eq!(guesses_of(7, 70_000), 0);
+    assert_eq!(guesses_of(8, 610_000), 1_200, "one more after ten minutes");
+    assert_eq!(guesses_of(9, 620_000), 0);
+}
+
 fn ticket(id: u64) -> Token {
     let (x, y) = (DeviceId::from_bytes([1; 16]), DeviceId::from_bytes([2; 16]));
     Token::grant(&SymmetricKey::from_bytes([3; 32]), Purpose::Attempt, x, y, id, 99)

@@ -3,8 +3,11 @@
 //! An end whose mapping depends on the destination shows the other a port that nobody can name beforehand. That
 //! is fine as long as the other's filter lets such a stranger in. Against a filter by address and port the port
 //! has to be guessed, which is cheap where ports follow a pattern, dear where they do not, and hopeless where
-//! both ends choose at random. What is not known is taken for the better case: a punch costs little, a missed path
-//! costs for long. Terms: RFC 4787; figures: docs/traversal.md.
+//! both ends choose at random.
+//!
+//! What is not known is taken for the better case: a punch costs little, a missed path costs for long. A filter
+//! alone counts as strict until it is known: against a lenient one the first probe is the hit. Terms: RFC 4787;
+//! figures: docs/design/traversal.md.
 
 use core::time::Duration;
 
