@@ -47,7 +47,9 @@ impl End {
         if !known && !is_prepared && !is_door(observed) && candidates.len() < CANDIDATES_MAX {
             candidates.push(Candidate { kind: CandidateKind::ServerReflexive, addr: observed });
         }
-        let network = card.reflexive4.map_or(observed.ip(), |seen| IpAddr::V4(*seen.ip()));
+        // What we saw ourselves, where that is IPv4: a card is a claim, and would put blame on somebody else's network.
+        let claimed = card.reflexive4.map(|seen| IpAddr::V4(*seen.ip()));
+        let network = claimed.filter(|_| !observed.is_ipv4()).unwrap_or(observed.ip());
         Self { card, candidates, one_way: rtt / 2, network, is_prepared }
     }
 
@@ -242,8 +244,9 @@ fn go(
 #[cfg(test)]
 mod tests {
     use alloc::vec;
-    use lanyard_wire::nat::{Filtering, Mapping, PortPolicy};
+    use lanyard_wire::nat::PortPolicy;
 
+    use super::super::fixture::{COUNTS, candidate, devices, easy, end, hard, id, offer, strict};
     use super::*;
 
     #[test]
@@ -286,13 +289,17 @@ mod tests {
     #[test]
     fn each_end_gets_the_candidates_and_the_card_of_the_other() {
         let mut attempt = Attempt::begin(devices(), 0, end_at(easy(), [192, 0, 2, 1]));
-        let Answer::Start([(_, first), (_, second)]) =
-            attempt.offer(id(), 1, end_at(hard(), [192, 0, 2, 2]), &mut Memory::default(), Instant::ZERO)
-        else {
+        let Answer::Start([(_, first), (_, second)]) = attempt.offer(
+            id(),
+            1,
+            end_at(hard(PortPolicy::Random), [192, 0, 2, 2]),
+            &mut Memory::default(),
+            Instant::ZERO,
+        ) else {
             panic!("both offers are in")
         };
         assert_eq!(first.candidates[0].addr, ([192, 0, 2, 2], 4_000).into());
-        assert_eq!(first.card, hard());
+        assert_eq!(first.card, hard(PortPolicy::Random));
         assert_eq!(second.candidates[0].addr, ([192, 0, 2, 1], 4_000).into());
         assert_eq!(second.card, easy());
     }
@@ -317,16 +324,16 @@ mod tests {
     fn ends_that_count_are_told_to_look_again_and_start_with_what_they_saw() {
         let now = Instant::from_secs(1);
         let mut memory = Memory::default();
-        let mut attempt = Attempt::begin(devices(), 0, end(counting(), 0));
+        let mut attempt = Attempt::begin(devices(), 0, end(hard(COUNTS), 0));
         let answer = attempt.offer(id(), 1, end(strict(), 0), &mut memory, now);
         let open = Method::Open { sockets: 4 };
         assert_eq!(answer, Answer::Prepare(vec![(devices()[0], open)]));
         assert_eq!(attempt.offer(id(), 1, end(strict(), 0), &mut memory, now), Answer::Wait);
-        let again = attempt.offer(id(), 0, end(counting(), 0), &mut memory, now);
+        let again = attempt.offer(id(), 0, end(hard(COUNTS), 0), &mut memory, now);
         assert_eq!(again, Answer::Prepare(vec![(devices()[0], open)]), "the word was lost");
 
-        let predicted = Candidate { kind: CandidateKind::Predicted, ..host("192.0.2.9:4000") };
-        let prepared = Offer { candidates: vec![predicted], is_prepared: true, ..offer(counting()) };
+        let predicted = candidate(CandidateKind::Predicted, "192.0.2.9:4000");
+        let prepared = Offer { candidates: vec![predicted], is_prepared: true, ..offer(hard(COUNTS)) };
         let prepared = End::of(prepared, ([192, 0, 2, 9], 1).into(), Duration::ZERO);
         let Answer::Start([(_, first), (_, second)]) = attempt.offer(id(), 0, prepared, &mut memory, now)
         else {
@@ -338,7 +345,7 @@ mod tests {
 
     #[test]
     fn the_guesser_starts_later_than_the_one_who_opens() {
-        let mut attempt = Attempt::begin(devices(), 1, end(hard(), 0));
+        let mut attempt = Attempt::begin(devices(), 1, end(hard(PortPolicy::Random), 0));
         let Answer::Start([(_, first), (_, second)]) =
             attempt.offer(id(), 0, end(strict(), 0), &mut Memory::default(), Instant::ZERO)
         else {
@@ -349,6 +356,16 @@ mod tests {
             (first.method, second.method),
             (Method::Guess { ports: 1_200 }, Method::Open { sockets: 256 })
         );
+    }
+
+    #[test]
+    fn a_network_is_known_by_the_address_we_saw_and_not_by_one_that_is_claimed() {
+        let claim = NatCard { reflexive4: Some("203.0.113.9:1".parse().unwrap()), ..easy() };
+        let mut attempt = Attempt::begin(devices(), 0, end_at(claim, [192, 0, 2, 1]));
+        let now = Instant::ZERO;
+        attempt.offer(id(), 1, end_at(easy(), [192, 0, 2, 2]), &mut Memory::default(), now);
+        let seen = Networks::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        assert_eq!(attempt.started(), Some((Kind::Plain, seen)));
     }
 
     #[test]
@@ -365,51 +382,6 @@ mod tests {
         let heard = (0..100).filter(|_| attempt.report(0)).count();
         assert_eq!(heard, usize::from(Attempt::REPORTS_MAX));
         assert!(attempt.report(1));
-    }
-
-    fn id() -> AttemptId {
-        AttemptId::new(5)
-    }
-
-    fn devices() -> [DeviceId; 2] {
-        [DeviceId::from_bytes([1; 16]), DeviceId::from_bytes([2; 16])]
-    }
-
-    fn easy() -> NatCard {
-        NatCard {
-            udp: true,
-            mapping: Some(Mapping::EndpointIndependent),
-            filtering: Some(Filtering::AddressDependent),
-            ..NatCard::default()
-        }
-    }
-
-    fn strict() -> NatCard {
-        NatCard { filtering: Some(Filtering::AddressAndPortDependent), ..easy() }
-    }
-
-    fn counting() -> NatCard {
-        NatCard { ports: Some(PortPolicy::Sequential { step: 1 }), ..hard() }
-    }
-
-    fn hard() -> NatCard {
-        NatCard { mapping: Some(Mapping::AddressAndPortDependent), ..easy() }
-    }
-
-    fn host(addr: &str) -> Candidate {
-        Candidate { kind: CandidateKind::Host, addr: addr.parse().unwrap() }
-    }
-
-    fn offer(card: NatCard) -> Offer {
-        use lanyard_wire::keys::SymmetricKey;
-        use lanyard_wire::token::{Purpose, Token};
-        let [a, b] = devices();
-        let ticket = Token::grant(&SymmetricKey::from_bytes([1; 32]), Purpose::Attempt, a, b, 5, 100);
-        Offer { attempt: id(), ticket, candidates: vec![host("10.0.0.2:4000")], card, is_prepared: false }
-    }
-
-    fn end(card: NatCard, rtt_ms: u64) -> End {
-        End::of(offer(card), ([10, 0, 0, 2], 4_000).into(), Duration::from_millis(rtt_ms))
     }
 
     fn end_at(card: NatCard, ip: [u8; 4]) -> End {

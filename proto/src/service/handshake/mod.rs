@@ -22,6 +22,8 @@ use crate::time::{Instant, Wakeup};
 use crate::timers::Timers;
 
 mod attempt;
+#[cfg(test)]
+mod fixture;
 mod memory;
 mod plan;
 
