@@ -102,7 +102,7 @@ impl Machine for StunPair {
 
     const NAME: &'static str = "stun";
 
-    fn handle_datagram(&mut self, datagram: Datagram<'_>, _now: Instant) -> Result<Reply, Rejected> {
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, _now: Instant) -> Result<Option<Reply>, Rejected> {
         let SocketId(number) = datagram.local;
         let family = number / GRID;
         let machine = self.families.get(usize::from(family)).ok_or(Rejected::NotOurs)?;
@@ -113,7 +113,7 @@ impl Machine for StunPair {
         };
         self.answered += 1;
         answer.local = SocketId(answer.local.0 + family * GRID);
-        Ok(Reply::Send(answer))
+        Ok(Some(Reply::Send(answer)))
     }
 
     fn handle_command(&mut self, (): (), _now: Instant) {}

@@ -96,7 +96,7 @@ pub(crate) fn drive(into: &mut Lane, out: &mut Lane, frame: &[u8], sending: Send
     came
 }
 
-/// How long single packets take from one socket to the other, sorted.
+/// How long single packets take from one socket to the other.
 pub(crate) fn delays(into: &Lane, out: &mut Lane, frame: &[u8], count: usize) -> Vec<Duration> {
     let mut delays = Vec::with_capacity(count);
     out.drain(0);
@@ -109,6 +109,5 @@ pub(crate) fn delays(into: &Lane, out: &mut Lane, frame: &[u8], count: usize) ->
             std::hint::spin_loop();
         }
     }
-    delays.sort_unstable();
     delays
 }

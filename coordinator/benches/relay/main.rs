@@ -3,10 +3,10 @@
 //! `lanyard-server` (RELAY alone) and `turnserver` run on one core in turn, the load on another. A packet takes the
 //! cheapest way that each has: by a channel between two sessions here, by ChannelData to a plain UDP peer there.
 //! What counts is packets for each second of the relay's own processor time (`/proc/PID/stat`), and how much later
-//! than without a relay a packet comes when there is little to do. Rounds of both alternate; medians are printed.
-//! Then ours alone: how equal the parts of greedy pairs are, and how fast it answers while it is flooded.
+//! than without a relay a packet comes when there is little to do. Rounds of both alternate; of speeds the median is
+//! printed. Then ours alone: how equal the parts of greedy pairs are, and how fast it answers while it is flooded.
 //!
-//! `cargo bench -p lanyard-coordinator --bench relay`
+//! `cargo bench -p lanyard-coordinator --bench relay`, with `-- speed`, `latency` or `greed` for a part of it
 
 #![expect(clippy::print_stdout, reason = "a bench tells its figures")]
 
@@ -33,8 +33,11 @@ const ROUNDS: usize = 5;
 /// How long one round takes.
 const ROUND: Duration = Duration::from_millis(1_200);
 
-/// Packets whose way is timed in one round, one each millisecond.
-const TIMED: usize = 500;
+/// Packets whose way is timed in one slice, one each millisecond.
+const TIMED: usize = 100;
+
+/// Slices of each relay. An even number: each is first as often as the other.
+const SLICES: usize = 40;
 
 /// The core of whichever relay is measured; the load has the next one.
 const CORE: usize = 0;
@@ -63,20 +66,33 @@ fn main() -> anyhow::Result<()> {
     let turnserver = server::Killed(coturn::start(CORE, address, dir.path())?);
     let theirs = turn(turnserver.0.id(), address)?;
     let mut rigs = [ours, theirs];
-    println!("| payload | sent | relay | packets/s of one core | Gbit/s of one core |");
-    println!("| --- | --- | --- | --- | --- |");
-    for (index, payload) in PAYLOADS.into_iter().enumerate() {
-        for sending in [Sending::Singly, Sending::Trains] {
-            speed(&mut rigs, index, payload, sending)?;
+    if wants("speed") {
+        println!("| payload | sent | relay | packets/s of one core | Gbit/s of one core |");
+        println!("| --- | --- | --- | --- | --- |");
+        for (index, payload) in PAYLOADS.into_iter().enumerate() {
+            for sending in [Sending::Singly, Sending::Trains] {
+                speed(&mut rigs, index, payload, sending)?;
+            }
         }
     }
-    println!("\n| payload | relay | added p50 | added p99 |\n| --- | --- | --- | --- |");
-    for (index, payload) in PAYLOADS.into_iter().enumerate() {
-        latency(&mut rigs, index, payload)?;
+    if wants("latency") {
+        println!("\n| payload | relay | added p50 | added p99 |\n| --- | --- | --- | --- |");
+        for (index, payload) in PAYLOADS.into_iter().enumerate() {
+            latency(&mut rigs, index, payload)?;
+        }
     }
     drop((rigs, turnserver, server));
-    greed::fairness()?;
-    greed::control_under_flood()
+    if wants("greed") {
+        greed::fairness()?;
+        greed::control_under_flood()?;
+    }
+    Ok(())
+}
+
+/// Whether a part is to be measured: all are, unless some are named.
+fn wants(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|name| name == part)
 }
 
 /// A pair that is joined by our relay.
@@ -130,22 +146,27 @@ fn speed(rigs: &mut [Rig; 2], index: usize, payload: usize, sending: Sending) ->
     Ok(())
 }
 
+/// Slices of both alternate, so that whatever else the machine does meets both; every packet counts.
 fn latency(rigs: &mut [Rig; 2], index: usize, payload: usize) -> anyhow::Result<()> {
     let (near, far) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
     let there = far.local_addr()?;
     let (near, mut far) = (Lane::new(near, there)?, Lane::new(far, there)?);
-    let mut figures = [Vec::new(), Vec::new()];
-    let at = |delays: &[Duration], share: usize| delays[delays.len() * share / 100].as_secs_f64() * 1e6;
-    for _ in 0..ROUNDS {
-        for (rig, figures) in rigs.iter_mut().zip(&mut figures) {
-            let plain = delays(&near, &mut far, &rig.frames[index], TIMED / 4);
-            let relayed = delays(&rig.into, &mut rig.out, &rig.frames[index], TIMED);
-            figures.push([50, 99].map(|share| at(&relayed, share) - at(&plain, 50)));
+    let (mut plain, mut relayed) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for _ in 0..SLICES {
+        plain.extend(delays(&near, &mut far, &rigs[0].frames[index], TIMED / 4));
+        for (rig, relayed) in rigs.iter_mut().zip(&mut relayed) {
+            relayed.extend(delays(&rig.into, &mut rig.out, &rig.frames[index], TIMED));
         }
+        // Whoever came first comes second next time.
+        rigs.reverse();
+        relayed.reverse();
     }
-    for (rig, figures) in rigs.iter().zip(figures) {
-        let [p50, p99] = [0, 1].map(|which| median(figures.iter().map(|pair| pair[which]).collect()));
-        println!("| {payload} B | {} | {p50:.0} µs | {p99:.0} µs |", rig.name);
+    plain.sort_unstable();
+    let at = |delays: &[Duration], share: usize| delays[delays.len() * share / 100].as_secs_f64() * 1e6;
+    for (rig, mut relayed) in rigs.iter().zip(relayed) {
+        relayed.sort_unstable();
+        let [p50, p99] = [50, 99].map(|share| at(&relayed, share) - at(&plain, 50));
+        println!("| {payload} B | {} | {p50:.1} µs | {p99:.1} µs |", rig.name);
     }
     Ok(())
 }

@@ -26,14 +26,14 @@ impl Machine for Control {
 
     const NAME: &'static str = "control";
 
-    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Reply, Rejected> {
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Option<Reply>, Rejected> {
         if classify(datagram.bytes) != Class::Relay {
-            return self.0.handle_datagram(datagram, now).map(|()| Reply::Nothing);
+            return self.0.handle_datagram(datagram, now).map(|()| None);
         }
         match self.0.forward(datagram.remote, datagram.bytes, now) {
-            Forward::To(target) => Ok(Reply::Forward(target)),
+            Forward::To(target) => Ok(Some(Reply::Forward(target))),
             Forward::Hint(bytes) => {
-                Ok(Reply::Send(Transmit { local: datagram.local, remote: datagram.remote, bytes }))
+                Ok(Some(Reply::Send(Transmit { local: datagram.local, remote: datagram.remote, bytes })))
             }
             Forward::Drop(why) => Err(why),
         }

@@ -6,7 +6,8 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use super::sockets::{Route, Sockets};
+use super::routes::Route;
+use super::sockets::Sockets;
 
 /// Longest train in bytes: what one UDP/IP packet of the kernel's may carry.
 const BYTES_MAX: usize = 60_000;
@@ -43,8 +44,9 @@ impl Batch {
         }
     }
 
-    pub(super) const fn counters(&self) -> Sent {
-        self.sent
+    /// What was counted since the last call.
+    pub(super) fn take_counters(&mut self) -> Sent {
+        core::mem::take(&mut self.sent)
     }
 
     /// Adds a datagram; sends the train before it when it does not fit.
@@ -101,6 +103,12 @@ impl Batch {
 }
 
 impl Sent {
+    pub(super) const fn add(&mut self, more: Self) {
+        self.datagrams += more.datagrams;
+        self.bytes += more.bytes;
+        self.dropped += more.dropped;
+    }
+
     /// Sends a train, in one call where that is possible.
     fn send_train(
         &mut self,

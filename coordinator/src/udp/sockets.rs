@@ -1,34 +1,34 @@
-//! The UDP sockets of one machine, and by which of them an answer leaves.
-//!
-//! A device takes an answer only from the address it asked, so a server with several addresses must answer from the
-//! one that was asked. With sockets on all addresses the kernel would choose by route. Therefore: what arrives on
-//! another address than the kernel would choose is remembered with its sender, in a bounded table that stays empty
-//! on a server with one address.
+//! The UDP sockets of one machine.
 //!
 //! Relay frames may have sockets of their own on the same ports ([`Sockets::with_frames_apart`]), so that a flood of
 //! them fills their queue in the kernel and not the one in which sessions are begun and kept.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::task::Poll;
+use std::time::Duration;
 
 use lanyard_proto::transmit::SocketId;
 use lanyard_wire::envelope::RELAY;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::AttachReusePortCbpf;
-use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::Buffers;
+use super::routes::Route;
 use crate::problem::Problem;
 
 /// Buffer asked for in each direction; the kernel gives what its limits allow.
 const SOCKET_BUFFER: usize = 4 << 20;
+
+/// How long one waits for relay frames before it looks around.
+const FRAMES_WAIT: Duration = Duration::from_millis(250);
 
 /// Keeps relay frames apart: the second socket of a port gets what begins with their kind, the first one everything
 /// else (classic BPF; a datagram without bytes goes to the first).
@@ -39,10 +39,6 @@ const FRAMES_TO_SECOND: [libc::sock_filter; 4] = [
     filter(libc::BPF_RET | libc::BPF_K, 0, 0),
 ];
 
-/// Senders remembered with the address they asked; when it is full it starts afresh, and each of them is back with
-/// its next datagram.
-const ROUTES_MAX: usize = 65_536;
-
 /// How an answer finds its socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routing {
@@ -52,38 +48,31 @@ pub enum Routing {
     BySocket,
 }
 
-/// The way a datagram leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Route {
-    socket: usize,
-    source: Option<IpAddr>,
-}
-
-/// The way a datagram came.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
-    pub(super) local: SocketId,
-    pub(super) ip: Option<IpAddr>,
-}
-
 /// All sockets of one machine.
 #[derive(Debug)]
 pub struct Sockets {
     list: Vec<Socket>,
+    frames: Vec<FrameSocket>,
     routing: Routing,
-    routes: HashMap<SocketAddr, Route>,
     usual4: Option<IpAddr>,
     usual6: Option<IpAddr>,
-    next: usize,
 }
 
 #[derive(Debug)]
 struct Socket {
     id: SocketId,
     address: SocketAddr,
-    /// The socket on the same port that answers leave by, if that is another one: this one has relay frames only.
-    home: Option<usize>,
-    io: tokio::net::UdpSocket,
+    /// For reading only: told of room to send, the runtime would wake a worker for every datagram that has left.
+    io: AsyncFd<UdpSocket>,
+    state: UdpSocketState,
+}
+
+/// A socket with relay frames only, on the port of another, for reading. The runtime does not know it.
+#[derive(Debug)]
+pub(super) struct FrameSocket {
+    /// The other, by its place in the list.
+    pub(super) home: usize,
+    io: UdpSocket,
     state: UdpSocketState,
 }
 
@@ -114,15 +103,15 @@ impl Sockets {
         }
         let (usual4, usual6) =
             (usual_source(Ipv4Addr::new(192, 0, 2, 1).into()), usual_source(DOCUMENTATION6.into()));
-        Ok(Self { list, routing, routes: HashMap::new(), usual4, usual6, next: 0 })
+        Ok(Self { list, frames: Vec::new(), routing, usual4, usual6 })
     }
 
     /// Gives relay frames sockets of their own on the same ports. Where the kernel does not do that, they share.
     #[must_use]
     pub fn with_frames_apart(mut self) -> Self {
         for home in 0..self.list.len() {
-            match self.list[home].beside(home) {
-                Ok(socket) => self.list.push(socket),
+            match self.list[home].beside() {
+                Ok((io, state)) => self.frames.push(FrameSocket { home, io, state }),
                 Err(error) => {
                     let address = self.list[home].address;
                     tracing::info!(%address, %error, "relay frames share a socket with everything else");
@@ -135,25 +124,20 @@ impl Sockets {
     /// Where the sockets are, in order.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.list.iter().filter(|socket| socket.home.is_none()).map(|socket| socket.address).collect()
+        self.list.iter().map(|socket| socket.address).collect()
     }
 
-    /// Reads what waits at the other socket of the port of one that has relay frames only; `None` when nothing does.
-    ///
-    /// Whoever binds a channel sends frames right behind: what came before them must be read before them. The runtime
-    /// may not know yet that something came, so the kernel is asked.
-    pub(super) fn receive_before(&self, index: usize, buffers: &mut Buffers) -> Option<(usize, usize)> {
-        let home = self.list[index].home?;
-        let socket = &self.list[home];
-        SockRef::from(&socket.io).peek(&mut [MaybeUninit::uninit()]).ok()?;
+    /// Reads what waits at a socket whether or not the runtime knows of it yet; `None` when nothing does.
+    pub(super) fn receive_before(&self, index: usize, buffers: &mut Buffers) -> Option<usize> {
+        let socket = &self.list[index];
+        SockRef::from(socket.io.get_ref()).peek(&mut [MaybeUninit::uninit()]).ok()?;
         let (mut slices, meta) = buffers.parts();
-        let count = socket.state.recv(UdpSockRef::from(&socket.io), &mut slices, meta).ok()?;
-        Some((home, count))
+        socket.state.recv(UdpSockRef::from(socket.io.get_ref()), &mut slices, meta).ok()
     }
 
-    /// Whether a socket has relay frames only.
-    pub(super) fn has_frames_only(&self, index: usize) -> bool {
-        self.list[index].home.is_some()
+    /// The sockets that have relay frames only.
+    pub(super) fn frames(&self) -> &[FrameSocket] {
+        &self.frames
     }
 
     /// Number and address of each socket that was opened.
@@ -162,19 +146,18 @@ impl Sockets {
     }
 
     /// Waits until a socket has something; takes turns when several have.
-    pub(super) async fn readable(&mut self) -> usize {
-        let (list, start) = (&self.list, self.next);
+    pub(super) async fn readable(&self, turn: &mut usize) -> usize {
         let index = poll_fn(|context| {
-            for offset in 0..list.len() {
-                let index = (start + offset) % list.len();
-                if list[index].io.poll_recv_ready(context).is_ready() {
+            for offset in 0..self.list.len() {
+                let index = (*turn + offset) % self.list.len();
+                if self.list[index].io.poll_read_ready(context).is_ready() {
                     return Poll::Ready(index);
                 }
             }
             Poll::Pending
         })
         .await;
-        self.next = (index + 1) % self.list.len();
+        *turn = (index + 1) % self.list.len();
         index
     }
 
@@ -182,7 +165,7 @@ impl Sockets {
     pub(super) fn receive(&self, index: usize, buffers: &mut Buffers) -> Option<usize> {
         let socket = &self.list[index];
         let (mut slices, meta) = buffers.parts();
-        let read = || socket.state.recv(UdpSockRef::from(&socket.io), &mut slices, meta);
+        let read = |io: &UdpSocket| socket.state.recv(UdpSockRef::from(io), &mut slices, meta);
         match socket.io.try_io(Interest::READABLE, read) {
             Ok(count) => Some(count),
             Err(error) => {
@@ -194,52 +177,14 @@ impl Sockets {
         }
     }
 
-    /// Notes by which way a sender came.
-    pub(super) fn arrive(&mut self, index: usize, meta: &RecvMeta) -> Arrival {
-        let socket = &self.list[index];
-        let asked = meta.dst_ip.filter(|_| socket.address.ip().is_unspecified());
-        let arrival = Arrival { local: socket.id, ip: asked };
-        if self.routing == Routing::BySocket {
-            return arrival;
-        }
-        let usual = if meta.addr.is_ipv4() { self.usual4 } else { self.usual6 };
-        let index = socket.home.unwrap_or(index);
-        let is_usual = self.first_of(meta.addr) == Some(index) && (asked.is_none() || asked == usual);
-        if is_usual {
-            if !self.routes.is_empty() {
-                self.routes.remove(&meta.addr);
-            }
-            return arrival;
-        }
-        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&meta.addr) {
-            self.routes.clear();
-        }
-        self.routes.insert(meta.addr, Route { socket: index, source: asked });
-        arrival
-    }
-
-    /// By which way something leaves; `asked` is the address the question came to.
-    pub(super) fn route(&self, local: SocketId, remote: SocketAddr, asked: Option<IpAddr>) -> Option<Route> {
-        match self.routing {
-            Routing::BySocket => {
-                let socket = self.list.iter().position(|socket| socket.id == local)?;
-                let source = asked.filter(|_| self.list[socket].address.ip().is_unspecified());
-                Some(Route { socket, source })
-            }
-            Routing::ByRemote => self
-                .routes
-                .get(&remote)
-                .copied()
-                .or_else(|| self.first_of(remote).map(|socket| Route { socket, source: None })),
-        }
-    }
-
     /// Datagrams one train may have.
     pub(super) fn train_max(&self, route: Route) -> usize {
         self.list[route.socket].state.max_gso_segments()
     }
 
     /// Sends a datagram, or a train of datagrams of `segment` bytes.
+    ///
+    /// Straight to the kernel, which says at once when there is no room: nobody waits for it here.
     pub(super) fn send(
         &self,
         route: Route,
@@ -247,7 +192,6 @@ impl Sockets {
         bytes: &[u8],
         segment: Option<usize>,
     ) -> Result<()> {
-        let socket = &self.list[route.socket];
         let transmit = Transmit {
             destination: remote,
             ecn: None,
@@ -255,49 +199,103 @@ impl Sockets {
             segment_size: segment,
             src_ip: route.source,
         };
-        // Straight to the kernel, which says at once when there is no room: the runtime's own idea of whether the
-        // socket takes something lags behind, and nobody waits for it here.
-        socket.state.try_send(UdpSockRef::from(&socket.io), &transmit)
+        let socket = &self.list[route.socket];
+        socket.state.try_send(UdpSockRef::from(socket.io.get_ref()), &transmit)
     }
 
-    fn first_of(&self, remote: SocketAddr) -> Option<usize> {
+    pub(super) const fn routing(&self) -> Routing {
+        self.routing
+    }
+
+    /// The number the machine knows a socket by, and whether it is on all addresses of this machine.
+    pub(super) fn facts(&self, index: usize) -> (SocketId, bool) {
+        let socket = &self.list[index];
+        (socket.id, socket.address.ip().is_unspecified())
+    }
+
+    /// Whether the kernel, left to itself, would answer a remote by the socket and from the address that it asked.
+    pub(super) fn is_usual(&self, index: usize, remote: SocketAddr, asked: Option<IpAddr>) -> bool {
+        let usual = if remote.is_ipv4() { self.usual4 } else { self.usual6 };
+        self.first_of(remote) == Some(index) && (asked.is_none() || asked == usual)
+    }
+
+    pub(super) fn first_of(&self, remote: SocketAddr) -> Option<usize> {
         self.list.iter().position(|socket| socket.address.is_ipv4() == remote.is_ipv4())
+    }
+}
+
+impl FrameSocket {
+    /// Waits for a datagram, or a train of them, and reads no more than that: so it is on its way at once. `None` when
+    /// none came for [`FRAMES_WAIT`].
+    ///
+    /// # Errors
+    /// The kernel does not let the socket wait.
+    pub(super) fn wait(&self, buffers: &mut Buffers) -> Result<Option<usize>> {
+        self.io.set_nonblocking(false)?;
+        let (slice, meta) = buffers.first();
+        Ok(self.state.recv(UdpSockRef::from(&self.io), &mut [slice], meta).ok())
+    }
+
+    /// Reads a batch of what has come; `None` when there is nothing more.
+    ///
+    /// # Errors
+    /// The kernel does not let the socket not wait.
+    pub(super) fn receive(&self, buffers: &mut Buffers) -> Result<Option<usize>> {
+        self.io.set_nonblocking(true)?;
+        let (mut slices, meta) = buffers.parts();
+        Ok(self.state.recv(UdpSockRef::from(&self.io), &mut slices, meta).ok())
     }
 }
 
 impl Socket {
     fn bind(id: SocketId, address: SocketAddr) -> Result<Self> {
-        Self::open(id, address, None)
+        let (io, state) = open(address, Port::Alone)?;
+        let address = io.local_addr()?;
+        Ok(Self { id, address, io: watch(io)?, state })
     }
 
     /// A second socket on this one's port, which takes the relay frames from it.
-    fn beside(&self, home: usize) -> Result<Self> {
+    fn beside(&self) -> Result<(UdpSocket, UdpSocketState)> {
         // Only now: before its bind, the kernel would have let us share the port with another server of the same user.
-        SockRef::from(&self.io).set_reuse_port(true)?;
-        let second = Self::open(self.id, self.address, Some(home))?;
+        SockRef::from(self.io.get_ref()).set_reuse_port(true)?;
+        let second = open(self.address, Port::Shared)?;
         let mut filter = FRAMES_TO_SECOND;
         let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-        setsockopt(&self.io, AttachReusePortCbpf, &program)?;
+        second.0.set_read_timeout(Some(FRAMES_WAIT))?;
+        setsockopt(self.io.get_ref(), AttachReusePortCbpf, &program)?;
         Ok(second)
     }
+}
 
-    fn open(id: SocketId, address: SocketAddr, home: Option<usize>) -> Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_port(home.is_some())?;
-        socket.bind(&address.into())?;
-        let io: UdpSocket = socket.into();
-        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
-        let_routers_fragment(&io)?;
-        let buffers = SockRef::from(&io);
-        // Refusals are no failure: doctor tells about the kernel's limit.
-        let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
-        let _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
-        let address = io.local_addr()?;
-        Ok(Self { id, address, home, io: tokio::net::UdpSocket::from_std(io)?, state })
+/// Has the runtime tell when there is something to read.
+#[expect(unsafe_code, reason = "the runtime has no socket of its own that is registered for reading only")]
+fn watch(io: UdpSocket) -> Result<AsyncFd<UdpSocket>> {
+    // SAFETY: a `UdpSocket` keeps one descriptor open until it is dropped, and names the same one at every call.
+    Ok(unsafe { AsyncFd::register_with_interest(io, Interest::READABLE) }?)
+}
+
+/// Whether a socket has its port for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Alone,
+    Shared,
+}
+
+fn open(address: SocketAddr, port: Port) -> Result<(UdpSocket, UdpSocketState)> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
+    socket.set_reuse_port(port == Port::Shared)?;
+    socket.bind(&address.into())?;
+    let io: UdpSocket = socket.into();
+    let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+    let_routers_fragment(&io)?;
+    let buffers = SockRef::from(&io);
+    // Refusals are no failure: doctor tells about the kernel's limit.
+    let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
+    Ok((io, state))
 }
 
 /// Datagrams carry no "don't fragment", as the agents' carry none: what a device sends by relay would otherwise vanish

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use lanyard_proto::transmit::SocketId;
+
 use super::sockets::Routing;
 use super::*;
 
@@ -25,22 +27,22 @@ impl Machine for Obedient {
 
     const NAME: &'static str = "test";
 
-    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Reply, Rejected> {
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Option<Reply>, Rejected> {
         let answer =
             Transmit { local: datagram.local, remote: datagram.remote, bytes: datagram.bytes.to_vec() };
         match datagram.bytes.first() {
-            Some(b'e') => return Ok(Reply::Send(answer)),
+            Some(b'e') => return Ok(Some(Reply::Send(answer))),
             Some(b'f') => {
                 let text = core::str::from_utf8(&datagram.bytes[1..]).map_err(|_| Rejected::Malformed)?;
                 let target = text.trim_end_matches('.').parse().map_err(|_| Rejected::Malformed)?;
-                return Ok(Reply::Forward(target));
+                return Ok(Some(Reply::Forward(target)));
             }
             Some(b'q') => self.queue.push_back(answer),
             Some(b't') => self.later = Some((now + Duration::from_millis(5), answer)),
             _ => return Err(Rejected::Malformed),
         }
         self.events.push_back(datagram.bytes.len());
-        Ok(Reply::Nothing)
+        Ok(None)
     }
 
     /// `F`: all pass on to the address behind it.
@@ -236,27 +238,86 @@ async fn a_train_that_is_passed_on_arrives_as_the_datagrams_it_was_made_of() {
 async fn relay_frames_have_a_socket_of_their_own_on_the_same_port() {
     let wanted = [(SocketId::MAIN, "127.0.0.1:0".parse().unwrap())];
     let bound = Sockets::bind(&wanted, Routing::ByRemote, "control.listen").unwrap();
-    let mut sockets = bound.with_frames_apart();
-    let [address] = sockets.addresses()[..] else { panic!("one address is told") };
+    let sockets = bound.with_frames_apart();
+    let ([address], [frames]) = (&sockets.addresses()[..], sockets.frames()) else { panic!("two on one") };
     let (client, mut buffers) = (client("127.0.0.1"), Buffers::new());
     for (kind, is_apart) in [(0xC0, true), (0xC1, false), (0xC0, true), (0x04, false)] {
         client.send_to(&[kind; 20], address).unwrap();
-        let index = sockets.readable().await;
-        assert_eq!(sockets.receive(index, &mut buffers), Some(1));
-        assert_eq!((buffers.filled(0).1, sockets.has_frames_only(index)), (&[kind; 20][..], is_apart));
-        // The runtime learns that nothing is left.
-        assert_eq!(sockets.receive(index, &mut buffers), None);
+        assert_eq!(frames.receive(&mut buffers).unwrap(), is_apart.then_some(1));
+        assert_eq!(sockets.receive_before(0, &mut buffers), (!is_apart).then_some(1));
+        assert_eq!(buffers.filled(0).1, &[kind; 20]);
     }
 }
 
-#[tokio::test]
-async fn what_came_before_a_relay_frame_is_read_before_it() {
-    let wanted = [(SocketId::MAIN, "127.0.0.1:0".parse().unwrap())];
+/// Passes relay frames on to whom was named last, by a datagram that is none.
+#[derive(Debug, Default)]
+struct Patchbay(Option<SocketAddr>);
+
+impl Machine for Patchbay {
+    type Command = ();
+    type Event = ();
+
+    const NAME: &'static str = "patchbay";
+
+    fn handle_datagram(&mut self, datagram: Datagram<'_>, _now: Instant) -> Result<Option<Reply>, Rejected> {
+        if datagram.bytes.first() == Some(&0xC0) {
+            return self.0.map(|target| Some(Reply::Forward(target))).ok_or(Rejected::UnknownChannel);
+        }
+        self.0 = core::str::from_utf8(datagram.bytes).ok().and_then(|text| text.parse().ok());
+        Ok(None)
+    }
+
+    fn handle_command(&mut self, (): (), _now: Instant) {}
+
+    fn handle_timeout(&mut self, _now: Instant) {}
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        None
+    }
+
+    fn poll_event(&mut self) -> Option<()> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Wakeup> {
+        None
+    }
+
+    fn observe(&self) {}
+}
+
+fn patchbay(address: &str) -> Arc<Shared<Patchbay>> {
+    let wanted = [(SocketId::MAIN, address.parse().unwrap())];
     let bound = Sockets::bind(&wanted, Routing::ByRemote, "control.listen").unwrap();
-    let sockets = bound.with_frames_apart();
-    let (client, mut buffers) = (client("127.0.0.1"), Buffers::new());
-    assert_eq!(sockets.receive_before(1, &mut buffers), None);
-    client.send_to(b"bind", sockets.addresses()[0]).unwrap();
-    assert_eq!(sockets.receive_before(1, &mut buffers), Some((0, 1)));
-    assert_eq!(buffers.filled(0).1, b"bind");
+    Arc::new(Shared::new(Patchbay::default(), bound.with_frames_apart(), Clock::start()))
+}
+
+#[tokio::test]
+async fn what_came_before_a_relay_frame_is_looked_at_before_the_frame_is_refused() {
+    let shared = patchbay("127.0.0.1:0");
+    let (near, far) = (client("127.0.0.1"), client("127.0.0.1"));
+    let service = shared.sockets.addresses()[0];
+    let (mut desk, mut before) = (Desk::new(), Desk::new());
+    near.send_to(far.local_addr().unwrap().to_string().as_bytes(), service).unwrap();
+    near.send_to(&[0xC0; 40], service).unwrap();
+    let count = shared.sockets.frames()[0].wait(&mut desk.buffers).unwrap().unwrap();
+    shared.pass_on(0, &mut desk, count, &mut before);
+    assert_eq!(receive(&far, "frame"), (vec![0xC0; 40], service));
+    assert_eq!(shared.sockets.receive_before(0, &mut desk.buffers), None, "nothing is left to look at");
+}
+
+#[tokio::test]
+async fn the_thread_of_the_relay_frames_passes_on_and_ends_when_it_is_dropped() {
+    let shared = patchbay("0.0.0.0:0");
+    let (near, far) = (client("127.0.0.1"), client("127.0.0.1"));
+    shared.lock().machine.0 = far.local_addr().ok();
+    let frames = Frames::start(&shared).unwrap();
+    // Asked at another address than the usual one: what is passed on leaves from where its receiver asked, if anywhere.
+    let service = SocketAddr::from(([127, 0, 0, 1], shared.sockets.addresses()[0].port()));
+    for length in [40, 41, 300] {
+        near.send_to(&vec![0xC0; length], service).unwrap();
+        assert_eq!(receive(&far, "frame"), (vec![0xC0; length], service));
+    }
+    drop(frames);
+    assert_eq!(Arc::strong_count(&shared), 1, "the thread let go of everything");
 }
