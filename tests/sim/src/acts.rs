@@ -9,6 +9,7 @@ use crate::attack;
 use crate::link::Link;
 use crate::net::{HostId, Place, SiteId};
 use crate::oracle::{Disturbance, KEEP_ALIVE};
+use crate::rule;
 use crate::script::{Act, Flow};
 use crate::trace::Party;
 use crate::world::World;
@@ -21,6 +22,14 @@ const MOVE: Duration = Duration::from_secs(2);
 
 /// After an attempt failed the next one but one may be this far away.
 const RETRY: Duration = Duration::from_secs(180);
+
+/// Forged packets of services or peers that a router takes in make it show those another port, as if its mapping
+/// depended on the destination: until it forgets them (30 s) and the device's next netcheck (330 s) and retry are over.
+const MISLED: Duration = Duration::from_secs(30 + 330 + RETRY.as_secs());
+
+/// A dear guess that failed is not repeated between the same two networks for ten minutes, which is what it may cost by
+/// design; then the next retry is waited for.
+const REST: Duration = Duration::from_secs(600 + RETRY.as_secs());
 
 impl World {
     /// An act begins.
@@ -230,12 +239,25 @@ impl World {
         for number in 0..self.flows.len() {
             let Some(state) = self.flows.get(number) else { continue };
             let (flow, is_lively) = (state.flow, state.watch.is_lively(now));
-            let Some(disturbance) = self.disturbance(act, &flow, is_lively) else { continue };
+            let disturbance = self.disturbance(act, &flow, is_lively);
+            // The guess that the act foiled may have been one of another pair between the same networks.
+            let may_rest = !act.is_harmless() && rule::is_dear(&self.net, flow.from, flow.to);
+            if may_rest && let Some(state) = self.flows.get_mut(number) {
+                state.watch.excuse_direct(act.lasts() + REST, now);
+            }
+            let Some(disturbance) = disturbance else { continue };
             let view = self.view(flow.from, flow.to);
             if let Some(state) = self.flows.get_mut(number) {
                 state.watch.on_disturbance(disturbance, &view, now);
             }
         }
+    }
+
+    /// Whether the router of either end remembers packets that nobody inside asked for.
+    fn takes_in_strangers(&self, flow: &Flow) -> bool {
+        let homes = [flow.from, flow.to].into_iter().filter_map(|host| self.net.site_of(host));
+        let sites = homes.flat_map(|home| self.chain(home)).filter_map(|site| self.net.site(site));
+        sites.into_iter().any(|site| site.config.nat.accepts_strangers)
     }
 
     fn disturbance(&self, act: &Act, flow: &Flow, is_lively: bool) -> Option<Disturbance> {
@@ -274,6 +296,7 @@ impl World {
             Act::CoordinatorCrash(..) | Act::RelayCrash(..) => {
                 (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, true)
             }
+            Act::Hostile(_) if self.takes_in_strangers(flow) => (Duration::ZERO, MISLED, false),
             Act::Refuse(host, peer, true) if at_host(host) && at_host(peer) => (MOVE, MOVE, false),
             // Nobody is told that a refusal ended: who was refused tries again with ever longer pauses.
             Act::Refuse(host, peer, false) if at_host(host) && at_host(peer) => (BACK_OFF, RETRY, false),

@@ -5,8 +5,9 @@
 //! draws its random ports from its own generator; it forgets what it knows when told to ([`Nat::reboot`],
 //! [`Nat::rebind`]). Two routers in a row, as behind a carrier, are the business of [`crate::net`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use lanyard_proto::rng::Rng;
 use lanyard_proto::time::Instant;
@@ -71,9 +72,16 @@ pub struct Nat {
     entries: BTreeMap<Key, Entry>,
     ports: BTreeMap<u16, Key>,
     chooser: Chooser,
-    strangers: BTreeSet<(SocketAddr, u16)>,
+    /// Packets from outside that nobody inside asked for, and until when they are remembered.
+    strangers: BTreeMap<(SocketAddr, u16), Instant>,
     sweep_at: usize,
 }
+
+/// How long a packet that was not answered is remembered (Linux, `nf_conntrack_udp_timeout`).
+const STRANGER_LIFE: Duration = Duration::from_secs(30);
+
+/// Such packets remembered.
+const STRANGERS_MAX: usize = 1_024;
 
 /// Mappings after which the router looks for expired ones to throw away.
 const SWEEP_AT: usize = 64;
@@ -89,7 +97,7 @@ impl Nat {
             entries: BTreeMap::new(),
             ports: BTreeMap::new(),
             chooser: Chooser::new(behaviour.ports),
-            strangers: BTreeSet::new(),
+            strangers: BTreeMap::new(),
             sweep_at: SWEEP_AT,
         }
     }
@@ -149,11 +157,14 @@ impl Nat {
         self.sweep(now);
         self.forget_expired(key, now);
         // The stranger's own packet took the tuple (remote, port): this flow, and only this one, gets another.
-        if let Some(entry) = self.entries.get(&key)
-            && self.strangers.contains(&(remote, entry.outside))
-            && !entry.permitted.contains_key(&remote)
-        {
-            key.towards = Some((remote.ip(), remote.port()));
+        let aside = Key { towards: Some((remote.ip(), remote.port())), ..key };
+        let was_pushed = self.entries.get(&aside).is_some_and(|entry| entry.expires > now);
+        let is_pushed = self.entries.get(&key).is_some_and(|entry| {
+            self.strangers.get(&(remote, entry.outside)).is_some_and(|until| *until > now)
+                && !entry.permitted.contains_key(&remote)
+        });
+        if was_pushed || is_pushed {
+            key = aside;
             self.forget_expired(key, now);
         }
         let expires = now + self.behaviour.lifetime;
@@ -199,13 +210,13 @@ impl Nat {
                     || key.towards == Some((remote.ip(), remote.port())))
         });
         let Some(key) = found else {
-            self.remember_stranger(remote, target.port());
+            self.remember_stranger(remote, target.port(), now);
             return Err(Dropped::Unmapped);
         };
         let behaviour = self.behaviour;
         let entry = self.entries.get_mut(&key).ok_or(Dropped::Unmapped)?;
         if way == Way::Straight && !passes(behaviour.filtering, &entry.permitted, remote, now) {
-            self.remember_stranger(remote, target.port());
+            self.remember_stranger(remote, target.port(), now);
             return Err(Dropped::Filtered);
         }
         if behaviour.inbound_refresh {
@@ -287,9 +298,15 @@ impl Nat {
         self.chooser.choose(wanted, is_free, &mut self.rng, now)
     }
 
-    fn remember_stranger(&mut self, remote: SocketAddr, port: u16) {
-        if self.behaviour.accepts_strangers && self.strangers.len() < 1_024 {
-            self.strangers.insert((remote, port));
+    fn remember_stranger(&mut self, remote: SocketAddr, port: u16, now: Instant) {
+        if !self.behaviour.accepts_strangers {
+            return;
+        }
+        if self.strangers.len() >= STRANGERS_MAX {
+            self.strangers.retain(|_, until| *until > now);
+        }
+        if self.strangers.len() < STRANGERS_MAX {
+            self.strangers.insert((remote, port), now + STRANGER_LIFE);
         }
     }
 }

@@ -47,7 +47,8 @@ const APART: Duration = Duration::from_millis(1_250);
 const TOGETHER: Duration = Duration::from_millis(60);
 
 /// A direct path that does not answer lends its data to the relay until it does or is lost, 0.4 s later or three round
-/// trips; then a pair is not direct. So whoever could be direct may be found on the relay for so long on end.
+/// trips; then a pair is not direct. So whoever could be direct may be found on the relay for so long on end, longer
+/// on links that lose: there a path is given up for want of answers now and then, and has to be proven again.
 const LENT_MAX: Duration = Duration::from_secs(1);
 
 /// A removed member is gone everywhere after this.
@@ -211,7 +212,12 @@ impl Watch {
             }
             self.calm_at = self.calm_at.max(now + disturbance.excused * self.patience);
         }
-        self.direct_at = self.direct_at.max(now + disturbance.relayed * self.patience);
+        self.excuse_direct(disturbance.relayed, now);
+    }
+
+    /// The pair may be relayed for so long from now on.
+    pub fn excuse_direct(&mut self, time: Duration, now: Instant) {
+        self.direct_at = self.direct_at.max(now + time * self.patience);
     }
 
     /// Looks at the pair.
@@ -272,7 +278,7 @@ impl Watch {
     fn check_direct(&self, view: &View, since: Instant, now: Instant) -> Result<(), Violation> {
         let from = since.max(self.calm_at).max(self.direct_at).max(self.start);
         let is_settled = now.saturating_since(from) > DIRECT_WITHIN * self.patience;
-        let is_apart = self.apart_since.is_some_and(|at| now.saturating_since(at) > LENT_MAX);
+        let is_apart = self.apart_since.is_some_and(|at| now.saturating_since(at) > LENT_MAX * self.patience);
         match view.expect {
             Expect::Direct if is_settled && is_apart => {
                 Err(self.violation("direct", "it could be direct and is not", view, now))

@@ -80,6 +80,15 @@ pub fn expect_with(plans: Plans, net: &Net, a: HostId, b: HostId) -> Expect {
     }
 }
 
+/// Whether two devices are direct only after a guess in a block, which costs hundreds of packets and is not repeated soon
+/// once one between their networks failed.
+#[must_use]
+pub fn is_dear(net: &Net, a: HostId, b: HostId) -> bool {
+    let ends = [a, b].map(|host| net.site_of(host).map(|site| Traits::of(net, &chain(net, site))));
+    let has_block = ends.iter().flatten().any(|end| matches!(end.pattern, Pattern::Block(_)));
+    has_block && expect_with(Plans::Plain, net, a, b) != Expect::Direct && expect(net, a, b) == Expect::Direct
+}
+
 /// The guessing plans: who may be predicted, guessed, or neither.
 ///
 /// A table over (mapping, filtering, ports) of both ends. *Direct* stands where success is as good as certain: one
@@ -310,6 +319,21 @@ mod tests {
                 there
             });
             assert_eq!(found, [plain, guessing], "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn a_guess_in_a_block_is_dear_and_nothing_that_plain_probes_reach() {
+        use Kind::{Block512, FullCone, Open, PortRestricted, SymmetricSeq};
+        for (a, b, expected) in [
+            (PortRestricted, Block512, true),
+            (Block512, PortRestricted, true),
+            (FullCone, Block512, false),
+            (Open, Block512, false),
+            (PortRestricted, SymmetricSeq, false),
+        ] {
+            let net = net_of(SiteConfig::of(a), SiteConfig::of(b));
+            assert_eq!(is_dear(&net, HostId(0), HostId(1)), expected, "{a:?} {b:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! A small STUN client measures each kind from the inside and must find what was configured.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
@@ -181,6 +182,22 @@ fn an_early_stranger_costs_a_router_without_firewall_its_port_to_that_stranger()
     assert_eq!(send(&mut nat, stun(0, 0), 0), usual, "other flows keep theirs");
     assert!(nat.inbound(usual, peer, Way::Straight, Instant::ZERO).is_err());
     assert!(nat.inbound(towards_peer, peer, Way::Straight, Instant::ZERO).is_ok());
+}
+
+#[test]
+fn a_stranger_is_forgotten_after_half_a_minute_and_a_flow_that_it_pushed_aside_stays_where_it_is() {
+    let behaviour = Behaviour { accepts_strangers: true, ..Kind::PortRestricted.behaviour() };
+    let mut nat = router(behaviour);
+    let usual = send(&mut nat, stun(0, 0), 0);
+    let [early, late] =
+        ["198.51.100.97:41641", "198.51.100.98:41641"].map(|peer| peer.parse::<SocketAddr>().unwrap());
+    for peer in [early, late] {
+        assert!(nat.inbound(usual, peer, Way::Straight, Instant::ZERO).is_err());
+    }
+    let aside = send(&mut nat, early, 20);
+    assert_ne!(aside, usual);
+    assert_eq!(send(&mut nat, early, 40), aside);
+    assert_eq!(send(&mut nat, late, 40), usual);
 }
 
 #[test]
