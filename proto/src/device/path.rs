@@ -83,7 +83,7 @@ struct Current {
     way: Way,
     since: Instant,
     health: Health,
-    /// Taken because the peer sends from there, and not proven yet.
+    /// Taken because the peer sends from there, or kept when our own network changed: not proven yet.
     is_on_trust: bool,
 }
 
@@ -241,6 +241,8 @@ impl Paths {
         let rtt = self.rtt();
         if let Some(current) = &mut self.current {
             current.health.network_changed(rtt, now);
+            // Small packets may pass from where we are now, and full-size ones not.
+            current.is_on_trust = true;
         }
         self.handle_timeout(now);
     }

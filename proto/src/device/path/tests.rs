@@ -252,8 +252,22 @@ fn after_a_change_of_our_network_the_path_answers_quickly_or_is_lost() {
     let mut paths = direct();
     paths.network_changed(at(10_000));
     paths.answered(addr(HOME), Size::Small, ms(40), at(10_040));
-    probes(&mut paths, at(10_040), at(12_000));
+    assert_eq!(probes(&mut paths, at(10_040), at(10_040)), [(10_040, Size::Small), (10_040, Size::Full)]);
+    paths.answered(addr(HOME), Size::Full, ms(40), at(10_080));
+    probes(&mut paths, at(10_080), at(12_000));
     assert_eq!(paths.current(), Some(addr(HOME)), "a change that changed nothing");
+}
+
+#[test]
+fn a_path_kept_through_a_move_is_left_where_full_size_packets_do_not_pass_any_more() {
+    let mut paths = direct();
+    paths.network_changed(at(10_000));
+    for now in (10_040..20_000).step_by(60) {
+        paths.answered(addr(HOME), Size::Small, ms(40), at(now));
+        probes(&mut paths, at(now), at(now));
+        let expected = (now < 11_540).then(|| addr(HOME));
+        assert_eq!(paths.current(), expected, "at {now}: small pings are answered all the time");
+    }
 }
 
 #[test]
