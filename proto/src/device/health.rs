@@ -120,6 +120,12 @@ impl Health {
         self.flow.heard(packets, now);
     }
 
+    /// So many datagrams of data came in on another path, as where each end sends on its own. They show nothing of this one,
+    /// but if they stop our NAT may have forgotten both.
+    pub(super) fn heard_elsewhere(&mut self, packets: u32, now: Instant) {
+        self.flow.heard(packets, now);
+    }
+
     /// Our own network changed: the path has to answer now, and is doubtful until it does.
     pub(super) fn network_changed(&mut self, rtt: Option<Duration>, now: Instant) {
         self.doubt(LOST_AFTER_CHANGE.max(rtt.unwrap_or_default() * 2), now);
@@ -216,6 +222,18 @@ mod tests {
         let signs = signs(&mut health, 1_000, 3_000);
         assert_eq!(signs[..3], [(1_200, Sign::Ping), (1_260, Sign::Ping), (1_280, Sign::Suspected)]);
         assert_eq!(signs.last(), Some(&(1_600, Sign::Lost)));
+    }
+
+    #[test]
+    fn a_flow_that_came_on_another_path_and_stops_is_asked_about_on_this_one() {
+        let mut health = Health::new(at(0));
+        for half in 0..8 {
+            health.heard_elsewhere(1, at(half * 500));
+            assert_eq!(signs(&mut health, half * 500, half * 500 + 499), []);
+        }
+        let signs = signs(&mut health, 3_500, 6_000);
+        assert_eq!(signs.first(), Some(&(4_600, Sign::Ping)));
+        assert_eq!(signs.last(), Some(&(5_000, Sign::Lost)));
     }
 
     #[test]

@@ -182,6 +182,9 @@ impl Paths {
             current.health.heard(packets, now);
             return;
         }
+        if let Some(current) = &mut self.current {
+            current.health.heard_elsewhere(packets, now);
+        }
         self.begin_proof(way, Size::Full, now);
         self.send_proofs(now);
         let Some(current) = self.current else { return };

@@ -221,6 +221,19 @@ fn two_ends_on_different_good_paths_do_not_chase_each_other() {
 }
 
 #[test]
+fn a_flow_that_came_another_way_and_stops_puts_the_own_way_to_the_test() {
+    let mut paths = direct();
+    paths.answered(addr(MOVED), Size::Full, ms(41), at(0));
+    for half in 1..8 {
+        paths.heard(addr(MOVED), 1, at(half * 500));
+        assert_eq!(probes(&mut paths, at(half * 500), at(half * 500 + 499)), []);
+    }
+    let pings = probes(&mut paths, at(3_500), at(6_000));
+    assert_eq!(pings.first(), Some(&(4_600, Size::Small)));
+    assert_eq!(paths.poll_event(), Some(PathEvent::Suspected), "and the services learn where we are");
+}
+
+#[test]
 fn a_dead_path_is_left_for_a_proven_live_one_without_the_relay() {
     let mut paths = direct();
     paths.answered(addr(MOVED), Size::Full, ms(41), at(9_000));
