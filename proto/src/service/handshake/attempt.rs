@@ -7,7 +7,7 @@
 //! Terms: RFC 8445 (candidates), RFC 4787 (mapping and filtering).
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV4};
 use core::time::Duration;
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
@@ -15,7 +15,7 @@ use lanyard_wire::door::is_door;
 use lanyard_wire::handshake::{Go, Method, Offer};
 use lanyard_wire::ids::{AttemptId, DeviceId};
 use lanyard_wire::limits::CANDIDATES_MAX;
-use lanyard_wire::nat::NatCard;
+use lanyard_wire::nat::{Mapping, NatCard};
 
 use super::memory::{Memory, Networks};
 use super::plan::{self, Kind, Plan};
@@ -41,11 +41,17 @@ impl End {
     /// could not find it out by itself. A door is none, and nobody may offer one. An offer that was prepared says
     /// itself by which mapping the device is to be met now.
     pub(super) fn of(offer: Offer, observed: SocketAddr, rtt: Duration) -> Self {
-        let Offer { mut candidates, card, is_prepared, .. } = offer;
+        let Offer { mut candidates, mut card, is_prepared, .. } = offer;
         candidates.retain(|candidate| !is_door(candidate.addr));
         let known = candidates.iter().any(|candidate| candidate.addr == observed);
         if !known && !is_prepared && !is_door(observed) && candidates.len() < CANDIDATES_MAX {
             candidates.push(Candidate { kind: CandidateKind::ServerReflexive, addr: observed });
+        }
+        if let SocketAddr::V4(seen) = observed
+            && !is_prepared
+            && is_outdated(&card, seen)
+        {
+            card.reflexive4 = Some(seen);
         }
         // What we saw ourselves, where that is IPv4: a card is a claim, and would put blame on somebody else's network.
         let claimed = card.reflexive4.map(|seen| IpAddr::V4(*seen.ip()));
@@ -63,6 +69,14 @@ impl End {
     pub(super) fn has_mapped_port(&self) -> bool {
         self.candidates.iter().any(|candidate| candidate.kind == CandidateKind::Mapped)
     }
+}
+
+/// Whether a card is from before the end got the address that it has now: guesses would go to whoever has the old one.
+///
+/// An end whose mapping depends on the destination shows us another port than it showed STUN, and the same address.
+fn is_outdated(card: &NatCard, seen: SocketAddrV4) -> bool {
+    let is_kept = matches!(card.mapping, Some(Mapping::None | Mapping::EndpointIndependent));
+    card.reflexive4.is_some_and(|old| old.ip() != seen.ip() || (is_kept && old != seen))
 }
 
 /// Two devices that want a path.
@@ -310,6 +324,25 @@ mod tests {
         let offer = Offer { candidates: vec![], ..offer(easy()) };
         let end = End::of(offer, observed, Duration::ZERO);
         assert_eq!(end.candidates, [Candidate { kind: CandidateKind::ServerReflexive, addr: observed }]);
+    }
+
+    #[test]
+    fn a_card_from_before_the_end_moved_is_passed_on_with_the_address_of_now() {
+        let seen = |port| SocketAddrV4::new([198, 51, 100, 1].into(), port);
+        let card_of = |card: NatCard, observed: SocketAddrV4| {
+            End::of(offer(card), observed.into(), Duration::ZERO).card.reflexive4
+        };
+        let old =
+            |card| NatCard { reflexive4: Some(SocketAddrV4::new([192, 0, 2, 9].into(), 4_000)), ..card };
+        assert_eq!(card_of(old(strict()), seen(9_000)), Some(seen(9_000)));
+        assert_eq!(card_of(old(hard(PortPolicy::Random)), seen(9_000)), Some(seen(9_000)));
+        let here = |card| NatCard { reflexive4: Some(seen(4_000)), ..card };
+        assert_eq!(card_of(here(strict()), seen(9_000)), Some(seen(9_000)), "the router gave another port");
+        assert_eq!(
+            card_of(here(hard(PortPolicy::Random)), seen(9_000)),
+            Some(seen(4_000)),
+            "as it always does"
+        );
     }
 
     #[test]
