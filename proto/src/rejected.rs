@@ -43,7 +43,7 @@ pub enum Rejected {
     UnknownAttempt,
     /// A revision that does not follow ours: a delta was missed and the gap is asked for.
     RevisionGap,
-    /// The roster that the answer depends on is still being loaded.
+    /// What the answer depends on is not there yet: the roster is being loaded, or the device has not shown where it is.
     NotReady,
     /// The sender used up its share.
     RateLimited,

@@ -18,6 +18,7 @@ use super::{Endpoint, complete};
 use crate::rejected::Rejected;
 use crate::service::admission::Arrival;
 use crate::service::checkpoint::Checkpoint;
+use crate::service::place::Spot;
 use crate::service::session::Session;
 use crate::time::Instant;
 
@@ -39,7 +40,7 @@ impl Endpoint {
             }
             DeviceBody::Session(FromDevice::Proof { counter }) => self.prove(arrival, counter, now),
             DeviceBody::Checkpoint(message) => self.dispatch_checkpoint(arrival, message, remote, now),
-            DeviceBody::Handshake(message) => self.dispatch_handshake(device, message, remote, now),
+            DeviceBody::Handshake(message) => self.dispatch_handshake(arrival, message, remote, now),
             DeviceBody::Relay(message) => self.dispatch_relay(device, message, now),
         }
     }
@@ -97,11 +98,12 @@ impl Endpoint {
 
     fn dispatch_handshake(
         &mut self,
-        device: DeviceId,
+        arrival: Arrival,
         message: ToHandshake,
         remote: SocketAddr,
         now: Instant,
     ) -> Result<(), Rejected> {
+        let device = arrival.device;
         let handshake = self.handshake.as_mut().ok_or(Rejected::Unsupported)?;
         match message {
             ToHandshake::Offer(offer) => {
@@ -111,6 +113,12 @@ impl Endpoint {
                     return Err(Rejected::NotAllowed);
                 }
                 let register = self.admission.register_mut();
+                // The peer will knock where the device is. Until it shows that it is there, and from an address that its newest
+                // datagram did not come from, the offer may be one that somebody held up and sent on; the device repeats it.
+                let session = register.session_mut(arrival.index).ok_or(Rejected::UnknownSession)?;
+                if session.place.spot() != (Spot { addr: remote, is_proven: true }) {
+                    return Err(Rejected::NotReady);
+                }
                 let rtt = register.current(&device).map(Session::rtt).unwrap_or_default();
                 let now_s = self.wall.unix_s(now);
                 handshake.offer(device, offer, remote, rtt, now_s, &mut self.says, now)?;

@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use lanyard_wire::body::DeviceBody;
 use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::checkpoint::{Consent, ToCheckpoint};
 use lanyard_wire::handshake::{FromHandshake, Go, Method, Offer, OfferRefusal, Report, ToHandshake, Verdict};
@@ -12,7 +13,7 @@ use lanyard_wire::keys::SymmetricKey;
 use lanyard_wire::nat::NatCard;
 use lanyard_wire::token::{Purpose, Token};
 
-use super::world::{NOW_S, World, addr, request, token};
+use super::world::{NOW_S, World, addr, elsewhere, request, token};
 use crate::rejected::Rejected;
 use crate::service::EndpointEvent;
 
@@ -75,6 +76,36 @@ fn an_offer_needs_a_token_for_this_device_this_attempt_and_this_moment() {
     world.offer(1, offer(good, 8_000)).unwrap();
     world.offer(0, offer(good, 7_000)).unwrap();
     assert_eq!(addrs(&go(&mut world, 1))[0], host(7_000).addr);
+}
+
+#[test]
+fn an_offer_sent_on_from_elsewhere_makes_nobody_knock_there() {
+    let mut world = World::with_members(2);
+    let ticket = ticket(&world);
+    world.offer(1, offer(ticket, 8_000)).unwrap();
+    let held_up = world.clients[0].data(&DeviceBody::Handshake(offer(ticket, 7_000)), false);
+    assert_eq!(world.send_from(elsewhere(), &held_up), Err(Rejected::NotReady));
+    assert!(!world.signals(1).iter().any(|signal| matches!(signal, FromHandshake::Go(_))));
+    let held_up = world.clients[0].data(&DeviceBody::Handshake(offer(ticket, 7_000)), false);
+    world.say(0, &DeviceBody::KeepAlive).unwrap();
+    assert_eq!(
+        world.send_from(elsewhere(), &held_up),
+        Err(Rejected::NotReady),
+        "nor when it is not the newest"
+    );
+    world.offer(0, offer(ticket, 7_000)).unwrap();
+    assert_eq!(addrs(&go(&mut world, 1)), [host(7_000).addr, addr(0)]);
+}
+
+#[test]
+fn an_offer_of_a_device_that_moved_counts_once_it_shows_that_it_is_there() {
+    let mut world = World::with_members(2);
+    let ticket = ticket(&world);
+    world.offer(1, offer(ticket, 8_000)).unwrap();
+    world.clients[0].addr = elsewhere();
+    assert_eq!(world.offer(0, offer(ticket, 7_000)), Err(Rejected::NotReady), "and it is asked");
+    world.offer(0, offer(ticket, 7_000)).unwrap();
+    assert_eq!(addrs(&go(&mut world, 1)), [host(7_000).addr, elsewhere()]);
 }
 
 #[test]
