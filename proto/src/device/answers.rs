@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use lanyard_wire::checkpoint::BeginOutcome;
+use lanyard_wire::door::is_door;
 use lanyard_wire::handshake::{Go, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId};
 use lanyard_wire::keys::PublicKey;
@@ -91,15 +92,22 @@ impl Device {
         }
     }
 
+    /// Where the coordinators that answer see this device.
+    fn observed(&self) -> impl Iterator<Item = SocketAddr> {
+        self.coordinators.iter().filter_map(|coordinator| match coordinator.state() {
+            CoordinatorState::Online { observed, .. } => Some(observed),
+            CoordinatorState::Connecting | CoordinatorState::Offline { .. } => None,
+        })
+    }
+
+    /// No keep-alive goes through the NAT, which has IPv4 alone; a door is TCP, and UDP is known to be blocked.
+    fn is_online_by_ipv6_alone(&self) -> bool {
+        let mut observed = self.observed().filter(|addr| !is_door(*addr)).peekable();
+        observed.peek().is_some() && observed.all(|addr| addr.is_ipv6())
+    }
+
     pub(super) fn candidates(&self) -> Vec<lanyard_wire::candidate::Candidate> {
-        let observed: Vec<SocketAddr> = self
-            .coordinators
-            .iter()
-            .filter_map(|coordinator| match coordinator.state() {
-                CoordinatorState::Online { observed, .. } => Some(observed),
-                CoordinatorState::Connecting | CoordinatorState::Offline { .. } => None,
-            })
-            .collect();
+        let observed: Vec<SocketAddr> = self.observed().collect();
         let mut candidates = candidates::gather(&self.local, self.netcheck.card(), &observed, self.mapped);
         candidates.retain(|candidate| !self.forwarding.is_overlay(candidate.addr.ip()));
         candidates
@@ -137,6 +145,7 @@ impl Device {
                 }
                 self.is_reach_stale = true;
                 self.is_table_stale = true;
+                self.netcheck.hold_mapping(self.is_online_by_ipv6_alone(), now);
                 self.register(now);
             }
             CoordinatorEvent::Registered { .. } => {

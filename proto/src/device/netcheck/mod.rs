@@ -13,6 +13,7 @@
 //! and leaves one [`NatCard`]. It says nothing about hairpinning and lifetimes. Terms: RFC 4787; method:
 //! RFC 5780, section 4.
 
+mod hold;
 mod sample;
 mod survey;
 mod verdict;
@@ -28,6 +29,7 @@ use core::time::Duration;
 use lanyard_wire::nat::{Mapping, NatCard, PortPolicy};
 use lanyard_wire::stun::TransactionId;
 
+use self::hold::Hold;
 use self::sample::Sample;
 use self::survey::{Question, Survey};
 use crate::rejected::Rejected;
@@ -83,6 +85,7 @@ pub(super) struct Netcheck {
     local: Vec<SocketAddr>,
     run: Option<Run>,
     samples: Vec<Sample>,
+    hold: Hold,
     next_run: Option<Instant>,
     started_at: Option<Instant>,
     next_spare: u16,
@@ -112,6 +115,7 @@ impl Netcheck {
             local: Vec::new(),
             run: None,
             samples: Vec::new(),
+            hold: Hold::default(),
             next_run: None,
             started_at: None,
             next_spare: 1,
@@ -196,6 +200,11 @@ impl Netcheck {
         }
     }
 
+    /// Whether nothing else goes out over IPv4, so that the router would forget the mapping that the card names.
+    pub(super) fn hold_mapping(&mut self, is_needed: bool, now: Instant) {
+        self.hold.set(is_needed, &mut self.rng, now);
+    }
+
     /// Takes an answer; `None` if it answers no question of this machine.
     pub(super) fn handle_datagram(
         &mut self,
@@ -205,6 +214,9 @@ impl Netcheck {
         let txid = txid(datagram.bytes)?;
         if let Some(at) = self.samples.iter().position(|sample| sample.txid == txid) {
             return Some(self.sampled(at, datagram));
+        }
+        if let Some(seen) = self.hold.answer(&txid, datagram) {
+            return Some(seen.map(|seen| self.learn_mapping(seen)));
         }
         let run = self.run.as_mut()?;
         let question = run.questions.iter_mut().find(|question| question.txid == txid)?;
@@ -236,6 +248,11 @@ impl Netcheck {
             }
             !sample.is_over(now)
         });
+        if self.hold.is_due(now) {
+            let server = self.grid(false).into_iter().flatten().flatten().next();
+            let server = server.filter(|_| self.card.reflexive4.is_some());
+            self.hold.begin(server, &mut self.rng, now);
+        }
         self.ask(now);
     }
 
@@ -258,7 +275,7 @@ impl Netcheck {
         let sample = self.samples.iter().map(Sample::next_at).min();
         let sample = sample.map(|at| Wakeup { at, why: "sample a mapping" });
         let run = run.or_else(|| self.next_run.map(|at| Wakeup { at, why: "netcheck refresh" }));
-        Wakeup::earliest(run, sample)
+        Wakeup::earliest(Wakeup::earliest(run, sample), self.hold.poll_timeout())
     }
 
     fn sampled(&mut self, at: usize, datagram: Datagram<'_>) -> Result<(), Rejected> {
@@ -270,9 +287,21 @@ impl Netcheck {
         Ok(())
     }
 
+    /// The main socket is seen from there now: where the card said something else it is put right.
+    ///
+    /// A mapping that depends on the destination shows every server another port, and the same address.
+    fn learn_mapping(&mut self, seen: SocketAddr) {
+        let (SocketAddr::V4(seen), Some(old)) = (seen, self.card.reflexive4) else { return };
+        let is_kept = matches!(self.card.mapping, Some(Mapping::None | Mapping::EndpointIndependent));
+        if old.ip() != seen.ip() || (is_kept && old != seen) {
+            self.card.reflexive4 = Some(seen);
+            self.events.push_back(NetcheckEvent::Card(self.card));
+        }
+    }
+
     /// Sends every question that is due.
     fn ask(&mut self, now: Instant) {
-        for sample in &mut self.samples {
+        for sample in self.samples.iter_mut().chain(self.hold.question()) {
             if let Some(transmit) = sample.ask(now) {
                 self.outbox.push(transmit);
             }

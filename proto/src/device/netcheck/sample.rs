@@ -1,4 +1,4 @@
-//! One question about one fresh socket: where is it seen from right now?
+//! One question about one socket: where is it seen from right now?
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -16,6 +16,10 @@ const ASKED: [Duration; 3] = [Duration::ZERO, Duration::from_millis(60), Duratio
 /// No answer after this: the offer goes without.
 const PATIENCE: Duration = Duration::from_millis(700);
 
+/// The same for a question that nobody waits for.
+const UNHURRIED: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
+const UNHURRIED_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A question under way.
 #[derive(Debug)]
 pub(super) struct Sample {
@@ -24,16 +28,23 @@ pub(super) struct Sample {
     server: SocketAddr,
     begun_at: Instant,
     asked: usize,
+    asks: &'static [Duration],
+    patience: Duration,
 }
 
 impl Sample {
     pub(super) fn new(socket: SocketId, server: SocketAddr, rng: &mut Rng, now: Instant) -> Self {
-        Self { txid: rng.bytes(), socket, server, begun_at: now, asked: 0 }
+        Self { txid: rng.bytes(), socket, server, begun_at: now, asked: 0, asks: &ASKED, patience: PATIENCE }
+    }
+
+    /// A question that nobody waits for.
+    pub(super) fn unhurried(socket: SocketId, server: SocketAddr, rng: &mut Rng, now: Instant) -> Self {
+        Self { asks: &UNHURRIED, patience: UNHURRIED_PATIENCE, ..Self::new(socket, server, rng, now) }
     }
 
     /// The question, if it is time.
     pub(super) fn ask(&mut self, now: Instant) -> Option<Transmit> {
-        let due = self.begun_at + *ASKED.get(self.asked)?;
+        let due = self.begun_at + *self.asks.get(self.asked)?;
         if due > now {
             return None;
         }
@@ -44,12 +55,12 @@ impl Sample {
 
     /// When it is asked next, or given up.
     pub(super) fn next_at(&self) -> Instant {
-        ASKED.get(self.asked).map_or(self.begun_at + PATIENCE, |after| self.begun_at + *after)
+        self.asks.get(self.asked).map_or(self.begun_at + self.patience, |after| self.begun_at + *after)
     }
 
     /// It is in vain.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.begun_at + PATIENCE <= now
+        self.begun_at + self.patience <= now
     }
 
     /// The address that an answer names.

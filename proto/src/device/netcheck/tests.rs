@@ -101,6 +101,28 @@ fn a_fresh_socket_is_shown_as_it_is_seen_now() {
 }
 
 #[test]
+fn a_mapping_that_nothing_else_holds_is_held_and_known_when_it_changes() {
+    let mut world = World::new(Nat::new(Eim, Apdf, Ports::Random));
+    let before = world.run().reflexive4;
+    world.netcheck.hold_mapping(true, world.now);
+    let (begin, sent) = (world.now, world.sent);
+    world.nat.mappings.clear();
+    let NetcheckEvent::Card(card) = world.next_event() else { panic!("no new card") };
+    assert_ne!(card.reflexive4, before);
+    let outside = world.nat.mappings.values().next().copied();
+    assert_eq!(card.reflexive4.map(SocketAddr::V4), outside, "where it is seen now");
+    assert!(world.now.saturating_since(begin) < Duration::from_secs(18));
+    assert_eq!(world.sent - sent, 1, "one question");
+    world.run();
+    assert!(world.sent - sent < 40, "{} in five minutes", world.sent - sent);
+
+    world.netcheck.hold_mapping(false, world.now);
+    let sent = world.sent;
+    world.run();
+    assert!(world.sent - sent <= 12, "nothing but the next run");
+}
+
+#[test]
 fn spare_sockets_are_few_and_all_given_back() {
     let mut world = World::new(Nat::new(Apdm, Apdf, Ports::Random));
     world.run();
