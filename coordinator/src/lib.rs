@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod door;
+mod farewell;
 pub mod health;
 pub mod index;
 pub mod keys;

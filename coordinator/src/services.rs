@@ -5,7 +5,8 @@
 //! 3. Sockets: every port is bound before anything runs, so a port that is taken stops the start with a clear error.
 //! 4. The machines run, each in its shell; the web server comes last.
 //!
-//! Stopping goes the other way: shells send what waits, the feed tells the last presence, the database closes.
+//! Stopping goes the other way, once relayed pairs had time to go elsewhere (`farewell`): shells send what waits, the
+//! feed tells the last presence, the database closes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::checkpoint::feed::Feed;
 use crate::clock::Clock;
 use crate::config::{Config, Elsewhere, Relay, Service};
 use crate::door::Doors;
+use crate::farewell::Farewell;
 use crate::health::{Health, State};
 use crate::index::{self, Index, Schema};
 use crate::keys;
@@ -56,6 +58,7 @@ pub struct Running {
     tasks: JoinSet<&'static str>,
     stop: watch::Sender<bool>,
     index: Option<Arc<Index>>,
+    farewell: Option<Farewell>,
 }
 
 /// Starts the services of the settings.
@@ -70,7 +73,7 @@ pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result
         health: Health::of(&config.services.run),
         clock: Clock::start(),
         fleet: keys::read_fleet(&config.data.dir)?,
-        running: Running { listening: Vec::new(), tasks: JoinSet::new(), stop, index: None },
+        running: Running { listening: Vec::new(), tasks: JoinSet::new(), stop, index: None, farewell: None },
         stopped,
     };
     let identity = start.identity()?;
@@ -109,6 +112,13 @@ impl Running {
                 "a task"
             }
             None => std::future::pending().await,
+        }
+    }
+
+    /// Before stopping: leaves relayed pairs the time to go elsewhere, 8 s at the most. Returns at once without any.
+    pub async fn drain(&mut self) {
+        if let Some(farewell) = &mut self.farewell {
+            farewell.say().await;
         }
     }
 
@@ -285,7 +295,9 @@ impl Start<'_> {
         let (commands_tx, commands) = mpsc::channel(QUEUE);
         let (events_tx, events) = mpsc::channel(QUEUE);
         let (doors, arrived) = Doors::new();
-        let shell = Shell::new(Control(endpoint), sockets, self.clock).with_doors(doors.clone(), arrived);
+        let (control, channels) = Control::new(endpoint);
+        self.running.farewell = Some(Farewell::new(commands_tx.clone(), channels));
+        let shell = Shell::new(control, sockets, self.clock).with_doors(doors.clone(), arrived);
         let running = shell.run(commands, events_tx, self.stopped.clone());
         self.running.tasks.spawn(async move {
             running.await;

@@ -54,12 +54,16 @@ pub enum FromRelay {
         /// The device at its other end.
         peer: DeviceId,
     },
+    /// This relay is about to end: it opens no more channels, and forwards on those it has until they have moved or it
+    /// ends. Said again while the device has channels here.
+    Draining,
 }
 
 wire_variants!(FromRelay "relay message" {
     0xB0 => Bound { request, channel, peer_here },
     0xB1 => Refused { request, why },
     0xB2 => Incoming { channel, peer },
+    0xB3 => Draining,
 });
 
 /// Why a channel was not opened.

@@ -13,12 +13,25 @@ use lanyard_proto::service::{Endpoint, EndpointCommand, EndpointEvent, Forward};
 use lanyard_proto::time::{Instant, Wakeup};
 use lanyard_proto::transmit::{Datagram, Transmit};
 use lanyard_wire::classify::{Class, classify};
+use tokio::sync::watch;
 
 use crate::udp::{Machine, Reply};
 
 /// The machine, as the shell sees it.
 #[derive(Debug)]
-pub struct Control(pub Endpoint);
+pub struct Control {
+    endpoint: Endpoint,
+    channels: watch::Sender<usize>,
+}
+
+impl Control {
+    /// The machine, and how many relay channels it has: told within a second.
+    #[must_use]
+    pub fn new(endpoint: Endpoint) -> (Self, watch::Receiver<usize>) {
+        let (channels, receiver) = watch::channel(0);
+        (Self { endpoint, channels }, receiver)
+    }
+}
 
 impl Machine for Control {
     type Command = EndpointCommand;
@@ -28,9 +41,9 @@ impl Machine for Control {
 
     fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<Option<Reply>, Rejected> {
         if classify(datagram.bytes) != Class::Relay {
-            return self.0.handle_datagram(datagram, now).map(|()| None);
+            return self.endpoint.handle_datagram(datagram, now).map(|()| None);
         }
-        match self.0.forward(datagram.remote, datagram.bytes, now) {
+        match self.endpoint.forward(datagram.remote, datagram.bytes, now) {
             Forward::To(target) => Ok(Some(Reply::Forward(target))),
             Forward::Hint(bytes) => {
                 Ok(Some(Reply::Send(Transmit { local: datagram.local, remote: datagram.remote, bytes })))
@@ -46,31 +59,33 @@ impl Machine for Control {
         stride: usize,
         now: Instant,
     ) -> Option<Result<SocketAddr, Rejected>> {
-        self.0.forward_train(remote, bytes, stride, now)
+        self.endpoint.forward_train(remote, bytes, stride, now)
     }
 
     fn handle_command(&mut self, command: EndpointCommand, now: Instant) {
-        self.0.handle_command(command, now);
+        self.endpoint.handle_command(command, now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.0.handle_timeout(now);
+        self.endpoint.handle_timeout(now);
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.0.poll_transmit()
+        self.endpoint.poll_transmit()
     }
 
     fn poll_event(&mut self) -> Option<EndpointEvent> {
-        self.0.poll_event()
+        self.endpoint.poll_event()
     }
 
     fn poll_timeout(&self) -> Option<Wakeup> {
-        self.0.poll_timeout()
+        self.endpoint.poll_timeout()
     }
 
     fn observe(&self) {
-        observe(&self.0);
+        observe(&self.endpoint);
+        let now = self.endpoint.bindings();
+        self.channels.send_if_modified(|told| core::mem::replace(told, now) != now);
     }
 }
 

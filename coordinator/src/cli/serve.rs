@@ -47,12 +47,19 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     }
     let names: Vec<&str> = config.services.run.iter().map(|service| service.as_str()).collect();
     tracing::info!(version = VERSION, services = names.join(","), "lanyard-server is ready");
-    let failed = tokio::select! {
-        name = running.failed() => Some(name),
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+    let (failed, may_drain) = tokio::select! {
+        name = running.failed() => (Some(name), false),
+        _ = terminate.recv() => (None, true),
+        _ = interrupt.recv() => (None, false),
     };
     tracing::info!("stopping");
+    if may_drain {
+        tokio::select! {
+            () = running.drain() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
     running.stop().await;
     if let Some(name) = failed {
         let text = format!("{name} ended unexpectedly: the log above says why; start lanyard-server again");

@@ -37,6 +37,17 @@ fn a_file_that_is_no_toml_is_named() {
 }
 
 #[test]
+fn the_example_of_a_relay_apart_is_complete() {
+    let text = include_str!("../../../docs/examples/lanyard-relay.toml");
+    let config = Config::parse(text, "example", none()).unwrap();
+    config.check().unwrap();
+    assert_eq!(
+        (config.services.run.as_slice(), config.relay.total_bps),
+        (&[Service::Relay][..], 900_000_000)
+    );
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let text = "[log]\nlevel = \"warn\"\n[stun]\nports = [1, 2]\n";
     let overrides = env(&[

@@ -181,6 +181,10 @@ impl Device {
                     self.with_peer(&device, now, |peer| peer.offer_rejected(attempt, now));
                 }
             }
+            CoordinatorEvent::RelaysChanged => {
+                self.is_reach_stale = true;
+                self.is_table_stale = true;
+            }
             CoordinatorEvent::Bound { channel, .. } => {
                 self.with_channel(&key, channel, now, |peer| peer.bound(channel, now));
             }

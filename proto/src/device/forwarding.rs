@@ -116,7 +116,7 @@ impl Forwarding {
             for (device, member) in &network.members {
                 if consent.allows(device) {
                     draft.add_member(*device, member, &network.card, peers.get(device));
-                    draft.add_channel(coordinator, *device);
+                    draft.add_channels(coordinator, *device);
                 }
             }
         }
@@ -210,11 +210,11 @@ impl Draft {
         }
     }
 
-    fn add_channel(&mut self, coordinator: &Coordinator, device: DeviceId) {
-        if let Some(grant) = grant_of(coordinator, &device)
-            && let Some(channel) = grant.channel()
-        {
-            self.channels.push((grant.addr, channel, device));
+    fn add_channels(&mut self, coordinator: &Coordinator, device: DeviceId) {
+        let token = coordinator.directory().grant_of(&device);
+        if let Some(channel) = token.and_then(|token| token.channel()) {
+            // The other end may have gone to another relay before us.
+            self.channels.extend(coordinator.relay_addrs().map(|relay| (relay, channel, device)));
         }
     }
 
@@ -227,9 +227,7 @@ impl Draft {
 /// A coordinator's grant for the pair, with the relay both ends count to.
 pub(super) fn grant_of(coordinator: &Coordinator, peer: &DeviceId) -> Option<Grant> {
     let token = coordinator.directory().grant_of(peer)?;
-    let channel = token.channel()?;
-    let relay = Grant::relay_of(channel, coordinator.services()?.relay.len())?;
-    let addr = coordinator.relay_addr(relay)?;
+    let (relay, addr) = coordinator.relay_for(token.channel()?)?;
     Some(Grant { coordinator: coordinator.key(), token, relay, addr })
 }
 

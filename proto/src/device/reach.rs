@@ -81,7 +81,8 @@ impl Device {
         // Both ends take the lowest key, or each could wait for the other at another relay.
         let by_key = |(coordinator, _): &(&Coordinator, &Member)| coordinator.key();
         let relays = |(coordinator, _): (&Coordinator, &Member)| grant_of(coordinator, device);
-        let first_up = up().min_by_key(by_key).and_then(relays);
+        let good = up().filter(|(coordinator, _)| coordinator.has_good_relay()).min_by_key(by_key);
+        let first_up = good.or_else(|| up().min_by_key(by_key)).and_then(relays);
         Reach {
             coordinator: helper.map(|(coordinator, _)| coordinator.key()),
             grant: first_up.or_else(|| sharing().min_by_key(by_key).and_then(relays)),

@@ -38,12 +38,6 @@ impl Grant {
         self.token.channel()
     }
 
-    /// Both ends must meet at one relay, so they count to it from the number they share.
-    pub(super) fn relay_of(channel: Channel, relays: usize) -> Option<u8> {
-        let relays = u64::try_from(relays).ok()?;
-        u8::try_from(channel.value().checked_rem(relays)?).ok()
-    }
-
     fn is_same_place(&self, other: &Self) -> bool {
         (self.coordinator, self.relay, self.channel()) == (other.coordinator, other.relay, other.channel())
     }
@@ -275,13 +269,6 @@ mod tests {
         assert_eq!(relayed.poll_wish(), Some(RelayWish::Unbind(coordinator(), channel(7))));
         relayed.release();
         assert_eq!((relayed.poll_wish(), relayed.path()), (None, None));
-    }
-
-    #[test]
-    fn both_ends_count_to_the_same_relay() {
-        assert_eq!(Grant::relay_of(channel(7), 3), Some(1));
-        assert_eq!(Grant::relay_of(channel(7), 1), Some(0));
-        assert_eq!(Grant::relay_of(channel(7), 0), None);
     }
 
     fn wanted() -> Relayed {

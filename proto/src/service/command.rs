@@ -53,7 +53,8 @@ pub enum EndpointCommand {
         /// The question.
         ask: u64,
     },
-    /// The program is about to end: no new sessions and channels; what exists goes on.
+    /// The program is about to end: no new sessions and channels, and whoever has a channel is told to go elsewhere; what
+    /// exists goes on.
     Drain,
 }
 

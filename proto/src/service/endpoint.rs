@@ -193,6 +193,9 @@ impl Endpoint {
             EndpointCommand::Drain => {
                 self.draining = true;
                 self.admission.drain();
+                if let Some(relay) = &mut self.relay {
+                    relay.drain(now);
+                }
             }
         }
         self.settle(now);
@@ -212,7 +215,7 @@ impl Endpoint {
             handshake.handle_timeout(now);
         }
         if let Some(relay) = &mut self.relay {
-            relay.handle_timeout(now);
+            relay.handle_timeout(&mut self.says, now);
         }
         self.settle(now);
     }

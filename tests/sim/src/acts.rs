@@ -1,5 +1,6 @@
 //! What acts of a scenario do to the world, and what they excuse.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use lanyard_proto::device::Command;
@@ -79,8 +80,9 @@ impl World {
             Act::Partition(site, coordinator, _) => self.set_partition(site, coordinator, true, true),
             Act::OneWay(site, coordinator, _) => self.set_partition(site, coordinator, true, false),
             Act::Sever(a, b, _) => self.set_severed(a, b, true),
-            Act::CoordinatorCrash(coordinator, _) => self.crash_servers(coordinator, false),
-            Act::RelayCrash(coordinator, _) => self.crash_servers(coordinator, true),
+            Act::CoordinatorCrash(coordinator, _) => self.crash_servers(coordinator, 0..usize::MAX),
+            Act::RelayCrash(coordinator, _) => self.crash_servers(coordinator, 1..2),
+            Act::RelayDrain(coordinator, _) => self.end_relay(coordinator),
             Act::Hostile(count) => attack::attack(self, count),
             Act::Leave(host, network) => self.leave(host, network),
             Act::Remove(host, network) => self.remove(host, network),
@@ -106,6 +108,7 @@ impl World {
                 }
             }
             Act::RelayCrash(coordinator, _) => self.start_server(coordinator, 1),
+            Act::RelayDrain(coordinator, _) => self.crash_servers(coordinator, 1..2),
             Act::Suspend(..)
             | Act::Roam(..)
             | Act::ClockJump(..)
@@ -216,11 +219,19 @@ impl World {
         self.net.cut(b, a, is_cut);
     }
 
-    fn crash_servers(&mut self, coordinator: usize, only_back: bool) {
+    fn crash_servers(&mut self, coordinator: usize, places: Range<usize>) {
         if let Some(entry) = self.coordinators.get_mut(coordinator) {
-            for place in usize::from(only_back)..entry.servers.len() {
+            for place in places.start..places.end.min(entry.servers.len()) {
                 entry.crash(place);
             }
+        }
+    }
+
+    fn end_relay(&mut self, coordinator: usize) {
+        let now = self.now;
+        if let Some(entry) = self.coordinators.get_mut(coordinator) {
+            let all = entry.end(1, now);
+            self.apply_answers(coordinator, all);
         }
     }
 
@@ -318,6 +329,8 @@ impl World {
             | Act::BlackHole(..)
             | Act::Sever(..)
             | Act::ClockJump(..)
+            // Whoever has another relay goes there before this one ends.
+            | Act::RelayDrain(..)
             | Act::Hostile(_)
             | Act::Refuse(..)
             | Act::Join(..)

@@ -57,8 +57,22 @@ pub struct ServicePlan {
     pub coordinators: usize,
     /// A second machine does handshakes and relaying.
     pub apart: bool,
+    /// Where it does, a third one relays, too.
+    pub second_relay: bool,
     /// The servers' links.
     pub link: Link,
+}
+
+impl ServicePlan {
+    /// Machines of one coordinator.
+    #[must_use]
+    pub const fn machines(&self) -> usize {
+        match (self.apart, self.second_relay) {
+            (false, _) => 1,
+            (true, false) => 2,
+            (true, true) => 3,
+        }
+    }
 }
 
 /// Packets from one device to another, each answered by the other end.
@@ -126,6 +140,8 @@ pub enum Act {
     CoordinatorCrash(usize, Duration),
     /// The relay's machine, where it is apart, dies and comes back after this.
     RelayCrash(usize, Duration),
+    /// The same machine is told to end, and does after this.
+    RelayDrain(usize, Duration),
     /// An attacker sends this many datagrams to everything it can reach.
     Hostile(u32),
     /// The device leaves a network.
@@ -153,7 +169,8 @@ impl Act {
             | Self::BlackHole(_, _, away)
             | Self::Sever(_, _, away)
             | Self::CoordinatorCrash(_, away)
-            | Self::RelayCrash(_, away) => *away,
+            | Self::RelayCrash(_, away)
+            | Self::RelayDrain(_, away) => *away,
             Self::Roam(..)
             | Self::ClockJump(..)
             | Self::NatReboot(_)
@@ -194,7 +211,13 @@ impl Scenario {
             seed: 0,
             sites,
             hosts: (0..kinds.len()).map(|site| HostPlan::at(SiteId(site))).collect(),
-            services: ServicePlan { networks: 1, coordinators: 1, apart: false, link: Link::CLEAN },
+            services: ServicePlan {
+                networks: 1,
+                coordinators: 1,
+                apart: false,
+                second_relay: false,
+                link: Link::CLEAN,
+            },
             flows: Vec::new(),
             acts: Vec::new(),
             until: Instant::from_secs(30),

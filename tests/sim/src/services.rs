@@ -84,17 +84,16 @@ impl Coordinator {
     pub fn new(ids: &[ServerId], rng: &mut Rng) -> Self {
         let fleet = rng.bytes();
         let secrets: Vec<[u8; 32]> = ids.iter().map(|_| rng.bytes()).collect();
-        let back = ids.last().copied().unwrap_or(ServerId(0));
-        let back_key = secrets.last().map(|secret| SecretKey::from_bytes(*secret).public());
-        let relay: Vec<ServiceAddr> = back_key
-            .map(|key| ServiceAddr {
-                key,
-                addrs: if ids.len() > 1 { control_addrs(back).to_vec() } else { Vec::new() },
-            })
-            .into_iter()
-            .collect();
+        let is_apart = ids.len() > 1;
+        let there = |(id, secret): (&ServerId, &[u8; 32])| ServiceAddr {
+            key: SecretKey::from_bytes(*secret).public(),
+            addrs: if is_apart { control_addrs(*id).to_vec() } else { Vec::new() },
+        };
+        let relay: Vec<ServiceAddr> =
+            ids.iter().zip(&secrets).skip(usize::from(is_apart)).map(there).collect();
+        let handshake = relay.iter().take(1).cloned().collect();
         let front = ids.first().copied().unwrap_or(ServerId(0));
-        let services = Services { handshake: relay.clone(), relay, stun: stun_addrs(front) };
+        let services = Services { handshake, relay, stun: stun_addrs(front) };
         let servers = ids.iter().zip(secrets).map(|(id, secret)| Server {
             id: *id,
             ips: server_ips(*id),
@@ -130,6 +129,13 @@ impl Coordinator {
         for command in self.index.everything() {
             server.command(&command, now);
         }
+    }
+
+    /// A server is told to end.
+    pub fn end(&mut self, server: usize, now: Instant) -> Vec<(usize, Answers)> {
+        let Some(entry) = self.servers.get_mut(server) else { return Vec::new() };
+        entry.command(&EndpointCommand::Drain, now);
+        vec![(server, entry.drain(now))]
     }
 
     /// A server is gone from one moment to the next.

@@ -153,7 +153,7 @@ impl World {
         let plan = self.scenario.services;
         for number in 0..plan.coordinators {
             let mut ids = Vec::new();
-            for place in 0..if plan.apart { 2 } else { 1 } {
+            for place in 0..plan.machines() {
                 ids.push(self.net.add_server(&server_ips(ServerId(self.servers.len())), plan.link));
                 self.servers.push((number, place));
             }

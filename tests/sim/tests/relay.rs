@@ -89,6 +89,30 @@ fn a_relay_apart_that_restarts_serves_its_pairs_again() {
 }
 
 #[test]
+fn a_pair_whose_relay_is_about_to_end_moves_to_another_without_a_gap() {
+    let outcomes = check_each("a_pair_whose_relay_is_about_to_end_moves_to_another_without_a_gap", || {
+        let end = Act::RelayDrain(0, Duration::from_secs(8));
+        two_relays(Scenario::of(&[Kind::Symmetric, Kind::Symmetric]).ping(0, 1).at(15, end).until(60))
+    });
+    for outcome in outcomes {
+        let flow = &outcome.flows[0];
+        assert_eq!(flow.answered_direct, 0);
+        assert!(flow.longest_gap <= Duration::from_millis(400), "{flow:?}");
+    }
+}
+
+#[test]
+fn a_pair_whose_relay_dies_goes_on_at_another_within_four_seconds() {
+    let outcomes = check_each("a_pair_whose_relay_dies_goes_on_at_another_within_four_seconds", || {
+        let crash = Act::RelayCrash(0, Duration::from_secs(40));
+        two_relays(Scenario::of(&[Kind::Symmetric, Kind::Symmetric]).ping(0, 1).at(15, crash).until(60))
+    });
+    let gaps: Vec<Duration> = outcomes.iter().map(|outcome| outcome.flows[0].longest_gap).collect();
+    assert!(gaps.iter().all(|gap| *gap <= Duration::from_secs(4)), "{gaps:?}");
+    assert!(gaps.iter().any(|gap| *gap >= Duration::from_secs(1)), "no pair was at that relay: {gaps:?}");
+}
+
+#[test]
 fn an_idle_pair_sends_nothing_and_comes_back_with_the_next_packet() {
     let outcomes = check_each("an_idle_pair_sends_nothing_and_comes_back_with_the_next_packet", || {
         let mut scenario = Scenario::of(&[Kind::PortRestricted, Kind::PortRestricted]);
@@ -115,6 +139,12 @@ fn a_burst_of_full_size_packets_is_relayed_whole() {
         let flow = &outcome.flows[0];
         assert!(flow.answered * 10 >= flow.asked * 9, "{flow:?}");
     }
+}
+
+/// Two relays, each on a machine of its own.
+fn two_relays(mut scenario: Scenario) -> Scenario {
+    (scenario.services.apart, scenario.services.second_relay) = (true, true);
+    scenario
 }
 
 fn quick(mut scenario: Scenario) -> Scenario {

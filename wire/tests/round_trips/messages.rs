@@ -270,6 +270,7 @@ fn from_relay() -> impl Strategy<Value = FromRelay> {
         }),
         (request(), code(RelayRefusal::KINDS)).prop_map(|(request, why)| FromRelay::Refused { request, why }),
         (channel(), device()).prop_map(|(channel, peer)| FromRelay::Incoming { channel, peer }),
+        Just(FromRelay::Draining),
     ]
 }
 

@@ -109,6 +109,8 @@ pub(in crate::device) enum CoordinatorEvent {
         /// Why not.
         why: RelayRefusal,
     },
+    /// A relay is about to end, does not answer, or is back: pairs may have to meet elsewhere.
+    RelaysChanged,
     /// A peer bound its channel to us.
     Incoming {
         /// The channel.

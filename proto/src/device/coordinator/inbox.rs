@@ -259,12 +259,12 @@ impl Coordinator {
                 self.events.push_back(CoordinatorEvent::RelayRefused { channel, why });
             }
             FromRelay::Incoming { channel, peer } => {
-                let is_relay = |service: &lanyard_wire::checkpoint::ServiceAddr| service.key == *key;
-                if !self.services().is_some_and(|services| services.relay.iter().any(is_relay)) {
+                if !self.is_relay(key) {
                     return Err(Rejected::NotAllowed);
                 }
                 self.events.push_back(CoordinatorEvent::Incoming { channel, peer });
             }
+            FromRelay::Draining => return self.relay_drains(key),
         }
         Ok(())
     }

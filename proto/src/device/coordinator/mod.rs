@@ -10,6 +10,7 @@ mod bindings;
 mod event;
 mod inbox;
 mod offers;
+mod relays;
 mod repeat;
 mod requests;
 mod wishes;
@@ -17,7 +18,7 @@ mod wishes;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -78,6 +79,8 @@ pub(super) struct Coordinator {
     requests: Requests,
     offers: Offers,
     bindings: Bindings,
+    /// Relays that are about to end, by their service's key, until they grant a new session.
+    draining: BTreeSet<PublicKey>,
     refused: Vec<DeviceId>,
     /// Attempts that we were invited to lately, so that a repeated push is no second invitation.
     invited: VecDeque<AttemptId>,
@@ -117,6 +120,7 @@ impl Coordinator {
             requests: Requests::new(rng.u32()),
             offers: Offers::default(),
             bindings: Bindings::default(),
+            draining: BTreeSet::new(),
             refused: Vec::new(),
             invited: VecDeque::new(),
             fresh: true,
@@ -189,12 +193,6 @@ impl Coordinator {
     /// The services it named, now or when the device last ran.
     pub(super) const fn services(&self) -> Option<&Services> {
         self.presence.services()
-    }
-
-    /// The address of one of its relays, by its place in the list.
-    pub(super) fn relay_addr(&self, relay: u8) -> Option<SocketAddr> {
-        let service = self.presence.services()?.relay.get(usize::from(relay))?;
-        self.links.get(&service.key)?.remote()
     }
 
     /// Its STUN servers.
@@ -301,7 +299,8 @@ impl Coordinator {
                     LinkEvent::Lost if key == self.key => {
                         self.events.push_back(CoordinatorEvent::StateChanged);
                     }
-                    LinkEvent::Lost | LinkEvent::Ticket => {}
+                    LinkEvent::Lost => self.events.push_back(CoordinatorEvent::RelaysChanged),
+                    LinkEvent::Ticket => {}
                 }
             }
         }
@@ -314,7 +313,10 @@ impl Coordinator {
         self.offers.restart(key, now);
         let requests = &mut self.requests;
         self.bindings.restart(key, now, || requests.next_id());
+        // Whoever is about to end grants no session.
+        self.draining.remove(key);
         if *key != self.key {
+            self.events.push_back(CoordinatorEvent::RelaysChanged);
             return;
         }
         self.fresh = false;

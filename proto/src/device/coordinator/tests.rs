@@ -1,5 +1,6 @@
 //! The coordinator side of devices against the services as they are.
 
+mod relays;
 mod world;
 
 use alloc::vec;
@@ -491,7 +492,8 @@ fn bound(world: &mut World) -> (SocketAddr, Vec<u8>) {
         Some((*channel, *relay))
     });
     let (channel, relay) = bound.expect("a bound channel");
-    let relay = world.devices[0].coordinator.relay_addr(relay).unwrap();
+    assert_eq!(relay, 0, "there is one");
+    let (_, relay) = world.devices[0].coordinator.relay_for(channel).unwrap();
     let mut frame = RelayHeader { channel, length: 32 }.encode().to_vec();
     frame.extend([4; 32]);
     (relay, frame)

@@ -146,6 +146,9 @@ impl Endpoint {
                 };
                 if let Some(why) = refused {
                     self.says.tell(device, &FromRelay::Refused { request, why });
+                    if self.draining {
+                        self.says.tell(device, &FromRelay::Draining);
+                    }
                     return Err(Rejected::NotAllowed);
                 }
                 let register = self.admission.register();

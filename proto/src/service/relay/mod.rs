@@ -25,6 +25,7 @@ use lanyard_wire::relay::{FromRelay, RelayRefusal};
 use lanyard_wire::token::Token;
 
 use self::binding::{Binding, Way};
+use self::farewell::Farewell;
 use self::limits::Limits;
 use super::bucket::Rate;
 use super::place::Spot;
@@ -34,6 +35,7 @@ use crate::time::{Instant, Wakeup};
 use crate::timers::Timers;
 
 mod binding;
+mod farewell;
 mod limits;
 mod share;
 
@@ -91,6 +93,7 @@ pub(super) struct Relay {
     bindings: BTreeMap<Channel, Binding>,
     by_device: BTreeMap<DeviceId, BTreeSet<Channel>>,
     idle: Timers<Channel>,
+    farewell: Option<Farewell>,
     counters: RelayCounters,
 }
 
@@ -102,6 +105,7 @@ impl Relay {
             bindings: BTreeMap::new(),
             by_device: BTreeMap::new(),
             idle: Timers::new(),
+            farewell: None,
             counters: RelayCounters { packets: 0, bytes: 0, quotas_spent: 0 },
         }
     }
@@ -241,7 +245,15 @@ impl Relay {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Says from now on to every device with a channel that it had better go elsewhere.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.farewell.get_or_insert(Farewell::new(now));
+    }
+
+    pub(super) fn handle_timeout(&mut self, says: &mut Says, now: Instant) {
+        if let Some(farewell) = &mut self.farewell {
+            farewell.say(&self.by_device, says, now);
+        }
         while let Some(channel) = self.idle.pop_due(now) {
             match self.bindings.get(&channel) {
                 Some(binding) if !binding.is_idle(now) => self.idle.set(channel, binding.ends_at()),
@@ -252,7 +264,8 @@ impl Relay {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
-        self.idle.first().map(|(at, _)| Wakeup { at, why: "idle relay binding" })
+        let idle = self.idle.first().map(|(at, _)| Wakeup { at, why: "idle relay binding" });
+        Wakeup::earliest(idle, self.farewell.as_ref().map(Farewell::wakeup))
     }
 
     fn admit(

@@ -28,6 +28,7 @@ use crate::transmit::{Datagram, SocketId};
 
 pub(super) const CHECKPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 7_443);
 pub(super) const APART: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2)), 7_443);
+pub(super) const SECOND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 3)), 7_443);
 const UNIX_MS: u64 = 1_700_000_000_000;
 
 pub(super) struct World {
@@ -83,6 +84,17 @@ impl World {
         let services = Services { handshake: vec![there.clone()], relay: vec![there], stun: Vec::new() };
         let mut world = Self::with_services(devices, services);
         world.start(APART);
+        world
+    }
+
+    /// Two relays, each in a process of its own, and HANDSHAKE in the first.
+    pub(super) fn two_relays(devices: usize) -> Self {
+        let there = |number, addr| ServiceAddr { key: secret(number).public(), addrs: vec![addr] };
+        let relay = vec![there(101, APART), there(102, SECOND)];
+        let handshake = vec![there(101, APART)];
+        let mut world = Self::with_services(devices, Services { handshake, relay, stun: Vec::new() });
+        world.start(APART);
+        world.start(SECOND);
         world
     }
 
@@ -153,17 +165,19 @@ impl World {
         let (identity, checkpoint) = if at == CHECKPOINT {
             (secret(100), Some(CheckpointConfig { services: self.services.clone() }))
         } else {
-            (secret(101), None)
+            (secret(if at == SECOND { 102 } else { 101 }), None)
         };
-        let all = self.services.relay.first().is_some_and(|relay| relay.key == identity.public());
+        let key = identity.public();
+        let is_among = |list: &[ServiceAddr]| list.iter().any(|service| service.key == key);
+        let (handshake, relay) = (is_among(&self.services.handshake), is_among(&self.services.relay));
         let config = EndpointConfig {
             identity,
             fleet: FleetKey::from_bytes([9; 32]),
             seed: [self.starts; 32],
             wall: WallClock { at: Instant::ZERO, unix_ms: UNIX_MS },
             checkpoint,
-            handshake: all,
-            relay: all.then_some(RelayConfig::per_pair(100_000_000, 10_000_000)),
+            handshake,
+            relay: relay.then_some(RelayConfig::per_pair(100_000_000, 10_000_000)),
         };
         let mut endpoint = Endpoint::new(config, self.now);
         for command in self.index.everything() {

@@ -248,8 +248,23 @@ fn a_draining_relay_opens_no_channel_and_carries_those_it_has() {
     world.command(EndpointCommand::Drain);
     let token = token(Purpose::Relay, &world, [1, 2], 9, 1_000);
     assert_eq!(world.relay(2, bind(token)), Err(Rejected::NotAllowed));
-    assert_eq!(world.relayed(2), [FromRelay::Refused { request: request(1), why: RelayRefusal::Busy }]);
+    let refused = FromRelay::Refused { request: request(1), why: RelayRefusal::Busy };
+    assert_eq!(world.relayed(2), [refused, FromRelay::Draining]);
     assert_eq!(forwarded(&mut world, addr(0), &frame(100)), [(addr(1), frame(100))]);
+}
+
+#[test]
+fn a_draining_relay_says_so_each_second_to_whoever_has_a_channel() {
+    let mut world = bound(3);
+    world.command(EndpointCommand::Drain);
+    world.pass(SECOND * 2);
+    for at in 0..2 {
+        assert_eq!(world.relayed(at), [FromRelay::Draining; 3], "{at}");
+    }
+    assert_eq!(world.relayed(2), [], "no channel");
+    world.relay(0, ToRelay::Unbind { channel: channel() }).unwrap();
+    world.pass(SECOND * 2);
+    assert_eq!((world.relayed(0), world.endpoint.bindings()), (vec![], 0));
 }
 
 #[test]
