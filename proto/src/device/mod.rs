@@ -391,7 +391,7 @@ impl Device {
         for coordinator in &mut self.coordinators {
             coordinator.network_changed(now);
         }
-        self.netcheck.start(now);
+        self.netcheck.network_changed(now);
         for device in self.peers.devices() {
             if let Some(peer) = self.peers.get_mut(&device) {
                 peer.network_changed(now);

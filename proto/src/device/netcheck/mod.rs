@@ -90,6 +90,8 @@ pub(super) struct Netcheck {
     started_at: Option<Instant>,
     next_spare: u16,
     card: NatCard,
+    /// The card is of a network that this device may have left.
+    is_card_old: bool,
     outbox: Outbox,
     events: VecDeque<NetcheckEvent>,
 }
@@ -120,6 +122,7 @@ impl Netcheck {
             started_at: None,
             next_spare: 1,
             card: NatCard::default(),
+            is_card_old: false,
             outbox: Outbox::new(),
             events: VecDeque::new(),
         }
@@ -155,6 +158,12 @@ impl Netcheck {
         if self.run.is_none() && self.started_at.is_some_and(|at| now.saturating_since(at) >= DOUBT_GAP) {
             self.start(now);
         }
+    }
+
+    /// This device may be in another network: what the card says of a NAT holds no more until a run has looked at the new one.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        self.is_card_old = true;
+        self.start(now);
     }
 
     /// Begins a run now, in place of one under way.
@@ -347,8 +356,8 @@ impl Netcheck {
         let is_same_nat = self.card.mapping == card.mapping
             && self.card.reflexive4.map(|addr| *addr.ip()) == card.reflexive4.map(|addr| *addr.ip());
         card.filtering = self.card.filtering.filter(|_| is_same_nat);
-        if card.udp && card != self.card {
-            self.card = card;
+        if card.udp && (card != self.card || self.is_card_old) {
+            (self.card, self.is_card_old) = (card, false);
             self.events.push_back(NetcheckEvent::Card(card));
         }
     }
@@ -362,7 +371,7 @@ impl Netcheck {
             self.turn = self.turn.wrapping_add(1);
         }
         self.next_run = Some(now + self.rng.jitter(wait, 10));
-        self.card = card;
+        (self.card, self.is_card_old) = (card, false);
         self.finish_run();
         self.events.push_back(NetcheckEvent::Checked(card));
     }
@@ -390,9 +399,9 @@ impl Netcheck {
         (card, first_silent)
     }
 
-    /// The first run has not come to anything yet: who needs a card had better wait for a moment.
+    /// The first run in this network has not come to anything yet: who needs a card had better wait for a moment.
     pub(super) fn is_new_here(&self) -> bool {
-        self.run.is_some() && self.card == NatCard::default()
+        self.run.is_some() && (self.is_card_old || self.card == NatCard::default())
     }
 
     fn port_policy(

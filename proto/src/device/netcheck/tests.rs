@@ -101,6 +101,27 @@ fn a_fresh_socket_is_shown_as_it_is_seen_now() {
 }
 
 #[test]
+fn the_card_of_a_network_that_was_left_is_not_shown_any_more() {
+    let mut world = World::new(Nat::new(Apdm, Apdf, Ports::Random));
+    world.run();
+    assert!(!world.netcheck.is_new_here());
+    world.nat = Nat::new(Eim, Apdf, Ports::Random);
+    let begin = world.now;
+    world.netcheck.network_changed(begin);
+    assert!(world.netcheck.is_new_here(), "who needs it waits");
+    while world.netcheck.is_new_here() {
+        world.next_event();
+    }
+    assert_eq!(world.netcheck.card().mapping, Some(Eim));
+    assert_eq!(world.now.saturating_since(begin), RTT, "for one round trip");
+
+    world.blocked = true;
+    world.netcheck.network_changed(world.now);
+    let card = world.run();
+    assert!(!card.udp && !world.netcheck.is_new_here(), "and not for ever");
+}
+
+#[test]
 fn a_mapping_that_nothing_else_holds_is_held_and_known_when_it_changes() {
     let mut world = World::new(Nat::new(Eim, Apdf, Ports::Random));
     let before = world.run().reflexive4;
