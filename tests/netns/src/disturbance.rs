@@ -4,11 +4,13 @@
 //! `a` to `b`. Then something happens at one end, or at both. Measured are the longest pause between two arrivals and,
 //! from the event on, the time until both ends have a direct path again, which is read from their logs.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::fleet::Fleet;
+use crate::inside::inside;
 use crate::journal::{Moment, path_changes};
 use crate::lab::Lab;
 use crate::pair::connect;
@@ -24,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a path must have been direct to count as settled, and the transfer to flow, before the event and after it.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// How long a link is down.
+/// How long a link is down. The kernel may take up to a second more until it lets packets pass: it looks at links no more
+/// often than that.
 const LINK_DOWN: Duration = Duration::from_millis(500);
 
 /// Something that happens, at the site `ra` of the sender or `rb` of the receiver, or at both.
@@ -61,7 +64,7 @@ pub const ALL: &[Disturbance] = &[
 pub struct Disturbed {
     /// The longest pause between two arrivals.
     pub standstill: Duration,
-    /// For how long of it a link was down, so that nothing could pass.
+    /// For how long of it a link was down, so that nothing could pass: measured with datagrams beside the tunnel.
     pub cut: Duration,
     /// From the beginning of that pause until both ends had a direct path for good; zero if they never left it.
     pub direct_after: Option<Duration>,
@@ -72,7 +75,7 @@ pub struct Disturbed {
 }
 
 impl Disturbance {
-    /// Lets it happen; says for how long a link was down.
+    /// Lets it happen; says for how long nothing could pass because a link was down.
     fn happen(self, lab: &Lab) -> Result<Duration> {
         let Some(host) = self.name.strip_prefix("link down and up, ") else {
             self.events.iter().try_for_each(|event| lab.event(event))?;
@@ -86,10 +89,27 @@ impl Disturbance {
             ensure!(status.success(), "ip link set dev {host} {way} failed");
             Ok(())
         };
+        let info = lab.info()?;
+        let gateway: Ipv4Addr = info["nodes"][router]["gw"].as_str().unwrap_or_default().parse()?;
+        let there = inside(&lab.namespace(router), || Ok(UdpSocket::bind((gateway, 0))?))?;
+        let here = inside(&lab.namespace(host), || Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
+        there.set_nonblocking(true)?;
+        let address = there.local_addr()?;
+        let passes = || {
+            // While the link is down this fails, and means nothing.
+            let _ = here.send_to(b"through?", address);
+            std::thread::sleep(Duration::from_millis(2));
+            there.recv(&mut [0; 16]).ok()
+        };
+        wait_for("the first datagram to the router", PATIENCE, passes)?;
+        while there.recv(&mut [0; 16]).is_ok() {}
         link("down")?;
         let begun = Instant::now();
         std::thread::sleep(LINK_DOWN);
         link("up")?;
+        while passes().is_none() {
+            ensure!(begun.elapsed() < PATIENCE, "the link to {host} stays down");
+        }
         Ok(begun.elapsed())
     }
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The exit code is 1 when a transfer breaks, stands still for half a second, or is not direct again after a second and a
-//! half. While a link is down nothing can pass: that time is taken off.
+//! half. While a link is down nothing can pass: that time, measured beside the tunnel, is taken off.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use std::process::ExitCode;
