@@ -289,6 +289,7 @@ impl Site {
             wireguard: secret(peer.number).public(),
             addresses: vec![ip4(peer.number).into(), ip6(peer.number).into()],
             path,
+            repeats: 0,
         }]);
     }
 

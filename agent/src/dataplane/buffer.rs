@@ -73,6 +73,11 @@ impl GsoBuffer {
         self.count += 1;
     }
 
+    /// The last `length` bytes that are kept: a datagram without its relay header.
+    pub(super) fn last(&self, length: usize) -> &[u8] {
+        self.used.checked_sub(length).and_then(|start| self.bytes.get(start..self.used)).unwrap_or_default()
+    }
+
     /// Sends everything and is empty afterwards, whatever became of it.
     pub(super) fn flush(&mut self, sockets: &ShardSockets, counts: &Counts) {
         let datagrams = self.bytes.get(..self.used).unwrap_or_default();

@@ -72,7 +72,7 @@ impl Keeper {
                 Ok(Work::Handshake { from, bytes }) => self.handshake(from, &bytes),
                 Ok(Work::Waiting(peer)) => self.serve(&peer, Reason::Packets),
                 Ok(Work::Lost(peer)) => self.serve(&peer, Reason::Lost),
-                Ok(Work::Table) => self.serve_waiting(),
+                Ok(Work::Table) => self.obey(),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -191,13 +191,40 @@ impl Keeper {
         }
     }
 
-    /// After a new table: whoever waited may have a path now.
-    fn serve_waiting(&mut self) {
+    /// After a new table: whoever waited may have a path now, and what was lost on an old one goes again.
+    fn obey(&mut self) {
         let shared = Arc::clone(&self.shared);
         let peers = shared.peers.load();
         for found in peers.iter() {
-            if found.peer.alive.load(Ordering::Acquire) && found.peer.lock().has_waiting() {
+            if !found.peer.alive.load(Ordering::Acquire) {
+                continue;
+            }
+            if found.peer.is_to_repeat(found.entry) {
+                self.repeat(found);
+            }
+            if found.peer.lock().has_waiting() {
                 self.serve(found.peer, Reason::Packets);
+            }
+        }
+    }
+
+    /// Sends a peer's last datagram once more, and a keep-alive behind it.
+    fn repeat(&mut self, found: Found<'_>) {
+        for is_keep_alive in [false, true] {
+            let mut state = found.peer.lock();
+            let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
+            let length = if is_keep_alive {
+                state.session().and_then(|tunnel| tunnel.seal(&[], room)).unwrap_or_default()
+            } else {
+                let last = state.last();
+                let Some(place) = room.get_mut(..last.len()) else { return };
+                place.copy_from_slice(last);
+                last.len()
+            };
+            if length > 0 {
+                state.repeated(length as u64);
+                drop(state);
+                self.send(found.path, length);
             }
         }
     }
@@ -239,7 +266,7 @@ impl Keeper {
             Tick::Send(_) | Tick::Quiet => drop(state),
             Tick::Expired => {
                 // 11 KB per tunnel are given back; the next packet makes a new one.
-                if state.tunnel.take().is_some() {
+                if state.expire() {
                     debug!(peer = %found.entry.name, "session expired");
                 }
                 if !is_waiting {

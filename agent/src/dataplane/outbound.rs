@@ -173,7 +173,7 @@ impl Outbound {
         while !split.is_empty() {
             {
                 let mut state = found.peer.lock();
-                let (mut count, mut bytes) = (0, 0);
+                let (mut count, mut bytes, mut last) = (0, 0, 0);
                 let Some(tunnel) = state.session() else { return false };
                 while !split.is_empty() {
                     let length = head + split.next_len() + OVERHEAD;
@@ -187,8 +187,10 @@ impl Outbound {
                     self.buffer.commit(way, head + sealed);
                     count += 1;
                     bytes += sealed as u64;
+                    last = sealed;
                 }
                 state.sent(count, bytes);
+                state.keep(self.buffer.last(last));
             }
             // Without the lock: a peer's other shard need not wait for our system call.
             if !split.is_empty() {

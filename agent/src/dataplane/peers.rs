@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use lanyard_proto::overlay::table::{ForwardingTable, Observation, Path, PeerEntry};
@@ -19,7 +19,8 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::counters::PeerCounters;
-use super::tunnel::Tunnel;
+use super::split::PACKET_MAX;
+use super::tunnel::{OVERHEAD, Tunnel};
 use crate::sockets::Sockets;
 
 /// Packets that wait for a path or a session, per peer; the oldest goes when another comes.
@@ -196,6 +197,7 @@ pub(super) struct Peer {
     /// Has a tunnel, or wants one: its timers are to be driven.
     pub(super) alive: AtomicBool,
     seen: AtomicBool,
+    repeats: AtomicU32,
     state: Mutex<PeerState>,
 }
 
@@ -216,6 +218,7 @@ impl Peer {
             index,
             alive: AtomicBool::new(false),
             seen: AtomicBool::new(false),
+            repeats: AtomicU32::new(entry.repeats),
             state: Mutex::new(PeerState::default()),
         }
     }
@@ -228,6 +231,11 @@ impl Peer {
     /// Has its timers driven from now on.
     pub(super) fn revive(&self) {
         self.alive.store(true, Ordering::Release);
+    }
+
+    /// Whether the table asks for the last datagram again; says so once.
+    pub(super) fn is_to_repeat(&self, entry: &PeerEntry) -> bool {
+        self.repeats.swap(entry.repeats, Ordering::AcqRel) != entry.repeats
     }
 
     /// Something is to be observed; tells the engine, unless it was told and has not looked yet.
@@ -243,6 +251,7 @@ impl Peer {
         let mut state = self.lock();
         state.retired = true;
         state.tunnel = None;
+        state.last = Vec::new();
         state.waiting.clear();
     }
 
@@ -284,6 +293,8 @@ pub(super) struct PeerState {
     waiting: VecDeque<Vec<u8>>,
     /// When the newest of them came.
     waiting_since: Instant,
+    /// The datagram sent last, as it was encrypted.
+    last: Vec<u8>,
     pub(super) initiations: Initiations,
     retired: bool,
     recent: Recent,
@@ -346,6 +357,30 @@ impl PeerState {
         self.tx_bytes += bytes;
         self.recent.tx_packets = self.recent.tx_packets.saturating_add(packets);
         self.recent.tx_bytes += bytes;
+    }
+
+    /// Counts a datagram that is no traffic: nobody wants anything of the peer, or expects an answer.
+    pub(super) const fn repeated(&mut self, bytes: u64) {
+        self.tx_packets += 1;
+        self.tx_bytes += bytes;
+    }
+
+    /// Keeps the datagram that was sent last, in case its path is dead. Allocates for the first of a tunnel alone.
+    pub(super) fn keep(&mut self, datagram: &[u8]) {
+        self.last.clear();
+        self.last.reserve_exact(PACKET_MAX + OVERHEAD);
+        self.last.extend_from_slice(datagram);
+    }
+
+    /// The datagram that was sent last; empty if there was none.
+    pub(super) fn last(&self) -> &[u8] {
+        &self.last
+    }
+
+    /// The tunnel's keys are gone, and its memory with them; says whether there was one.
+    pub(super) fn expire(&mut self) -> bool {
+        self.last = Vec::new();
+        self.tunnel.take().is_some()
     }
 
     /// Notes an authentic datagram and the path it came by.

@@ -1,6 +1,8 @@
 //! Two data planes against each other in this process, without root: a socket pair stands for each TUN, and
 //! the network is the loopback interface.
 
+mod repeats;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -436,6 +438,7 @@ fn entry(peer: &Device, path: Path, more: &[Ipv4Addr]) -> PeerEntry {
         wireguard: secret(peer.number).public(),
         addresses: own.chain(more.iter().copied()).map(IpAddr::V4).collect(),
         path,
+        repeats: 0,
     }
 }
 

@@ -77,6 +77,7 @@ impl Device {
                     self.push_event(Event::Path { peer: *device, from, to, why });
                     self.is_table_stale = true;
                 }
+                Action::Repeat => self.is_table_stale = true,
                 Action::Learnt => self.memory.changed(now),
             }
         }

@@ -197,6 +197,7 @@ impl Draft {
             wireguard: member.wireguard,
             addresses: Vec::new(),
             path: peer.filter(|_| !self.is_cut_off).map_or(Path::None, Peer::path),
+            repeats: peer.map_or(0, Peer::repeats),
         });
         if entry.wireguard != member.wireguard {
             return;

@@ -46,6 +46,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What the owner of the path has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
+    /// A flow that was coming in stopped: our NAT may have forgotten us, here and elsewhere.
+    Stopped,
     /// Ping the path.
     Ping,
     /// The first ping of a suspicion is overdue: data goes by relay, and others may have to learn our new address.
@@ -140,8 +142,11 @@ impl Health {
 
     /// What is due; call until `None`.
     pub(super) fn handle_timeout(&mut self, rtt: Option<Duration>, now: Instant) -> Option<Sign> {
-        if self.flow.has_stopped(now) && self.suspect_since().is_none() {
-            self.suspect(rtt, now);
+        if self.flow.has_stopped(now) {
+            if self.suspect_since().is_none() {
+                self.suspect(rtt, now);
+            }
+            return Some(Sign::Stopped);
         }
         match self.state {
             State::Well if self.heard_at + KEEP_ALIVE <= now => {
@@ -210,9 +215,9 @@ mod tests {
     fn a_flow_that_stops_is_asked_about_once_and_an_answer_settles_it() {
         let mut health = Health::new(at(0));
         health.heard(40, at(1_000));
-        assert_eq!(signs(&mut health, 1_000, 1_200), [(1_200, Sign::Ping)]);
-        health.answered(at(1_240));
-        assert_eq!(signs(&mut health, 1_240, 10_000), []);
+        assert_eq!(signs(&mut health, 1_000, 1_200), [(1_150, Sign::Stopped), (1_150, Sign::Ping)]);
+        health.answered(at(1_190));
+        assert_eq!(signs(&mut health, 1_190, 10_000), []);
     }
 
     #[test]
@@ -220,8 +225,11 @@ mod tests {
         let mut health = Health::new(at(0));
         health.heard(40, at(1_000));
         let signs = signs(&mut health, 1_000, 3_000);
-        assert_eq!(signs[..3], [(1_200, Sign::Ping), (1_260, Sign::Ping), (1_280, Sign::Suspected)]);
-        assert_eq!(signs.last(), Some(&(1_600, Sign::Lost)));
+        assert_eq!(
+            signs[..4],
+            [(1_150, Sign::Stopped), (1_150, Sign::Ping), (1_210, Sign::Ping), (1_230, Sign::Suspected)]
+        );
+        assert_eq!(signs.last(), Some(&(1_550, Sign::Lost)));
     }
 
     #[test]
@@ -232,8 +240,8 @@ mod tests {
             assert_eq!(signs(&mut health, half * 500, half * 500 + 499), []);
         }
         let signs = signs(&mut health, 3_500, 6_000);
-        assert_eq!(signs.first(), Some(&(4_600, Sign::Ping)));
-        assert_eq!(signs.last(), Some(&(5_000, Sign::Lost)));
+        assert_eq!(signs[..2], [(4_500, Sign::Stopped), (4_500, Sign::Ping)]);
+        assert_eq!(signs.last(), Some(&(4_900, Sign::Lost)));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod punch;
 mod reach;
 mod recall;
 mod relayed;
+mod repeats;
 mod silence;
 mod spares;
 

@@ -11,10 +11,10 @@
 //! Pings are counted as signs of life of the peer, never of our own sending direction: only an answer to
 //! our ping, or tunnel data, shows that.
 
+mod facts;
 mod lane;
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -58,6 +58,8 @@ const LANES_MAX: usize = 16;
 pub(super) enum PathEvent {
     /// Datagrams go this way from now on.
     Chosen { way: Way, why: &'static str },
+    /// What was coming in stopped, on this lane or another.
+    Stopped,
     /// The chosen lane does not answer, or the peer sees us somewhere else: others may have to learn our new
     /// address.
     Suspected,
@@ -85,35 +87,11 @@ struct Current {
     health: Health,
     /// Taken because the peer sends from there, or kept when our own network changed: not proven yet.
     is_on_trust: bool,
+    /// The peer sent by relay: unless the lane is heard meanwhile, it is doubtful from then on.
+    doubt_at: Option<Instant>,
 }
 
 impl Paths {
-    /// Where datagrams go, if a direct path is chosen.
-    pub(super) fn current(&self) -> Option<Way> {
-        self.current.map(|current| current.way)
-    }
-
-    /// The same, unless it does not answer: data had better go by relay until it does, or is lost.
-    pub(super) fn live(&self) -> Option<Way> {
-        self.current.filter(|current| !current.health.is_doubtful()).map(|current| current.way)
-    }
-
-    /// Round trip of the current lane.
-    pub(super) fn rtt(&self) -> Option<Duration> {
-        self.lanes.get(&self.current()?)?.rtt
-    }
-
-    /// The shortest round trip of any lane: a hint for how long answers take.
-    pub(super) fn shortest_rtt(&self) -> Option<Duration> {
-        self.lanes.values().filter_map(|lane| lane.rtt).min()
-    }
-
-    /// Some lane answers small pings and none carries full-size ones.
-    pub(super) fn is_full_size_lost(&self) -> bool {
-        self.lanes.values().any(|lane| lane.is_answered)
-            && self.lanes.values().all(|lane| lane.proven_at.is_none())
-    }
-
     /// Whether traffic wants a path: only then is one chosen and kept alive.
     pub(super) fn set_active(&mut self, is_active: bool, now: Instant) {
         if self.is_active == is_active {
@@ -218,6 +196,9 @@ impl Paths {
         if is_settled && silence >= QUIET.max(two_rtt) {
             // What we answer goes the peer's way at once, whatever becomes of the lane.
             self.doubt(now);
+        } else if is_settled {
+            let doubt_at = now + QUIET.max(two_rtt).saturating_sub(silence);
+            self.current.iter_mut().for_each(|current| current.doubt_at = Some(doubt_at));
         }
         if !is_settled || silence < MIRROR_AFTER.max(two_rtt) {
             return;
@@ -256,6 +237,7 @@ impl Paths {
         for lane in self.lanes.values_mut() {
             lane.held_until = lane.held_until.filter(|until| *until > now);
         }
+        self.doubt_if_left(now);
         self.watch(now);
         if self.in_vain_at().is_some_and(|at| at <= now) {
             self.lose("full-size packets do not pass", now);
@@ -280,34 +262,12 @@ impl Paths {
         let hold = hold.filter_map(|lane| lane.held_until).min().filter(|_| self.is_active);
         let watch = self.current.and_then(|current| current.health.poll_timeout(self.rtt()));
         let in_vain = self.in_vain_at().map(|at| Wakeup { at, why: "a path that proves nothing" });
-        let watch = Wakeup::earliest(watch, in_vain);
+        let left = self.current.and_then(|current| current.doubt_at);
+        let left = left.map(|at| Wakeup { at, why: "a path that the peer may have left" });
+        let watch = Wakeup::earliest(Wakeup::earliest(watch, in_vain), left);
         let proof = proof.map(|at| Wakeup { at, why: "prove a path" });
         let hold = hold.map(|at| Wakeup { at, why: "a path may be chosen again" });
         Wakeup::earliest(Wakeup::earliest(proof, hold), watch)
-    }
-
-    /// Addresses worth remembering, best first: the current one, then proven ones.
-    pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
-        let mut proven: Vec<_> =
-            self.lanes.iter().filter(|(_, lane)| lane.proven_at.is_some()).map(|(way, _)| *way).collect();
-        proven.sort_by_key(|way| (self.current() != Some(*way), Rank::of(way.remote), *way));
-        let mut endpoints: Vec<SocketAddr> = Vec::new();
-        for way in proven {
-            if !endpoints.contains(&way.remote) {
-                endpoints.push(way.remote);
-            }
-        }
-        endpoints
-    }
-
-    /// Whether a socket is of use: datagrams go by it, or may soon.
-    pub(super) fn uses(&self, local: SocketId, now: Instant) -> bool {
-        self.lanes.iter().any(|(way, lane)| {
-            way.local == local
-                && (self.current() == Some(*way)
-                    || self.is_eligible(lane, now)
-                    || lane.proof.is_some_and(|proof| next_proof(proof).is_some()))
-        })
     }
 
     /// A socket is closed: its lanes are no more.
@@ -366,10 +326,24 @@ impl Paths {
         while let Some(current) = &mut self.current {
             let way = current.way;
             match current.health.handle_timeout(rtt, now) {
+                Some(Sign::Stopped) => self.events.push_back(PathEvent::Stopped),
                 Some(Sign::Ping) => self.probes.push_back(Probe { way, size: Size::Small }),
                 Some(Sign::Suspected) => self.events.push_back(PathEvent::Suspected),
                 Some(Sign::Lost) => return self.lose("no answer", now),
                 None => return,
+            }
+        }
+    }
+
+    /// The peer sent by relay a while ago: has it been heard on the lane since?
+    fn doubt_if_left(&mut self, now: Instant) {
+        let due = |current: &mut Current| current.doubt_at.take_if(|at| *at <= now);
+        if let Some(at) = self.current.as_mut().and_then(due)
+            && let Some(way) = self.current()
+        {
+            let quiet = QUIET.max(self.rtt().unwrap_or_default() * 2);
+            if self.silence(way, at) >= quiet {
+                self.doubt(now);
             }
         }
     }
@@ -436,7 +410,8 @@ impl Paths {
     }
 
     fn take(&mut self, way: Way, why: &'static str, now: Instant) {
-        self.current = Some(Current { way, since: now, health: Health::new(now), is_on_trust: false });
+        self.current =
+            Some(Current { way, since: now, health: Health::new(now), is_on_trust: false, doubt_at: None });
         self.events.push_back(PathEvent::Chosen { way, why });
     }
 

@@ -12,6 +12,7 @@
 
 mod facts;
 mod fresh;
+mod settle;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -23,15 +24,14 @@ use lanyard_wire::ids::{AttemptId, Channel};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::token::Token;
 
-use super::attempt::{Attempt, AttemptWish, Standing};
+use super::attempt::{Attempt, AttemptWish};
 use super::cache::MemberCache;
-use super::path::{PathEvent, Paths};
+use super::path::Paths;
 use super::pings::{Heard, Pings};
-use super::punch::Probe;
-use super::recall::{Help, Recall};
+use super::recall::Recall;
 use super::relayed::{Grant, RelayWish, Relayed};
+use super::repeats::Repeats;
 use super::silence::Silence;
-use super::status::Advice;
 use crate::overlay::{Observation, Path};
 use crate::rejected::Rejected;
 use crate::rng::Rng;
@@ -71,6 +71,8 @@ pub(super) enum Action {
     Poke,
     /// Datagrams take another path.
     Moved { from: Path, to: Path, why: &'static str },
+    /// What was sent last is to be sent again.
+    Repeat,
     /// Something worth saving was learnt.
     Learnt,
 }
@@ -96,6 +98,9 @@ pub(super) struct Peer {
     attempt: Attempt,
     relayed: Relayed,
     silence: Silence,
+    repeats: Repeats,
+    /// When the services were made to hear us because a flow stopped.
+    poked_at: Option<Instant>,
     recall: Recall,
     /// The candidates of the last start signal.
     expected: Vec<SocketAddr>,
@@ -124,6 +129,8 @@ impl Peer {
             attempt: Attempt::new(rng.fork(b"attempt")),
             relayed: Relayed::new(),
             silence: Silence::new(),
+            repeats: Repeats::default(),
+            poked_at: None,
             recall: Recall::default(),
             expected: Vec::new(),
             sockets: BTreeMap::new(),
@@ -248,6 +255,7 @@ impl Peer {
         let rx_bytes: u64 = observation.rx.iter().map(|(_, _, bytes)| *bytes).sum();
         self.tx_bytes = self.tx_bytes.saturating_add(observation.tx_bytes);
         self.rx_bytes = self.rx_bytes.saturating_add(rx_bytes);
+        self.repeats.sent(observation.tx_packets, now);
         let was_idle = self.traffic_at.is_none();
         if observation.tx_packets > 0 || observation.waiting || !observation.rx.is_empty() {
             self.traffic_at = Some(now);
@@ -268,6 +276,9 @@ impl Peer {
                 }
                 Path::None => {}
             }
+        }
+        if !observation.rx.is_empty() && self.repeats.heard(now) {
+            self.actions.push_back(Action::Repeat);
         }
         if observation.tx_packets > 0 && !is_heard {
             match current {
@@ -324,6 +335,9 @@ impl Peer {
     /// Our own network changed.
     pub(super) fn network_changed(&mut self, now: Instant) {
         self.paths.network_changed(now);
+        if self.path.is_relayed() {
+            self.repeat(now);
+        }
         if self.traffic_at.is_some() {
             self.attempt.restart(now);
         }
@@ -392,100 +406,6 @@ impl Peer {
     fn idle_at(&self) -> Option<Instant> {
         let after = if self.reach.coordinator.is_some() { IDLE_AFTER } else { IDLE_AFTER_ALONE };
         self.traffic_at.map(|at| at + after)
-    }
-
-    /// Brings everything in line with everything else, and hands on what the parts want.
-    fn settle(&mut self, why: &'static str, now: Instant) {
-        let mut why = why;
-        let is_active = self.traffic_at.is_some();
-        self.paths.set_active(is_active, now);
-        if is_active {
-            self.relayed.want();
-        }
-        while let Some(event) = self.paths.poll_event() {
-            match event {
-                PathEvent::Chosen { why: chosen, .. } => why = chosen,
-                PathEvent::Suspected => {
-                    why = "no answer yet";
-                    self.actions.push_back(Action::Poke);
-                    self.relayed.renew();
-                }
-                PathEvent::Lost { way, why: lost } => {
-                    why = lost;
-                    self.lost(way.remote, now);
-                }
-            }
-        }
-        self.attempt.set_standing(Standing {
-            // A path that does not answer must not narrow the punch that is to replace it.
-            direct: self.paths.live().map(|way| (way, self.paths.rtt().unwrap_or_default())),
-            has_relay: self.relayed.path().is_some(),
-            is_full_size_lost: self.paths.is_full_size_lost(),
-        });
-        self.recall_if_alone(now);
-        self.recall.handle_timeout(now);
-        self.hand_on(now);
-        self.close_sockets(now);
-        let path = self.choose_path();
-        if path != self.path {
-            let from = core::mem::replace(&mut self.path, path);
-            self.silence.stop();
-            self.actions.push_back(Action::Moved { from, to: path, why });
-            self.actions.push_back(Action::Learnt);
-        }
-    }
-
-    fn choose_path(&self) -> Path {
-        if self.traffic_at.is_none() {
-            return Path::None;
-        }
-        let direct = |Way { local, remote }| Path::Direct { local, remote };
-        let live = self.paths.live().map(direct).or(self.relayed.path());
-        live.or_else(|| self.paths.current().map(direct)).unwrap_or_default()
-    }
-
-    /// The direct path died: relay, knock at the old address, begin anew.
-    fn lost(&mut self, remote: SocketAddr, now: Instant) {
-        self.relayed.renew();
-        self.recall.remember(&[remote]);
-        self.begin_recall(Some(remote), now);
-        self.attempt.restart(now);
-    }
-
-    /// Without a coordinator only what is remembered helps.
-    fn recall_if_alone(&mut self, now: Instant) {
-        let is_alone = !self.attempt.is_running()
-            && self.attempt.failure() == Some(Advice::CoordinatorUnreachable)
-            && self.traffic_at.is_some()
-            && self.paths.current().is_none();
-        if is_alone && self.recall.is_due(now) {
-            self.begin_recall(None, now);
-        }
-    }
-
-    fn begin_recall(&mut self, lost: Option<SocketAddr>, start: Instant) {
-        let help = if self.reach.coordinator.is_some() { Help::Coordinator } else { Help::Alone };
-        self.recall.begin(lost, &self.expected, help, start, self.rng.fork(b"recall"));
-    }
-
-    /// Turns what the parts want into actions.
-    fn hand_on(&mut self, now: Instant) {
-        let mut probes: Vec<Probe> = Vec::new();
-        probes.extend(core::iter::from_fn(|| self.paths.poll_probe()));
-        probes.extend(core::iter::from_fn(|| self.attempt.poll_probe()));
-        probes.extend(core::iter::from_fn(|| self.recall.poll_probe()));
-        for probe in probes {
-            let is_path = self.paths.current() == Some(probe.way);
-            if let Some(ping) = self.pings.ping(probe.way, probe.size, is_path, now) {
-                self.actions.push_back(Action::Send(ping));
-            }
-        }
-        while let Some(wish) = self.attempt.poll_wish() {
-            self.actions.push_back(Action::Attempt(wish));
-        }
-        while let Some(wish) = self.relayed.poll_wish() {
-            self.actions.push_back(Action::Relay(wish));
-        }
     }
 }
 

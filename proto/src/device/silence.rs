@@ -110,8 +110,8 @@ mod tests {
             silence.sent(at(tick * 100 + 50));
         }
         silence.heard(1, at(1_000));
-        assert!(!silence.handle_timeout(at(1_299)));
-        assert!(silence.handle_timeout(at(1_300)));
+        assert!(!silence.handle_timeout(at(1_199)));
+        assert!(silence.handle_timeout(at(1_200)));
         assert_eq!(silence.poll_timeout(), None);
     }
 

@@ -55,6 +55,9 @@ pub struct PeerEntry {
     pub addresses: Vec<IpAddr>,
     /// Where outbound datagrams to it go.
     pub path: Path,
+    /// How often the datagram sent last had to be sent again. When this changes, a data plane does so by `path`, and
+    /// sends a keep-alive behind it, by which the other end learns that it is heard again.
+    pub repeats: u32,
 }
 
 /// Where datagrams of one peer travel.
@@ -272,6 +275,7 @@ mod tests {
                 Ipv6Addr::new(0xFD00, 0, 0, 0, 0, 0, 0, u16::from(id)).into(),
             ],
             path,
+            repeats: 0,
         }
     }
 

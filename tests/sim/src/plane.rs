@@ -32,6 +32,9 @@ const SPARE_PORTS: (u16, u16) = (50_000, 5_000);
 /// First byte of WireGuard's first message.
 const INITIATION: u8 = 1;
 
+/// First byte of its data.
+const DATA: u8 = 4;
+
 /// How long observations are collected.
 const COALESCE: Duration = Duration::from_millis(50);
 
@@ -47,6 +50,8 @@ pub struct Plane {
     next_port: u16,
     seen: BTreeMap<DeviceId, Observation>,
     waiting: BTreeMap<DeviceId, VecDeque<Vec<u8>>>,
+    /// The data sent last to each peer, as it was sealed.
+    last: BTreeMap<DeviceId, Vec<u8>>,
     report_at: Option<Instant>,
 }
 
@@ -66,6 +71,7 @@ impl Plane {
             next_port: first,
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            last: BTreeMap::new(),
             report_at: None,
         }
     }
@@ -171,6 +177,9 @@ impl Plane {
             return true;
         }
         for datagram in self.tunnels.seal(peer, packet, now) {
+            if datagram.first() == Some(&DATA) {
+                self.last.insert(peer, datagram.clone());
+            }
             self.dispatch(peer, path, datagram, effects);
         }
         self.report_within(COALESCE, now);
@@ -182,29 +191,36 @@ impl Plane {
         self.table.peer(peer).map_or(Path::None, |entry| entry.path)
     }
 
-    /// Sends a sealed datagram along a path.
+    /// Sends a sealed datagram along a path, and counts it as traffic.
     fn dispatch(&mut self, peer: DeviceId, path: Path, datagram: Vec<u8>, effects: &mut Effects) {
         let length = u64::try_from(datagram.len()).unwrap_or(0);
+        if self.emit(path, datagram, effects) {
+            let observation = self.seen.entry(peer).or_insert_with(|| unseen(peer));
+            observation.tx_packets += 1;
+            observation.tx_bytes += length;
+        }
+    }
+
+    /// Sends a sealed datagram along a path, if there is one.
+    fn emit(&self, path: Path, datagram: Vec<u8>, effects: &mut Effects) -> bool {
         match path {
             Path::Direct { local, remote } => {
                 // Only the machine opens sockets: a table that names a closed one is a mistake of the machine.
                 let Some(port) = self.sockets.get(&local) else {
                     effects.facts.push(Fact::Closed(local));
-                    return;
+                    return false;
                 };
                 effects.datagrams.push((*port, remote, datagram));
             }
             Path::Relayed { relay, channel } => {
-                let Ok(length) = u16::try_from(datagram.len()) else { return };
+                let Ok(length) = u16::try_from(datagram.len()) else { return false };
                 let mut frame = RelayHeader { channel, length }.encode().to_vec();
                 frame.extend(datagram);
                 effects.datagrams.push((self.main_port, relay, frame));
             }
-            Path::None => return,
+            Path::None => return false,
         }
-        let observation = self.seen.entry(peer).or_insert_with(|| unseen(peer));
-        observation.tx_packets += 1;
-        observation.tx_bytes += length;
+        true
     }
 
     /// Takes a new table as a whole.
@@ -212,7 +228,18 @@ impl Plane {
         let keys: Vec<_> = table.peers.iter().map(|peer| (peer.device, peer.wireguard)).collect();
         self.tunnels.set_peers(&keys);
         self.waiting.retain(|peer, _| table.peer(peer).is_some());
+        self.last.retain(|peer, _| table.peer(peer).is_some());
+        let repeats = |device| self.table.peer(device).map(|entry| entry.repeats);
+        let again =
+            table.peers.iter().filter(|entry| repeats(&entry.device).is_some_and(|at| at != entry.repeats));
+        let again: Vec<DeviceId> = again.map(|entry| entry.device).collect();
         self.table = table;
+        for peer in again {
+            let keep_alive = self.tunnels.keep_alive(peer);
+            for datagram in self.last.get(&peer).cloned().into_iter().chain(keep_alive) {
+                self.emit(self.path_to(&peer), datagram, effects);
+            }
+        }
         let ready: Vec<DeviceId> = self
             .waiting
             .keys()

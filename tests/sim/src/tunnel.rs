@@ -166,6 +166,11 @@ impl Tunnels {
         out
     }
 
+    /// An empty packet for a peer, if there is a session.
+    pub fn keep_alive(&mut self, peer: DeviceId) -> Option<Vec<u8>> {
+        Some(self.peers.get_mut(&peer)?.current.as_mut()?.seal(&[]))
+    }
+
     /// Opens a datagram. The default value means that it did not open.
     pub fn open(&mut self, datagram: &[u8], now: Instant) -> Opened {
         match datagram.first() {

@@ -1,5 +1,7 @@
 //! The life of lanes: proven, chosen, quiet, lost, left, and moved to another address.
 
+use alloc::vec::Vec;
+
 use super::*;
 
 const LAN: &str = "192.168.1.4:7000";
@@ -139,6 +141,22 @@ fn data_by_relay_shows_that_the_peer_left_the_path() {
 }
 
 #[test]
+fn data_by_relay_makes_a_path_doubtful_that_stays_silent_after_it() {
+    for is_heard in [false, true] {
+        let mut paths = direct();
+        paths.heard(addr(HOME), 1, at(10_000));
+        paths.heard_by_relay(at(10_040));
+        if is_heard {
+            paths.heard(addr(HOME), 1, at(10_060));
+        }
+        probes(&mut paths, at(10_040), at(10_099));
+        assert!(paths.live().is_some(), "what was under way may have overtaken it");
+        probes(&mut paths, at(10_099), at(10_100));
+        assert_eq!(paths.live().is_some(), is_heard);
+    }
+}
+
+#[test]
 fn just_after_the_switch_the_peer_may_still_send_by_relay() {
     let mut paths = direct();
     paths.heard_by_relay(at(900));
@@ -229,8 +247,9 @@ fn a_flow_that_came_another_way_and_stops_puts_the_own_way_to_the_test() {
         assert_eq!(probes(&mut paths, at(half * 500), at(half * 500 + 499)), []);
     }
     let pings = probes(&mut paths, at(3_500), at(6_000));
-    assert_eq!(pings.first(), Some(&(4_600, Size::Small)));
-    assert_eq!(paths.poll_event(), Some(PathEvent::Suspected), "and the services learn where we are");
+    assert_eq!(pings.first(), Some(&(4_500, Size::Small)));
+    assert_eq!(paths.poll_event(), Some(PathEvent::Stopped), "the services learn where we are");
+    assert_eq!(paths.poll_event(), Some(PathEvent::Suspected));
 }
 
 #[test]

@@ -17,6 +17,11 @@ impl Peer {
         self.path
     }
 
+    /// How often the datagram sent last was sent again.
+    pub(in crate::device) const fn repeats(&self) -> u32 {
+        self.repeats.count()
+    }
+
     /// Round trip of the direct path.
     pub(in crate::device) fn rtt(&self) -> Option<Duration> {
         self.paths.rtt()

@@ -3,6 +3,7 @@
 use alloc::vec;
 
 use super::*;
+use crate::device::status::Advice;
 
 mod pair;
 
@@ -225,6 +226,33 @@ fn a_path_that_hiccups_lends_its_data_to_the_relay_and_takes_it_back() {
     pair.talk_for(ms(150));
     assert!(pair.ends.iter().all(|end| end.peer.path().is_direct()));
     assert_eq!(pair.begun, begun, "nothing had to be punched anew");
+}
+
+#[test]
+fn what_was_sent_last_goes_out_again_when_a_path_is_left_and_when_the_peer_is_back() {
+    let mut pair = direct_pair();
+    pair.talk_for(Duration::from_secs(2));
+    let repeats = |pair: &Pair| [0, 1].map(|at: usize| pair.ends[at].peer.repeats());
+    let flow = |pair: &mut Pair| {
+        let now = pair.now;
+        let thick = Observation { tx_packets: 3, ..observation(true) };
+        pair.ends.iter_mut().for_each(|end| end.peer.observe(&thick, now));
+    };
+    flow(&mut pair);
+    let before = repeats(&pair);
+    pair.is_blocked = true;
+    pair.talk_for(ms(350));
+    let left = repeats(&pair);
+    assert!(left[0] > before[0] && left[1] > before[1], "{before:?} {left:?}");
+    pair.is_blocked = false;
+    pair.talk_for(Duration::from_secs(2));
+    let back = repeats(&pair);
+    pair.talk_for(Duration::from_secs(20));
+    assert_eq!(repeats(&pair), back, "a path that answers repeats nothing");
+    flow(&mut pair);
+    let now = pair.now;
+    pair.ends[0].peer.network_changed(now);
+    assert_eq!(repeats(&pair)[0], back[0] + 1);
 }
 
 #[test]

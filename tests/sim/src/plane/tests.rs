@@ -34,6 +34,29 @@ fn an_initiation_that_is_repeated_leaves_by_the_socket_of_the_table_too() {
 }
 
 #[test]
+fn a_table_asks_for_the_last_data_again_once() {
+    let mut plane = plane();
+    let mut other = Tunnels::new(SecretKey::from_bytes([2; 32]), Rng::from_seed([2; 32]));
+    other.set_peers(&[(DeviceId::from_bytes([1; 16]), SecretKey::from_bytes([1; 32]).public())]);
+    let now = Instant::from_secs(5_000);
+    let (_, _, initiation) = send(&mut plane, direct(SocketId::MAIN)).datagrams.pop().unwrap();
+    let response = other.open(&initiation, now).answers.pop().unwrap();
+    plane.open(direct(SocketId::MAIN), &response, now, &mut Effects::default());
+    let last = send(&mut plane, direct(SocketId::MAIN)).datagrams;
+    let mut again = |repeats| {
+        let mut table = plane.table().clone();
+        table.peers[0].repeats = repeats;
+        let mut effects = Effects::default();
+        plane.adopt(Arc::new(table), now, &mut effects);
+        effects.datagrams
+    };
+    let repeated = again(1);
+    assert_eq!(repeated.len(), 2, "with a keep-alive behind it");
+    assert_eq!(repeated.first(), last.first());
+    assert!(again(1).is_empty());
+}
+
+#[test]
 fn a_table_that_names_a_closed_socket_is_noticed() {
     let mut plane = plane();
     plane.port_of(SocketId(7)).unwrap();
@@ -68,6 +91,7 @@ fn send(plane: &mut Plane, path: Path) -> Effects {
         wireguard: SecretKey::from_bytes([2; 32]).public(),
         addresses: vec!["10.77.0.3".parse().unwrap()],
         path,
+        repeats: 0,
     };
     let mut effects = Effects::default();
     let table = ForwardingTable::new(plane.table().generation + 1, Vec::new(), vec![peer], &[]);

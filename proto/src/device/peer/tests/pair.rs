@@ -193,7 +193,7 @@ impl Pair {
                         self.ends[at].peer.bound(channel, now);
                     }
                 }
-                Action::Relay(RelayWish::Unbind(..)) | Action::Learnt => {}
+                Action::Relay(RelayWish::Unbind(..)) | Action::Repeat | Action::Learnt => {}
                 Action::Keep(_) | Action::Close(_) => panic!("no fresh socket was given"),
                 Action::Poke => self.pokes += 1,
                 Action::Moved { to, .. } => {
