@@ -21,9 +21,6 @@ use super::memory::{Memory, Networks};
 use super::plan::{self, Kind, Plan};
 use crate::time::Instant;
 
-/// Added to both waits, for the time that the services and the devices themselves take.
-const SLACK: Duration = Duration::from_millis(20);
-
 /// What one end brings to an attempt.
 #[derive(Clone, Debug)]
 pub(super) struct End {
@@ -198,8 +195,8 @@ impl Attempt {
         memory.begins(networks_of(&ends), plan.kind, now);
         let longest = ends[0].one_way.max(ends[1].one_way);
         // The signal itself needs one way, so the end that hears it sooner waits longer.
-        let starts = [0, 1]
-            .map(|side: usize| now + (longest.saturating_sub(ends[side].one_way) + SLACK + plan.late[side]));
+        let starts =
+            [0, 1].map(|side: usize| now + (longest.saturating_sub(ends[side].one_way) + plan.late[side]));
         let signals =
             [0, 1].map(|side: usize| (self.devices[side], go(id, &ends, &plan, &starts, side, now)));
         self.state = State::Started { ends, plan, starts };
@@ -273,9 +270,9 @@ mod tests {
             panic!("both offers are in")
         };
         assert_eq!([first, second], devices());
-        // Signal and wait together: 55 + 20 = 15 + 60.
-        assert_eq!(first_go.start_after_ms, 20);
-        assert_eq!(second_go.start_after_ms, 60);
+        // Signal and wait together: 55 + 0 = 15 + 40.
+        assert_eq!(first_go.start_after_ms, 0);
+        assert_eq!(second_go.start_after_ms, 40);
     }
 
     #[test]
@@ -291,7 +288,7 @@ mod tests {
         let Answer::Repeat(go) = attempt.offer(id(), 1, end(easy(), 0), &mut Memory::default(), later) else {
             panic!("started")
         };
-        assert_eq!(go.start_after_ms, 50);
+        assert_eq!(go.start_after_ms, 30);
         let Answer::Repeat(go) =
             attempt.offer(id(), 1, end(easy(), 0), &mut Memory::default(), now + Duration::from_secs(5))
         else {
@@ -384,7 +381,7 @@ mod tests {
         else {
             panic!("nothing is to be prepared")
         };
-        assert_eq!((first.start_after_ms, second.start_after_ms), (170, 20));
+        assert_eq!((first.start_after_ms, second.start_after_ms), (150, 0));
         assert_eq!(
             (first.method, second.method),
             (Method::Guess { ports: 1_200 }, Method::Open { sockets: 256 })
