@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanyard_proto::rejected::Rejected;
 use lanyard_proto::service::{Stun, StunConfig};
-use lanyard_proto::time::{Instant, Wakeup};
-use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
+use lanyard_proto::time::Instant;
+use lanyard_proto::transmit::{Datagram, SocketId};
 
 use crate::config;
 use crate::problem::Problem;
@@ -114,22 +114,6 @@ impl Machine for StunPair {
         self.answered += 1;
         answer.local = SocketId(answer.local.0 + family * GRID);
         Ok(Some(Reply::Send(answer)))
-    }
-
-    fn handle_command(&mut self, (): (), _now: Instant) {}
-
-    fn handle_timeout(&mut self, _now: Instant) {}
-
-    fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
-    }
-
-    fn poll_event(&mut self) -> Option<()> {
-        None
-    }
-
-    fn poll_timeout(&self) -> Option<Wakeup> {
-        None
     }
 
     fn observe(&self) {

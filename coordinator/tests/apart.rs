@@ -94,9 +94,10 @@ fn a_removed_member_loses_the_relay_which_has_no_roster() {
     let mut members = fleet.members();
     let relay = fleet.relay.place("udp control");
     let channel = connect(&mut members, relay);
-    let gone = members[1].id;
+    let gone = members[0].table.peers[0].device;
 
-    fleet.directory.run(&["member", "remove", "home", "nas"]);
+    let removed = fleet.directory.command().args(["member", "remove", "home", "nas"]).output().unwrap();
+    assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
 
     until(&mut members, "the other member and the removed one know", |members| {
         members[0].table.peer(&gone).is_none() && members[1].table.peers.is_empty()
@@ -118,11 +119,11 @@ fn a_removed_member_loses_the_relay_which_has_no_roster() {
 
 /// Has the first want the second; gives their channel once both ends use it.
 fn connect(members: &mut [Member; 2], relay: SocketAddr) -> Channel {
-    let peers = [members[1].id, members[0].id];
-    members[0].command(Command::Connect { peer: peers[0] });
+    let peer = members[0].table.peers[0].device;
+    members[0].command(Command::Connect { peer });
     let mut channel = None;
     until(members, "both ends have a path through the relay", |members| {
-        let paths = [0, 1].map(|at| members[at].path_to(&peers[at]));
+        let paths = [0, 1].map(|at| members[at].table.peers[0].path);
         channel = match paths {
             [Path::Relayed { relay: first, channel }, Path::Relayed { relay: second, .. }] => {
                 assert_eq!([first, second], [relay, relay]);

@@ -196,13 +196,10 @@ impl Keeper {
         let shared = Arc::clone(&self.shared);
         let peers = shared.peers.load();
         for found in peers.iter() {
-            if !found.peer.alive.load(Ordering::Acquire) {
-                continue;
-            }
             if found.peer.is_to_repeat(found.entry) {
                 self.repeat(found);
             }
-            if found.peer.lock().has_waiting() {
+            if found.peer.alive.load(Ordering::Acquire) && found.peer.lock().has_waiting() {
                 self.serve(found.peer, Reason::Packets);
             }
         }
@@ -210,6 +207,9 @@ impl Keeper {
 
     /// Sends a peer's last datagram once more, and a keep-alive behind it.
     fn repeat(&mut self, found: Found<'_>) {
+        if found.path == Path::None {
+            return;
+        }
         for is_keep_alive in [false, true] {
             let mut state = found.peer.lock();
             let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
@@ -243,6 +243,10 @@ impl Keeper {
         }
         let peers = shared.peers.load();
         for found in peers.iter().filter(|found| found.peer.alive.load(Ordering::Acquire)) {
+            // The word of a new table may not have found room.
+            if found.peer.is_to_repeat(found.entry) {
+                self.repeat(found);
+            }
             self.tick_peer(found, now);
         }
     }

@@ -190,7 +190,9 @@ impl Outbound {
                     last = sealed;
                 }
                 state.sent(count, bytes);
-                state.keep(self.buffer.last(last));
+                if last > 0 {
+                    state.keep(self.buffer.last(last));
+                }
             }
             // Without the lock: a peer's other shard need not wait for our system call.
             if !split.is_empty() {

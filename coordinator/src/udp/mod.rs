@@ -80,20 +80,26 @@ pub trait Machine: Send + 'static {
         None
     }
 
-    /// A wish.
-    fn handle_command(&mut self, command: Self::Command, now: Instant);
+    /// A wish. Nothing where there are none, as with everything below: some machines only answer.
+    fn handle_command(&mut self, _command: Self::Command, _now: Instant) {}
 
     /// Time passed.
-    fn handle_timeout(&mut self, now: Instant);
+    fn handle_timeout(&mut self, _now: Instant) {}
 
     /// What to send.
-    fn poll_transmit(&mut self) -> Option<Transmit>;
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        None
+    }
 
     /// What happened.
-    fn poll_event(&mut self) -> Option<Self::Event>;
+    fn poll_event(&mut self) -> Option<Self::Event> {
+        None
+    }
 
     /// When to come back.
-    fn poll_timeout(&self) -> Option<Wakeup>;
+    fn poll_timeout(&self) -> Option<Wakeup> {
+        None
+    }
 
     /// Writes its numbers into the metrics; called once a second.
     fn observe(&self);

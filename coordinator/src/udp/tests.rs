@@ -267,22 +267,6 @@ impl Machine for Patchbay {
         Ok(None)
     }
 
-    fn handle_command(&mut self, (): (), _now: Instant) {}
-
-    fn handle_timeout(&mut self, _now: Instant) {}
-
-    fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
-    }
-
-    fn poll_event(&mut self) -> Option<()> {
-        None
-    }
-
-    fn poll_timeout(&self) -> Option<Wakeup> {
-        None
-    }
-
     fn observe(&self) {}
 }
 

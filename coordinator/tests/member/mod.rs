@@ -1,17 +1,15 @@
 //! A device of its own on the loopback interface: the machine of `proto` and one UDP socket.
-#![allow(dead_code, reason = "every test uses its part of it")]
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lanyard_proto::device::{Command, Device, DeviceConfig, Event};
-use lanyard_proto::overlay::{ForwardingTable, Path};
+use lanyard_proto::overlay::ForwardingTable;
 use lanyard_proto::time::WallClock;
 use lanyard_proto::transmit::{Datagram, SocketId};
 use lanyard_wire::checkpoint::JoinOutcome;
 use lanyard_wire::classify::{Class, classify};
-use lanyard_wire::ids::DeviceId;
 use lanyard_wire::join::JoinString;
 use lanyard_wire::keys::SecretKey;
 use lanyard_wire::names::DeviceName;
@@ -24,7 +22,6 @@ const TURN: Duration = Duration::from_millis(2);
 
 pub(crate) struct Member {
     pub(crate) device: Device,
-    pub(crate) id: DeviceId,
     pub(crate) socket: UdpSocket,
     pub(crate) events: Vec<Event>,
     pub(crate) table: Arc<ForwardingTable>,
@@ -52,7 +49,6 @@ impl Member {
         let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 1, number), 0)).unwrap();
         socket.set_read_timeout(Some(TURN)).unwrap();
         Self {
-            id: DeviceId::of(&config.identity.public()),
             device: Device::new(config, moment(begun)),
             socket,
             events: Vec::new(),
@@ -78,10 +74,6 @@ impl Member {
         let joined =
             |event: &Event| matches!(event, Event::Joined { outcome: JoinOutcome::Joined { .. }, .. });
         self.events.iter().any(joined)
-    }
-
-    pub(crate) fn path_to(&self, peer: &DeviceId) -> Path {
-        self.table.peer(peer).map_or(Path::None, |entry| entry.path)
     }
 
     /// Takes one datagram, if one comes soon, and does what is due.

@@ -1,5 +1,4 @@
 //! `lanyard-server` as its own process on free ports of the loopback interface.
-#![allow(dead_code, reason = "every test uses its part of it")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -34,12 +33,6 @@ impl Directory {
         Self { root, join }
     }
 
-    /// A command of the administrator, which must succeed.
-    pub(crate) fn run(&self, args: &[&str]) {
-        let output = self.command().args(args).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
     /// Starts these services, with these settings besides.
     pub(crate) fn serve(&self, services: &str, settings: &[(&str, String)]) -> Server {
         let mut command = self.command();
@@ -59,14 +52,15 @@ impl Directory {
         Server::start(command)
     }
 
-    fn command(&self) -> Command {
+    /// The program with this directory, ready for a verb.
+    pub(crate) fn command(&self) -> Command {
         command(self.root.path().join("data"))
     }
 }
 
 /// A running process; killed when it is dropped.
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) child: Child,
     /// What listens where: "udp control", "udp stun", "tcp web", "tcp tls", "tcp bus".
     places: Vec<(String, SocketAddr)>,
     /// What it logs.
@@ -110,13 +104,6 @@ impl Server {
         let places: Vec<SocketAddr> = places.map(|(_, addr)| *addr).collect();
         assert!(!places.is_empty(), "no {name} among {:?}", self.places);
         places
-    }
-
-    /// Memory that the process occupies, in bytes.
-    pub(crate) fn resident(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
     }
 
     /// One number of its metrics; zero while it is not there.

@@ -10,7 +10,6 @@
 //! in `path` and `peer`: an attempt runs beside the traffic and never stops it.
 
 mod facts;
-mod ration;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -26,10 +25,10 @@ use lanyard_wire::keys::PublicKey;
 use lanyard_wire::nat::NatCard;
 use lanyard_wire::token::Token;
 
-use self::ration::Ration;
 use super::candidates::Rank;
 use super::guess::Guess;
 use super::punch::{Probe, Punch};
+use super::ration::Ration;
 use super::status::{Advice, CandidateStatus};
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
@@ -53,6 +52,13 @@ const RETRY_S: [u64; 4] = [30, 120, 600, 3_600];
 /// The first failure of a punch that was thought to work is followed so soon by another try: HANDSHAKE has heard of it by
 /// then and chooses another plan.
 const OTHER_PLAN_AFTER: Duration = Duration::from_millis(250);
+
+/// Guesses of hundreds of packets that this peer may have of us: so many at once, and one more each time this passes.
+///
+/// HANDSHAKE rations them as well, for two networks. But this end pays for them, and neither a coordinator nor a member who has
+/// many addresses should say how often we knock at a thousand ports of somebody.
+const GUESSES: u32 = 6;
+const GUESS_EVERY: Duration = Duration::from_secs(600);
 
 /// Spread of the retries, in percent, so that pairs that failed together do not retry together.
 const RETRY_JITTER: u32 = 10;
@@ -285,7 +291,7 @@ impl Attempt {
         self.method = Some(go.method);
         self.their_card = Some(go.card);
         let start = now + Duration::from_millis(u64::from(go.start_after_ms));
-        let may_guess = !Guess::is_dear(go.method) || self.ration.take(now);
+        let may_guess = !Guess::is_dear(go.method) || self.ration.take(GUESSES, GUESS_EVERY, now);
         let guess = may_guess.then(|| Guess::new(go, candidates, sockets, start, &mut self.rng)).flatten();
         let guess = guess.map(Box::new);
         let punch = Punch::new(candidates, start, rtt);

@@ -9,7 +9,7 @@ use core::time::Duration;
 use crate::time::Instant;
 
 /// So many datagrams in one report (50 ms) are a flow: 20 kB/s or more at full size.
-const THICK: u32 = 3;
+pub(super) const THICK: u32 = 3;
 
 /// So many reports in a row, none of them further apart than [`APART`], are a flow, too.
 const STEADY: u32 = 4;

@@ -29,6 +29,7 @@ mod peers;
 mod pings;
 mod presence;
 mod punch;
+mod ration;
 mod reach;
 mod recall;
 mod relayed;

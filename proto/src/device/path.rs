@@ -22,6 +22,7 @@ use self::lane::{Lane, PROOF_TIME, Proof, is_better, next_proof};
 use super::candidates::Rank;
 use super::health::{Health, QUIET, Sign};
 use super::punch::{Probe, Size};
+use super::ration::Ration;
 use crate::time::{Instant, Wakeup};
 use crate::transmit::{SocketId, Way};
 
@@ -73,8 +74,7 @@ pub(super) struct Paths {
     lanes: BTreeMap<Way, Lane>,
     current: Option<Current>,
     is_active: bool,
-    /// When all of [`STRANGERS`] may be asked again.
-    strangers_until: Option<Instant>,
+    strangers: Ration,
     probes: VecDeque<Probe>,
     events: VecDeque<PathEvent>,
 }
@@ -112,7 +112,7 @@ impl Paths {
     pub(super) fn pinged_from(&mut self, way: Way, is_expected: bool, now: Instant) {
         let is_vouched =
             is_expected || self.lanes.get(&way).is_some_and(|lane| lane.is_answered || lane.proof.is_some());
-        if is_vouched || self.may_ask_a_stranger(now) {
+        if is_vouched || self.strangers.take(STRANGERS, STRANGER_EVERY, now) {
             let is_small = !is_expected && !self.lane(way).is_answered;
             self.begin_proof(way, if is_small { Size::Small } else { Size::Full }, now);
             self.send_proofs(now);
@@ -286,16 +286,6 @@ impl Paths {
         self.lanes.entry(way).or_default()
     }
 
-    /// A token bucket kept as the moment at which it will be full again.
-    fn may_ask_a_stranger(&mut self, now: Instant) -> bool {
-        let full_at = self.strangers_until.map_or(now, |at| at.max(now)) + STRANGER_EVERY;
-        let may = full_at.saturating_since(now) <= STRANGER_EVERY * STRANGERS;
-        if may {
-            self.strangers_until = Some(full_at);
-        }
-        may
-    }
-
     /// Something authentic shows that the lane may work: unless that is proven, send pings.
     fn begin_proof(&mut self, way: Way, size: Size, now: Instant) {
         let is_fresh = self.is_fresh(way, now);
@@ -356,7 +346,7 @@ impl Paths {
         self.watch(now);
     }
 
-    /// When a lane that was taken because the peer moved there is given up, unless it proves itself.
+    /// When a lane taken or kept on trust is given up, unless it proves itself.
     ///
     /// Small packets may pass where full-size ones do not, and nothing would ever seem wrong.
     fn in_vain_at(&self) -> Option<Instant> {

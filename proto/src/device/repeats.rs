@@ -11,10 +11,8 @@
 
 use core::time::Duration;
 
+use super::flow::THICK;
 use crate::time::Instant;
-
-/// So many datagrams in one report (50 ms) are a flow: 20 kB/s or more at full size.
-const THICK: u32 = 3;
 
 /// What was sent that long ago is no flow any more: longer than TCP waits before it repeats for the third time.
 const FLOWS_FOR: Duration = Duration::from_secs(2);

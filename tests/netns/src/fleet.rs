@@ -127,6 +127,15 @@ impl Fleet {
         Ok(())
     }
 
+    /// Ends the coordinator as a shutdown would, and waits until it has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told.
+    pub fn stop_coordinator(&mut self) -> Result<()> {
+        self.coordinator.take().map_or(Ok(()), |child| stop(child, "the coordinator"))
+    }
+
     /// Ends the coordinator as a power cut would (`kill -9`).
     pub fn kill_coordinator(&mut self) {
         if let Some(mut child) = self.coordinator.take() {
@@ -268,11 +277,7 @@ impl Agent {
     ///
     /// When it cannot be told.
     pub fn stop(&mut self) -> Result<()> {
-        let Some(mut child) = self.daemon.take() else { return Ok(()) };
-        let told = Command::new("kill").arg(child.id().to_string()).status().context("run kill")?;
-        ensure!(told.success(), "the agent of {} cannot be told to end", self.host);
-        child.wait().context("wait for the agent's end")?;
-        Ok(())
+        self.daemon.take().map_or(Ok(()), |child| stop(child, &self.host))
     }
 
     /// Where the daemon writes its log.
@@ -397,6 +402,18 @@ fn output_of(command: &mut Command) -> Result<String> {
     let (said, complained) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     ensure!(done.status.success(), "{command:?} ended with {}: {said}{complained}", done.status);
     Ok(said.into_owned())
+}
+
+/// Tells a process to end (SIGTERM) and waits until it has.
+///
+/// # Errors
+///
+/// When it cannot be told.
+fn stop(mut child: Child, who: &str) -> Result<()> {
+    let told = Command::new("kill").arg(child.id().to_string()).status().context("run kill")?;
+    ensure!(told.success(), "{who} cannot be told to end");
+    child.wait().with_context(|| format!("wait for the end of {who}"))?;
+    Ok(())
 }
 
 fn end(child: &mut Child) {
