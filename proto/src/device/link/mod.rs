@@ -285,6 +285,9 @@ impl Link {
     pub(super) fn network_changed(&mut self, now: Instant) {
         self.cookie = None;
         self.pace.reset();
+        if let Some((_, health)) = &mut self.session {
+            health.moved();
+        }
         if self.session.is_none() && !self.closed {
             self.try_again(now);
         } else {

@@ -128,6 +128,8 @@ pub(super) struct Health {
     unasked: u8,
     ask: Option<Ask>,
     rtt: Option<Duration>,
+    /// It was measured elsewhere: the next sample takes its place.
+    is_rtt_old: bool,
 }
 
 /// Something that should be answered.
@@ -157,12 +159,17 @@ impl Health {
     /// A session that was just opened.
     pub(super) fn new(rtt: Option<Duration>, rng: &mut Rng, now: Instant) -> Self {
         let keep_alive_at = now + rng.jitter(KEEP_ALIVE, 10);
-        Self { opened_at: now, heard_at: now, keep_alive_at, unasked: 0, ask: None, rtt }
+        Self { opened_at: now, heard_at: now, keep_alive_at, unasked: 0, ask: None, rtt, is_rtt_old: true }
     }
 
     /// Smoothed round trip.
     pub(super) const fn rtt(&self) -> Option<Duration> {
         self.rtt
+    }
+
+    /// The network is another one: what was measured holds until the next sample.
+    pub(super) const fn moved(&mut self) {
+        self.is_rtt_old = true;
     }
 
     /// When something authentic last came.
@@ -251,8 +258,9 @@ impl Health {
         let Some(ask) = self.ask.take() else { return };
         if ask.single && is_keep_alive {
             let sample = now.saturating_since(ask.first_at);
+            let old = self.rtt.filter(|_| !core::mem::take(&mut self.is_rtt_old));
             // RFC 6298, section 2.
-            self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+            self.rtt = Some(old.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         }
     }
 
