@@ -6,8 +6,8 @@ use core::net::SocketAddr;
 use crate::candidate::Candidate;
 use crate::codec::lists::List;
 use crate::codec::messages::{wire_fields, wire_variants};
-use crate::ids::AttemptId;
-use crate::limits::CANDIDATES_MAX;
+use crate::ids::{AttemptId, RelayTag};
+use crate::limits::{CANDIDATES_MAX, RELAYS_MAX};
 use crate::nat::NatCard;
 use crate::token::Token;
 
@@ -73,9 +73,29 @@ pub struct Offer {
     pub card: NatCard,
     /// Made after a Prepare, with what that asked for; or as far as it could be had.
     pub is_prepared: bool,
+    /// The relays that answer it, at most [`RELAYS_MAX`]; first the one where it meets the peer until now.
+    pub relays: Vec<RelayDistance>,
 }
 
-wire_fields!(Offer { attempt, ticket, candidates as List(CANDIDATES_MAX, "candidate count"), card, is_prepared });
+wire_fields!(Offer {
+    attempt,
+    ticket,
+    candidates as List(CANDIDATES_MAX, "candidate count"),
+    card,
+    is_prepared,
+    relays as List(RELAYS_MAX, "relay count"),
+});
+
+/// How far a relay is from a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayDistance {
+    /// The relay.
+    pub relay: RelayTag,
+    /// The round trip to it in milliseconds; 65,535 for that and more.
+    pub rtt_ms: u16,
+}
+
+wire_fields!(RelayDistance { relay, rtt_ms });
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,9 +144,18 @@ pub struct Go {
     /// Time from receiving this to the first probe, in milliseconds: differs between the ends, so that both start
     /// at the same moment.
     pub start_after_ms: u16,
+    /// The relay where both are to meet from now on; none where they have no measured one in common.
+    pub relay: Option<RelayTag>,
 }
 
-wire_fields!(Go { attempt, method, candidates as List(CANDIDATES_MAX, "candidate count"), card, start_after_ms });
+wire_fields!(Go {
+    attempt,
+    method,
+    candidates as List(CANDIDATES_MAX, "candidate count"),
+    card,
+    start_after_ms,
+    relay,
+});
 
 /// The plan of an attempt, as one end of it. The two ends may have different parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -289,6 +289,43 @@ impl NetworkTag {
     }
 }
 
+/// The first 32 bits of a relay's public key: which of a coordinator's few relays is meant.
+///
+/// It says the same to two devices whose lists of relays are not of the same age, which a place in the list would not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayTag(u32);
+
+impl RelayTag {
+    /// The tag of a relay.
+    #[must_use]
+    pub const fn of(relay: &PublicKey) -> Self {
+        let [a, b, c, d, ..] = *relay.as_bytes();
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+
+    /// Takes any number.
+    #[must_use]
+    pub const fn new(value: u32) -> Self {
+        Self(value)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        self.0
+    }
+}
+
+impl Wire for RelayTag {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u32(self.0);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        reader.u32().map(Self)
+    }
+}
+
 /// A device's public number, what people read out: `291-044-871`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceNumber(u32);

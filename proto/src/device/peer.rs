@@ -86,6 +86,8 @@ pub(super) struct Reach {
     pub(super) grant: Option<Grant>,
     /// The peer has a session with a coordinator.
     pub(super) is_online: bool,
+    /// The relay that the pair has been at until now answers.
+    pub(super) is_relay_alive: bool,
 }
 
 /// One other device.
@@ -174,7 +176,7 @@ impl Peer {
         }
         let old = core::mem::replace(&mut self.reach, reach);
         self.attempt.set_coordinator(reach.coordinator);
-        self.relayed.set_grant(reach.grant);
+        self.relayed.set_grant(reach.grant, reach.is_relay_alive);
         let is_back = old.coordinator.is_none() && reach.coordinator.is_some();
         if is_back {
             self.recall.stop();

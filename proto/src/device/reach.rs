@@ -87,6 +87,10 @@ impl Device {
             coordinator: helper.map(|(coordinator, _)| coordinator.key()),
             grant: first_up.or_else(|| sharing().min_by_key(by_key).and_then(relays)),
             is_online: up().any(|(_, member)| member.online),
+            is_relay_alive: self.peers.get(device).and_then(Peer::grant).is_some_and(|held| {
+                let owner = self.coordinators.iter().find(|owner| owner.key() == held.coordinator);
+                owner.is_some_and(|owner| owner.relay_answers(held.relay))
+            }),
         }
     }
 

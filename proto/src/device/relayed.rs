@@ -38,8 +38,8 @@ impl Grant {
         self.token.channel()
     }
 
-    fn is_same_place(&self, other: &Self) -> bool {
-        (self.coordinator, self.relay, self.channel()) == (other.coordinator, other.relay, other.channel())
+    fn is_same_channel(&self, other: &Self) -> bool {
+        (self.coordinator, self.channel()) == (other.coordinator, other.channel())
     }
 }
 
@@ -57,6 +57,8 @@ pub(super) enum RelayWish {
 pub(super) struct Relayed {
     grant: Option<Grant>,
     state: State,
+    /// The relay before this one, which carries the pair until this one has agreed.
+    before: Option<SocketAddr>,
     again: Backoff,
     wish: [Option<RelayWish>; 2],
 }
@@ -76,22 +78,34 @@ enum State {
 impl Relayed {
     /// Without a grant and unwanted.
     pub(super) const fn new() -> Self {
-        Self { grant: None, state: State::Off, again: Backoff::new(AGAIN.0, AGAIN.1), wish: [None; 2] }
+        Self {
+            grant: None,
+            state: State::Off,
+            before: None,
+            again: Backoff::new(AGAIN.0, AGAIN.1),
+            wish: [None; 2],
+        }
     }
 
-    /// The grant changed: renewed, moved to another relay, or taken away.
-    pub(super) fn set_grant(&mut self, grant: Option<Grant>) {
+    /// The grant changed: renewed, moved to another relay, or taken away. `is_alive` says whether the relay until now
+    /// answers: then it carries the pair until the other one has agreed, which nobody notices.
+    pub(super) fn set_grant(&mut self, grant: Option<Grant>, is_alive: bool) {
         if self.grant == grant {
             return;
         }
         let is_wanted = self.state != State::Off;
-        let is_moved = match (&self.grant, &grant) {
-            (Some(old), Some(new)) => !old.is_same_place(new),
-            (None, None) => false,
-            (Some(_), None) | (None, Some(_)) => true,
-        };
-        if is_moved {
-            self.release();
+        match (&self.grant, &grant) {
+            (Some(old), Some(new)) if old.is_same_channel(new) => {
+                if old.relay != new.relay {
+                    let before = match self.path() {
+                        Some(Path::Relayed { relay, .. }) => Some(relay),
+                        Some(Path::Direct { .. } | Path::None) | None => None,
+                    };
+                    self.before = before.filter(|relay| is_alive && *relay != new.addr);
+                }
+            }
+            (None, None) => {}
+            _ => self.release(),
         }
         self.grant = grant;
         if is_wanted {
@@ -125,6 +139,7 @@ impl Relayed {
             self.wish = [Some(RelayWish::Unbind(grant.coordinator, channel)), None];
         }
         self.state = State::Off;
+        self.before = None;
         self.again.reset();
     }
 
@@ -132,6 +147,7 @@ impl Relayed {
     pub(super) fn bound(&mut self, channel: Channel) {
         if self.is_for(channel) && self.state != State::Off {
             self.state = State::Bound;
+            self.before = None;
             self.again.reset();
         }
     }
@@ -173,14 +189,18 @@ impl Relayed {
                 let (relay, channel) = self.channel()?;
                 Some(Path::Relayed { relay, channel })
             }
-            State::Off | State::Refused { .. } => None,
+            State::Off => None,
+            State::Refused { .. } => {
+                let channel = self.grant?.channel()?;
+                self.before.map(|relay| Path::Relayed { relay, channel })
+            }
         }
     }
 
     /// Where the channel is.
     fn channel(&self) -> Option<(SocketAddr, Channel)> {
         let grant = self.grant?;
-        Some((grant.addr, grant.channel()?))
+        Some((self.before.unwrap_or(grant.addr), grant.channel()?))
     }
 
     /// Whether this channel is the pair's.
@@ -200,7 +220,7 @@ mod tests {
     #[test]
     fn the_path_counts_from_the_moment_the_binding_is_asked_for() {
         let mut relayed = Relayed::new();
-        relayed.set_grant(Some(grant(7, 1)));
+        relayed.set_grant(Some(grant(7, 1)), true);
         assert_eq!((relayed.path(), relayed.poll_wish()), (None, None));
         relayed.want();
         assert_eq!(relayed.poll_wish(), Some(RelayWish::Bind(grant(7, 1))));
@@ -237,18 +257,51 @@ mod tests {
     fn a_renewed_grant_is_bound_again_and_a_lost_one_frees_the_channel() {
         let mut relayed = wanted();
         relayed.bound(channel(7));
-        relayed.set_grant(Some(grant(7, 2)));
+        relayed.set_grant(Some(grant(7, 2)), true);
         assert_eq!(relayed.poll_wish(), Some(RelayWish::Bind(grant(7, 2))));
         assert_eq!(relayed.poll_wish(), None);
-        relayed.set_grant(None);
+        relayed.set_grant(None, true);
         assert_eq!(relayed.poll_wish(), Some(RelayWish::Unbind(coordinator(), channel(7))));
         assert_eq!(relayed.path(), None);
     }
 
     #[test]
+    fn a_pair_stays_at_its_relay_until_the_other_one_has_agreed() {
+        let mut relayed = wanted();
+        relayed.bound(channel(7));
+        relayed.set_grant(Some(elsewhere(7)), true);
+        assert_eq!(relayed.poll_wish(), Some(RelayWish::Bind(elsewhere(7))));
+        assert_eq!(relayed.poll_wish(), None, "the relay until now is told when the other one has agreed");
+        assert_eq!(relayed.path(), Some(at(grant(7, 1))));
+        relayed.refused(channel(7), Instant::ZERO);
+        assert_eq!(relayed.path(), Some(at(grant(7, 1))));
+        relayed.handle_timeout(Instant::from_secs(1));
+        relayed.bound(channel(7));
+        assert_eq!(relayed.path(), Some(at(elsewhere(7))));
+    }
+
+    #[test]
+    fn a_relay_that_does_not_answer_is_left_at_once() {
+        let mut relayed = wanted();
+        relayed.bound(channel(7));
+        relayed.set_grant(Some(elsewhere(7)), false);
+        assert_eq!(relayed.path(), Some(at(elsewhere(7))));
+    }
+
+    #[test]
+    fn a_pair_that_is_called_back_before_it_moved_stays_where_it_is() {
+        let mut relayed = wanted();
+        relayed.bound(channel(7));
+        relayed.set_grant(Some(elsewhere(7)), true);
+        relayed.set_grant(Some(grant(7, 1)), true);
+        assert_eq!(relayed.path(), Some(at(grant(7, 1))));
+        assert_eq!(relayed.poll_wish(), Some(RelayWish::Bind(grant(7, 1))));
+    }
+
+    #[test]
     fn a_channel_that_moved_is_freed_there_and_bound_here() {
         let mut relayed = wanted();
-        relayed.set_grant(Some(grant(9, 1)));
+        relayed.set_grant(Some(grant(9, 1)), true);
         assert_eq!(relayed.poll_wish(), Some(RelayWish::Unbind(coordinator(), channel(7))));
         assert_eq!(relayed.poll_wish(), Some(RelayWish::Bind(grant(9, 1))));
     }
@@ -273,7 +326,7 @@ mod tests {
 
     fn wanted() -> Relayed {
         let mut relayed = Relayed::new();
-        relayed.set_grant(Some(grant(7, 1)));
+        relayed.set_grant(Some(grant(7, 1)), true);
         relayed.want();
         assert!(relayed.poll_wish().is_some());
         relayed
@@ -284,6 +337,15 @@ mod tests {
         let (x, y) = (DeviceId::from_bytes([1; 16]), DeviceId::from_bytes([2; 16]));
         let token = Token::grant(&key, Purpose::Relay, x, y, channel, expires_s);
         Grant { coordinator: coordinator(), token, relay: 0, addr: "192.0.2.1:7443".parse().unwrap() }
+    }
+
+    /// The same channel at another relay.
+    fn elsewhere(channel: u64) -> Grant {
+        Grant { relay: 1, addr: "192.0.2.2:7443".parse().unwrap(), ..grant(channel, 1) }
+    }
+
+    fn at(grant: Grant) -> Path {
+        Path::Relayed { relay: grant.addr, channel: grant.channel().unwrap() }
     }
 
     fn coordinator() -> PublicKey {

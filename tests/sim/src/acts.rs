@@ -83,6 +83,7 @@ impl World {
             Act::CoordinatorCrash(coordinator, _) => self.crash_servers(coordinator, 0..usize::MAX),
             Act::RelayCrash(coordinator, _) => self.crash_servers(coordinator, 1..2),
             Act::RelayDrain(coordinator, _) => self.end_relay(coordinator),
+            Act::Further(site, machine, longer) => self.set_further(site, machine, longer),
             Act::Hostile(count) => attack::attack(self, count),
             Act::Leave(host, network) => self.leave(host, network),
             Act::Remove(host, network) => self.remove(host, network),
@@ -116,6 +117,7 @@ impl World {
             | Act::NatRebind(_)
             | Act::NewAddress(_)
             | Act::SetLink(..)
+            | Act::Further(..)
             | Act::Hostile(_)
             | Act::Leave(..)
             | Act::Remove(..)
@@ -210,6 +212,13 @@ impl World {
             if both_ways {
                 self.net.cut(Place::Gate(outermost), Place::Server(server), is_cut);
             }
+        }
+    }
+
+    fn set_further(&mut self, site: SiteId, machine: usize, longer: Duration) {
+        let server = self.coordinators.first().and_then(|entry| entry.servers.get(machine));
+        if let Some(server) = server.map(|server| server.id) {
+            self.net.set_further(Place::Gate(self.outermost(site)), Place::Server(server), longer);
         }
     }
 
@@ -331,6 +340,8 @@ impl World {
             | Act::ClockJump(..)
             // Whoever has another relay goes there before this one ends.
             | Act::RelayDrain(..)
+            // Nothing stops because something takes longer.
+            | Act::Further(..)
             | Act::Hostile(_)
             | Act::Refuse(..)
             | Act::Join(..)

@@ -109,7 +109,7 @@ fn draw_plain(seed: u64) -> Scenario {
         networks: coordinators + usize::from(dice.once_in(3)),
         coordinators,
         apart: dice.once_in(4),
-        second_relay: false,
+        more_relays: 0,
         link: Link::CLEAN.delayed(dice.between(1, 30)),
     };
     let hosts = draw_hosts(&mut dice, &sites, services.networks);

@@ -12,13 +12,16 @@
 //! Addresses follow the namespace lab: servers 203.0.113.x, site `i` 198.51.100.8i+1 outside and 192.168.lan
 //! inside. Several sites may well use the same LAN prefix, as homes do.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ways;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanyard_proto::rng::Rng;
 use lanyard_proto::time::Instant;
 use lanyard_wire::nat::{Filtering, Mapping};
 
+use self::ways::Ways;
 use crate::link::Link;
 use crate::nat::{Behaviour, Dropped, Kind, Nat, Way};
 
@@ -165,7 +168,7 @@ pub struct Net {
     servers: Vec<Link>,
     /// Who has which address in which realm; `None` is the core.
     owners: BTreeMap<(Option<SiteId>, IpAddr), Place>,
-    cuts: BTreeSet<(Place, Place)>,
+    ways: Ways,
 }
 
 impl Net {
@@ -336,15 +339,6 @@ impl Net {
         }
     }
 
-    /// Cuts or heals the way from one place to another, in that direction.
-    pub fn cut(&mut self, from: Place, to: Place, is_cut: bool) {
-        if is_cut {
-            self.cuts.insert((from, to));
-        } else {
-            self.cuts.remove(&(from, to));
-        }
-    }
-
     /// Sends a packet of a host on its way.
     ///
     /// # Errors
@@ -448,7 +442,7 @@ impl Net {
         target: SocketAddr,
         link: Option<Link>,
     ) -> Result<Departure, Lost> {
-        if self.cuts.contains(&(from, place)) {
+        if self.ways.is_cut(from, place) {
             return Err(Lost::Cut);
         }
         let isolated = realm.and_then(|site| self.site(site)).is_some_and(|site| site.config.isolated);
@@ -466,6 +460,7 @@ impl Net {
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => Link::LAN,
         };
+        let link = self.ways.stretch(from, place, link);
         Ok(Departure { place, source, target, way: Way::Straight, link })
     }
 

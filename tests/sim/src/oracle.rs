@@ -133,6 +133,8 @@ pub struct Record {
     pub answered_direct: u64,
     /// Both ends send straight at the end.
     pub is_direct: bool,
+    /// How each end sends at the end.
+    pub paths: (Path, Path),
 }
 
 /// How an act touches a pair.
@@ -227,6 +229,7 @@ impl Watch {
     /// The promise that is broken now.
     pub fn check(&mut self, view: &View, calm_at: Instant, now: Instant) -> Result<(), Violation> {
         self.record.is_direct = view.forth.is_direct() && view.back.is_direct();
+        self.record.paths = (view.forth, view.back);
         self.apart_since = if self.record.is_direct { None } else { self.apart_since.or(Some(now)) };
         if std::mem::replace(&mut self.paths, (view.forth, view.back)) != (view.forth, view.back) {
             self.in_a_row = 0;

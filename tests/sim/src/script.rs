@@ -57,8 +57,8 @@ pub struct ServicePlan {
     pub coordinators: usize,
     /// A second machine does handshakes and relaying.
     pub apart: bool,
-    /// Where it does, a third one relays, too.
-    pub second_relay: bool,
+    /// Where it does, so many others relay, too.
+    pub more_relays: usize,
     /// The servers' links.
     pub link: Link,
 }
@@ -67,11 +67,7 @@ impl ServicePlan {
     /// Machines of one coordinator.
     #[must_use]
     pub const fn machines(&self) -> usize {
-        match (self.apart, self.second_relay) {
-            (false, _) => 1,
-            (true, false) => 2,
-            (true, true) => 3,
-        }
+        if self.apart { 2 + self.more_relays } else { 1 }
     }
 }
 
@@ -142,6 +138,8 @@ pub enum Act {
     RelayCrash(usize, Duration),
     /// The same machine is told to end, and does after this.
     RelayDrain(usize, Duration),
+    /// From now on packets between the site and this machine of the first coordinator take so much longer, each way.
+    Further(SiteId, usize, Duration),
     /// An attacker sends this many datagrams to everything it can reach.
     Hostile(u32),
     /// The device leaves a network.
@@ -177,6 +175,7 @@ impl Act {
             | Self::NatRebind(_)
             | Self::NewAddress(_)
             | Self::SetLink(..)
+            | Self::Further(..)
             | Self::Hostile(_)
             | Self::Leave(..)
             | Self::Remove(..)
@@ -215,7 +214,7 @@ impl Scenario {
                 networks: 1,
                 coordinators: 1,
                 apart: false,
-                second_relay: false,
+                more_relays: 0,
                 link: Link::CLEAN,
             },
             flows: Vec::new(),

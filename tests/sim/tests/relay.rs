@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use lanyard_proto::overlay::Path;
 use lanyard_proto::time::Instant;
 use lanyard_sim::nat::Kind;
-use lanyard_sim::net::SiteId;
+use lanyard_sim::net::{ServerId, SiteId};
 use lanyard_sim::run::check_each;
 use lanyard_sim::script::{Act, Flow, Scenario};
+use lanyard_sim::services::control_addrs;
 
 #[test]
 fn the_first_answer_comes_by_relay_without_waiting_for_a_punch() {
@@ -114,6 +116,36 @@ fn a_pair_whose_relay_dies_goes_on_at_another_within_four_seconds() {
 }
 
 #[test]
+fn every_pair_of_four_devices_ends_at_the_relay_with_the_least_sum_of_round_trips() {
+    // Sites around three relays: how many milliseconds further each relay is, one way.
+    let further = [[0, 80, 250], [0, 20, 220], [120, 0, 30], [250, 100, 0]];
+    let pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)];
+    let outcomes = check_each("every_pair_of_four_devices_ends_at_the_relay_with_the_least_sum", || {
+        let mut scenario = Scenario::of(&[Kind::Symmetric; 4]).until(60);
+        (scenario.services.apart, scenario.services.more_relays) = (true, 2);
+        for (site, distances) in further.iter().enumerate() {
+            for (relay, ms) in distances.iter().enumerate() {
+                let act = Act::Further(SiteId(site), 1 + relay, Duration::from_millis(*ms));
+                scenario = scenario.at(0, act);
+            }
+        }
+        pairs.iter().fold(scenario, |scenario, (from, to)| scenario.ping(*from, *to))
+    });
+    for outcome in outcomes {
+        for (flow, (from, to)) in outcome.flows.iter().zip(pairs) {
+            let sum = |relay: &usize| further[from][*relay] + further[to][*relay];
+            let best = (0..3).min_by_key(sum).unwrap();
+            let at = control_addrs(ServerId(1 + best))[0];
+            let is_there = |path| matches!(path, Path::Relayed { relay, .. } if relay == at);
+            assert!(is_there(flow.paths.0) && is_there(flow.paths.1), "{from} and {to}, not {at}: {flow:?}");
+            // The relay before carries the pair until the better one has agreed: what comes late is not lost.
+            assert!(flow.longest_gap <= Duration::from_millis(700), "{from} and {to}: {flow:?}");
+            assert!(flow.asked - flow.answered <= 20, "{from} and {to}: {flow:?}");
+        }
+    }
+}
+
+#[test]
 fn an_idle_pair_sends_nothing_and_comes_back_with_the_next_packet() {
     let outcomes = check_each("an_idle_pair_sends_nothing_and_comes_back_with_the_next_packet", || {
         let mut scenario = Scenario::of(&[Kind::PortRestricted, Kind::PortRestricted]);
@@ -144,7 +176,7 @@ fn a_burst_of_full_size_packets_is_relayed_whole() {
 
 /// Two relays, each on a machine of its own.
 fn two_relays(mut scenario: Scenario) -> Scenario {
-    (scenario.services.apart, scenario.services.second_relay) = (true, true);
+    (scenario.services.apart, scenario.services.more_relays) = (true, 1);
     scenario
 }
 

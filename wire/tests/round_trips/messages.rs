@@ -3,6 +3,7 @@
 use lanyard_wire::body::{DeviceBody, ServiceBody};
 use lanyard_wire::checkpoint::*;
 use lanyard_wire::handshake::*;
+use lanyard_wire::ids::RelayTag;
 use lanyard_wire::relay::*;
 use lanyard_wire::session::{FromDevice, FromService};
 use proptest::collection::vec;
@@ -216,9 +217,9 @@ fn to_handshake() -> impl Strategy<Value = ToHandshake> {
         Just(Verdict::None),
     ];
     prop_oneof![
-        (attempt(), token(), candidates(), card(), any::<bool>()).prop_map(
-            |(attempt, ticket, candidates, card, is_prepared)| {
-                ToHandshake::Offer(Offer { attempt, ticket, candidates, card, is_prepared })
+        (attempt(), token(), candidates(), card(), any::<bool>(), relays()).prop_map(
+            |(attempt, ticket, candidates, card, is_prepared, relays)| {
+                ToHandshake::Offer(Offer { attempt, ticket, candidates, card, is_prepared, relays })
             }
         ),
         (attempt(), verdict).prop_map(|(attempt, verdict)| ToHandshake::Report(Report { attempt, verdict })),
@@ -227,13 +228,14 @@ fn to_handshake() -> impl Strategy<Value = ToHandshake> {
 
 fn from_handshake() -> impl Strategy<Value = FromHandshake> {
     prop_oneof![
-        (attempt(), method(), candidates(), card(), any::<u16>()).prop_map(
-            |(attempt, method, candidates, card, start_after_ms)| FromHandshake::Go(Go {
+        (attempt(), method(), candidates(), card(), any::<u16>(), option::of(any::<u32>())).prop_map(
+            |(attempt, method, candidates, card, start_after_ms, relay)| FromHandshake::Go(Go {
                 attempt,
                 method,
                 candidates,
                 card,
-                start_after_ms
+                start_after_ms,
+                relay: relay.map(RelayTag::new)
             })
         ),
         (attempt(), any::<u16>()).prop_map(|(attempt, ms)| FromHandshake::Wait { attempt, ms }),
@@ -241,6 +243,11 @@ fn from_handshake() -> impl Strategy<Value = FromHandshake> {
             .prop_map(|(attempt, why)| FromHandshake::Rejected { attempt, why }),
         (attempt(), method()).prop_map(|(attempt, method)| FromHandshake::Prepare { attempt, method }),
     ]
+}
+
+fn relays() -> impl Strategy<Value = Vec<RelayDistance>> {
+    let relay = (any::<u32>(), any::<u16>());
+    vec(relay.prop_map(|(relay, rtt_ms)| RelayDistance { relay: RelayTag::new(relay), rtt_ms }), 0..=3)
 }
 
 fn method() -> impl Strategy<Value = Method> {

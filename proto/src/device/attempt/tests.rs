@@ -217,6 +217,7 @@ fn go(id: u64, start_after_ms: u16) -> Go {
         candidates: theirs(),
         card: NatCard::default(),
         start_after_ms,
+        relay: None,
     }
 }
 

@@ -36,6 +36,8 @@ struct Binding {
     /// The service's place in the coordinator's list.
     relay: u8,
     token: Token,
+    /// Relays that carried it before: told once this one has agreed.
+    left: Vec<PublicKey>,
     asking: Option<(RequestId, Repeat)>,
     asked_at: Instant,
 }
@@ -55,13 +57,21 @@ impl Bindings {
             return false;
         }
         let asking = Some((request, Repeat::from(now)));
-        self.bindings.insert(channel, Binding { service, relay, token, asking, asked_at: now });
+        let mut left = self.unbind(channel);
+        left.retain(|before| *before != service);
+        self.bindings.insert(channel, Binding { service, relay, token, left, asking, asked_at: now });
         true
     }
 
-    /// Wants a channel no more; the service that should know.
-    pub(super) fn unbind(&mut self, channel: Channel) -> Option<PublicKey> {
-        self.bindings.remove(&channel).map(|binding| binding.service)
+    /// Wants a channel no more; the services that should know.
+    pub(super) fn unbind(&mut self, channel: Channel) -> Vec<PublicKey> {
+        let Some(binding) = self.bindings.remove(&channel) else { return Vec::new() };
+        binding.left.into_iter().chain([binding.service]).collect()
+    }
+
+    /// The services that carried a channel before the one that does now; they should know.
+    pub(super) fn take_left(&mut self, channel: Channel) -> Vec<PublicKey> {
+        self.bindings.get_mut(&channel).map(|binding| core::mem::take(&mut binding.left)).unwrap_or_default()
     }
 
     /// The relay bound it; its place in the list, if that is what we asked.

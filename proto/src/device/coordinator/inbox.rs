@@ -221,6 +221,7 @@ impl Coordinator {
                 if !self.offers.answered(key, go.attempt) {
                     return Err(Rejected::UnknownAttempt);
                 }
+                self.meet(&go);
                 self.events.push_back(CoordinatorEvent::Go { go });
             }
             FromHandshake::Wait { attempt, ms } => {
@@ -249,6 +250,9 @@ impl Coordinator {
         match message {
             FromRelay::Bound { request, channel, peer_here } => {
                 let relay = self.bindings.bound(key, request, channel).ok_or(Rejected::Unexpected)?;
+                for left in self.bindings.take_left(channel) {
+                    self.tell_unbound(&left, channel, now);
+                }
                 self.events.push_back(CoordinatorEvent::Bound { channel, relay, peer_here });
             }
             FromRelay::Refused { request, why } => {
@@ -257,6 +261,7 @@ impl Coordinator {
                     self.grants_expired(&token, now);
                 }
                 self.events.push_back(CoordinatorEvent::RelayRefused { channel, why });
+                self.not_met(channel, key);
             }
             FromRelay::Incoming { channel, peer } => {
                 if !self.is_relay(key) {

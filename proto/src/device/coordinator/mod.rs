@@ -34,6 +34,7 @@ use lanyard_wire::names::DeviceName;
 use self::bindings::Bindings;
 pub(super) use self::event::CoordinatorEvent;
 use self::offers::Offers;
+use self::relays::Meetings;
 use self::requests::Requests;
 use super::cache::CoordinatorCache;
 use super::directory::{Directory, DirectoryEvent};
@@ -81,6 +82,7 @@ pub(super) struct Coordinator {
     bindings: Bindings,
     /// Relays that are about to end, by their service's key, until they grant a new session.
     draining: BTreeSet<PublicKey>,
+    meetings: Meetings,
     refused: Vec<DeviceId>,
     /// Attempts that we were invited to lately, so that a repeated push is no second invitation.
     invited: VecDeque<AttemptId>,
@@ -121,6 +123,7 @@ impl Coordinator {
             offers: Offers::default(),
             bindings: Bindings::default(),
             draining: BTreeSet::new(),
+            meetings: Meetings::default(),
             refused: Vec::new(),
             invited: VecDeque::new(),
             fresh: true,

@@ -4,12 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use lanyard_wire::candidate::Candidate;
 use lanyard_wire::codec::Wire as _;
 use lanyard_wire::handshake::{Offer, ToHandshake};
 use lanyard_wire::ids::AttemptId;
 use lanyard_wire::keys::PublicKey;
-use lanyard_wire::nat::NatCard;
 use lanyard_wire::token::Token;
 
 use super::repeat::Repeat;
@@ -73,16 +71,9 @@ impl Offers {
     }
 
     /// The offer made anew; nothing happens if it was given up meanwhile.
-    pub(super) fn offer_prepared(
-        &mut self,
-        attempt: AttemptId,
-        candidates: Vec<Candidate>,
-        card: NatCard,
-        now: Instant,
-    ) {
-        let Some(state) = self.offers.get_mut(&attempt) else { return };
+    pub(super) fn offer_prepared(&mut self, offer: Offer, now: Instant) {
+        let Some(state) = self.offers.get_mut(&offer.attempt) else { return };
         let Some((body, repeat, _)) = &mut state.repeated else { return };
-        let offer = Offer { attempt, ticket: state.ticket, candidates, card, is_prepared: true };
         *body = ToHandshake::Offer(offer).to_bytes();
         *repeat = Repeat::from(now);
     }
@@ -96,6 +87,11 @@ impl Offers {
     /// The service of an attempt.
     pub(super) fn service(&self, attempt: AttemptId) -> Option<PublicKey> {
         self.offers.get(&attempt).map(|state| state.service)
+    }
+
+    /// What says that the two of an attempt may meet.
+    pub(super) fn ticket(&self, attempt: AttemptId) -> Option<Token> {
+        self.offers.get(&attempt).map(|state| state.ticket)
     }
 
     /// The offer was answered; `false` if that is no news.

@@ -88,7 +88,9 @@ impl Coordinator {
         let key = service.key;
         let mut candidates = candidates;
         candidates.truncate(CANDIDATES_MAX);
-        self.offers.offer(key, Offer { attempt, ticket, candidates, card, is_prepared: false }, now);
+        let relays = self.distances(&ticket);
+        let offer = Offer { attempt, ticket, candidates, card, is_prepared: false, relays };
+        self.offers.offer(key, offer, now);
         self.flush(now);
     }
 
@@ -100,7 +102,10 @@ impl Coordinator {
         card: NatCard,
         now: Instant,
     ) {
-        self.offers.offer_prepared(attempt, candidates, card, now);
+        let Some(ticket) = self.offers.ticket(attempt) else { return };
+        let relays = self.distances(&ticket);
+        let offer = Offer { attempt, ticket, candidates, card, is_prepared: true, relays };
+        self.offers.offer_prepared(offer, now);
         self.flush(now);
     }
 
@@ -133,8 +138,13 @@ impl Coordinator {
 
     /// Wants a channel no more.
     pub(in crate::device) fn unbind(&mut self, channel: Channel, now: Instant) {
-        let link = self.bindings.unbind(channel).and_then(|key| self.links.get_mut(&key));
-        if let Some(link) = link {
+        for relay in self.bindings.unbind(channel) {
+            self.tell_unbound(&relay, channel, now);
+        }
+    }
+
+    pub(super) fn tell_unbound(&mut self, relay: &PublicKey, channel: Channel, now: Instant) {
+        if let Some(link) = self.links.get_mut(relay) {
             link.send(&ToRelay::Unbind { channel }.to_bytes(), Expect::Nothing, now);
         }
     }

@@ -123,7 +123,7 @@ fn go(method: Method, ports: PortPolicy) -> Go {
         reflexive4: Some("192.0.2.1:4000".parse().unwrap()),
         ..NatCard::default()
     };
-    Go { attempt: AttemptId::new(1), method, candidates: vec![], card, start_after_ms: 0 }
+    Go { attempt: AttemptId::new(1), method, candidates: vec![], card, start_after_ms: 0, relay: None }
 }
 
 fn reflexive_candidate() -> Candidate {

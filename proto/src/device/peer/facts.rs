@@ -7,6 +7,7 @@ use core::time::Duration;
 use lanyard_wire::ids::AttemptId;
 
 use super::Peer;
+use crate::device::relayed::Grant;
 use crate::device::status::{Advice, AttemptStatus};
 use crate::overlay::Path;
 use crate::time::WallClock;
@@ -15,6 +16,11 @@ impl Peer {
     /// Where datagrams go.
     pub(in crate::device) const fn path(&self) -> Path {
         self.path
+    }
+
+    /// The right to a relay that it has now.
+    pub(in crate::device) const fn grant(&self) -> Option<&Grant> {
+        self.reach.grant.as_ref()
     }
 
     /// How often the datagram sent last was sent again.

@@ -12,11 +12,12 @@ use core::time::Duration;
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::door::is_door;
-use lanyard_wire::handshake::{Go, Method, Offer};
+use lanyard_wire::handshake::{Go, Method, Offer, RelayDistance};
 use lanyard_wire::ids::{AttemptId, DeviceId};
 use lanyard_wire::limits::CANDIDATES_MAX;
 use lanyard_wire::nat::{Mapping, NatCard};
 
+use super::meeting;
 use super::memory::{Memory, Networks};
 use super::plan::{self, Kind, Plan};
 use crate::time::Instant;
@@ -31,6 +32,8 @@ pub(super) struct End {
     /// The address by which its network is known.
     network: IpAddr,
     is_prepared: bool,
+    /// How far the relays are, first the one where it meets the other end until now.
+    pub(super) relays: Vec<RelayDistance>,
 }
 
 impl End {
@@ -38,7 +41,7 @@ impl End {
     /// could not find it out by itself. A door is none, and nobody may offer one. An offer that was prepared says
     /// itself by which mapping the device is to be met now.
     pub(super) fn of(offer: Offer, observed: SocketAddr, rtt: Duration) -> Self {
-        let Offer { mut candidates, mut card, is_prepared, .. } = offer;
+        let Offer { mut candidates, mut card, is_prepared, relays, .. } = offer;
         candidates.retain(|candidate| !is_door(candidate.addr));
         let known = candidates.iter().any(|candidate| candidate.addr == observed);
         if !known && !is_prepared && !is_door(observed) && candidates.len() < CANDIDATES_MAX {
@@ -53,7 +56,7 @@ impl End {
         // What we saw ourselves, where that is IPv4: a card is a claim, and would put blame on somebody else's network.
         let claimed = card.reflexive4.map(|seen| IpAddr::V4(*seen.ip()));
         let network = claimed.filter(|_| !observed.is_ipv4()).unwrap_or(observed.ip());
-        Self { card, candidates, one_way: rtt / 2, network, is_prepared }
+        Self { card, candidates, one_way: rtt / 2, network, is_prepared, relays }
     }
 
     pub(super) fn has_ipv6(&self) -> bool {
@@ -144,7 +147,9 @@ impl Attempt {
         now: Instant,
     ) -> Answer {
         match &mut self.state {
-            State::Started { ends, plan, starts } => Answer::Repeat(go(id, ends, plan, starts, side, now)),
+            State::Started { ends, plan, starts } => {
+                Answer::Repeat(go(id, self.devices, ends, plan, starts, side, now))
+            }
             State::Waiting { side: waiting, end: old } if *waiting == side => {
                 *old = end;
                 Answer::Wait
@@ -197,8 +202,8 @@ impl Attempt {
         // The signal itself needs one way, so the end that hears it sooner waits longer.
         let starts =
             [0, 1].map(|side: usize| now + (longest.saturating_sub(ends[side].one_way) + plan.late[side]));
-        let signals =
-            [0, 1].map(|side: usize| (self.devices[side], go(id, &ends, &plan, &starts, side, now)));
+        let signals = [0, 1]
+            .map(|side: usize| (self.devices[side], go(id, self.devices, &ends, &plan, &starts, side, now)));
         self.state = State::Started { ends, plan, starts };
         Answer::Start(signals)
     }
@@ -231,6 +236,7 @@ fn networks_of(ends: &[End; 2]) -> Networks {
 
 fn go(
     attempt: AttemptId,
+    devices: [DeviceId; 2],
     ends: &[End; 2],
     plan: &Plan,
     starts: &[Instant; 2],
@@ -249,6 +255,7 @@ fn go(
         candidates: peer.candidates.clone(),
         card: peer.card,
         start_after_ms: u16::try_from(wait).unwrap_or(u16::MAX),
+        relay: meeting::choose(devices, ends),
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn offer(card: NatCard) -> Offer {
     let [a, b] = devices();
     let ticket = Token::grant(&SymmetricKey::from_bytes([1; 32]), Purpose::Attempt, a, b, 5, 100);
     let candidates = vec![candidate(CandidateKind::Host, "10.0.0.2:4000")];
-    Offer { attempt: id(), ticket, candidates, card, is_prepared: false }
+    Offer { attempt: id(), ticket, candidates, card, is_prepared: false, relays: vec![] }
 }
 
 /// An end that is half of `rtt_ms` away.

@@ -24,6 +24,7 @@ use crate::timers::Timers;
 mod attempt;
 #[cfg(test)]
 mod fixture;
+mod meeting;
 mod memory;
 mod plan;
 

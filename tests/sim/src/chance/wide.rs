@@ -42,7 +42,7 @@ pub(super) fn draw_world(dice: &mut Dice, seed: u64) -> Scenario {
         networks: coordinators + usize::from(dice.once_in(3)),
         coordinators,
         apart: dice.once_in(3),
-        second_relay: false,
+        more_relays: 0,
         link: Link::CLEAN.delayed(dice.between(1, 150)),
     };
     let mut hosts = draw_hosts(dice, &sites, services.networks);

@@ -1,9 +1,14 @@
 //! Several relays: which one a pair meets at, and what happens when that one goes.
 
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use lanyard_wire::checkpoint::BeginOutcome;
 use lanyard_wire::ids::Channel;
+use lanyard_wire::nat::NatCard;
 use lanyard_wire::relay::RelayRefusal;
 
-use super::world::{APART, SECOND as OTHER, World};
+use super::world::{APART, SECOND as OTHER, World, addr};
 use super::{SECOND, bind};
 use crate::device::coordinator::CoordinatorEvent;
 use crate::service::EndpointCommand;
@@ -28,11 +33,10 @@ fn a_relay_that_is_about_to_end_sends_both_ends_to_another_in_a_round_trip() {
 #[test]
 fn where_all_relays_are_about_to_end_the_pair_stays_until_they_do() {
     let mut world = World::two_relays(2).join_all();
-    for relay in [0, 1] {
+    for (relay, addr) in [(0, APART), (1, OTHER)] {
         meet(&mut world, relay);
+        drain(&mut world, addr);
     }
-    drain(&mut world, APART);
-    drain(&mut world, OTHER);
     assert_eq!([8, 9].map(|channel| place(&world, 0, channel)), [APART, OTHER]);
     assert!(!world.devices[0].coordinator.has_good_relay());
 }
@@ -75,6 +79,102 @@ fn a_relay_that_ended_as_it_had_said_is_used_again_when_it_is_back() {
     assert_eq!(place(&world, 0, 8), APART);
 }
 
+#[test]
+fn a_pair_meets_where_the_sum_of_both_round_trips_is_the_least() {
+    let Far { mut world, channel, here, there } = Far::new();
+    assert_eq!([0, 1].map(|at| place(&world, at, channel)), [here; 2], "as it is counted");
+    attempt(&mut world);
+    assert_eq!([0, 1].map(|at| place(&world, at, channel)), [there; 2]);
+    assert!(world.devices.iter().all(|device| device.events.contains(&CoordinatorEvent::RelaysChanged)));
+
+    world.forget();
+    attempt(&mut world);
+    let is_moved = |event: &CoordinatorEvent| *event == CoordinatorEvent::RelaysChanged;
+    assert!(!world.devices.iter().any(|device| device.events.iter().any(is_moved)), "it is there already");
+}
+
+#[test]
+fn the_relay_that_was_left_is_told_when_the_other_one_has_agreed() {
+    let Far { mut world, channel, here, there } = Far::new();
+    bind_at(&mut world, channel);
+    world.pass(SECOND);
+    let bindings = |world: &World| [here, there].map(|relay| world.endpoints[&relay].bindings());
+    assert_eq!(bindings(&world), [1, 0]);
+    attempt(&mut world);
+    bind_at(&mut world, channel);
+    world.pass(world.rtt * 3 / 4);
+    assert_eq!(bindings(&world), [1, 1]);
+    world.pass(SECOND);
+    assert_eq!(bindings(&world), [0, 1]);
+}
+
+#[test]
+fn a_pair_that_its_relay_does_not_take_meets_where_it_would_without_it() {
+    let Far { mut world, channel, here, there } = Far::new();
+    let now = world.now;
+    world.endpoints.get_mut(&there).unwrap().handle_command(EndpointCommand::Drain, now);
+    attempt(&mut world);
+    assert_eq!(place(&world, 0, channel), there, "nobody had a channel there, so nobody was told");
+    bind_at(&mut world, channel);
+    world.pass(SECOND);
+    assert_eq!(place(&world, 0, channel), here);
+}
+
+/// Two devices that are far from the relay to which the channel of the pair counts.
+struct Far {
+    world: World,
+    channel: u64,
+    here: SocketAddr,
+    there: SocketAddr,
+}
+
+impl Far {
+    fn new() -> Self {
+        let mut world = World::two_relays(2).join_all();
+        let peer = world.id(1);
+        let grant = world.devices[0].coordinator.directory().grant_of(&peer).unwrap();
+        let channel = grant.channel().unwrap().value();
+        let here = place(&world, 0, channel);
+        let there = if here == APART { OTHER } else { APART };
+        for at in 0..2 {
+            world.further.insert((addr(at), here), SECOND / 10);
+            world.with(at, |coordinator, now| coordinator.network_changed(now));
+        }
+        world.pass(SECOND);
+        world.forget();
+        Self { world, channel, here, there }
+    }
+}
+
+/// Binds the channel of the pair where the first device would meet the other.
+fn bind_at(world: &mut World, channel: u64) {
+    let peer = world.id(1);
+    world.with(0, |coordinator, now| {
+        let grant = coordinator.directory().grant_of(&peer).unwrap();
+        let (relay, _) = coordinator.relay_for(Channel::new(channel).unwrap()).unwrap();
+        coordinator.bind(grant, relay, now);
+    });
+}
+
+/// Both ends go through an attempt.
+fn attempt(world: &mut World) {
+    let peer = world.id(1);
+    world.with(0, |coordinator, now| coordinator.begin(peer, now));
+    world.pass(SECOND);
+    let began = world.devices[0].events.iter().rev().find_map(|event| {
+        let CoordinatorEvent::Began { outcome, .. } = event else { return None };
+        let BeginOutcome::Started { attempt, ticket, handshake } = outcome else { return None };
+        Some((*attempt, *ticket, *handshake))
+    });
+    let (attempt, ticket, handshake) = began.unwrap();
+    for at in 0..2 {
+        world.with(at, |coordinator, now| {
+            coordinator.offer(attempt, ticket, handshake, Vec::new(), NatCard::default(), now);
+        });
+    }
+    world.pass(SECOND);
+}
+
 /// Binds the channel of both devices at a relay, by its place.
 fn meet(world: &mut World, relay: u8) {
     let peer = world.id(1);
@@ -89,12 +189,12 @@ fn meet(world: &mut World, relay: u8) {
     world.pass(SECOND);
 }
 
-fn drain(world: &mut World, relay: core::net::SocketAddr) {
+fn drain(world: &mut World, relay: SocketAddr) {
     let now = world.now;
     world.endpoints.get_mut(&relay).unwrap().handle_command(EndpointCommand::Drain, now);
     world.pass(world.rtt);
 }
 
-fn place(world: &World, at: usize, channel: u64) -> core::net::SocketAddr {
+fn place(world: &World, at: usize, channel: u64) -> SocketAddr {
     world.devices[at].coordinator.relay_for(Channel::new(channel).unwrap()).unwrap().1
 }

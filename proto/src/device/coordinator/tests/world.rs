@@ -34,6 +34,8 @@ const UNIX_MS: u64 = 1_700_000_000_000;
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) rtt: Duration,
+    /// What the round trip of a device, by its address, with a service is longer than that.
+    pub(super) further: BTreeMap<(SocketAddr, SocketAddr), Duration>,
     pub(super) devices: Vec<Device>,
     /// Services by address; what is not here is silent.
     pub(super) endpoints: BTreeMap<SocketAddr, Endpoint>,
@@ -114,6 +116,7 @@ impl World {
         let mut world = Self {
             now: Instant::ZERO,
             rtt: Duration::from_millis(40),
+            further: BTreeMap::new(),
             devices: Vec::new(),
             endpoints: BTreeMap::new(),
             index: Index { network, members: BTreeMap::new(), approves: true },
@@ -356,8 +359,10 @@ impl World {
             let copies = if draw < *percent { 0 } else { 1 + usize::from(draw < *percent * 2) };
             late = (0..copies).map(|_| rng.between(Duration::ZERO, *jitter)).collect();
         }
+        let further = self.further.get(&(from, to)).or_else(|| self.further.get(&(to, from)));
+        let way = (self.rtt + further.copied().unwrap_or_default()) / 2;
         for late in late {
-            self.air.push(Flight { at: self.now + self.rtt / 2 + late, from, to, bytes: bytes.to_vec() });
+            self.air.push(Flight { at: self.now + way + late, from, to, bytes: bytes.to_vec() });
         }
         self.air.sort_by_key(|flight| flight.at);
     }

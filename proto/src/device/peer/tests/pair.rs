@@ -255,6 +255,7 @@ impl Pair {
             candidates: candidates.clone(),
             card: NatCard::default(),
             start_after_ms: 60,
+            relay: None,
         };
         let now = self.now;
         self.ends[at].peer.go(coordinator, &go, &candidates, &[], now).unwrap();
@@ -304,7 +305,7 @@ pub(super) fn member() -> Member {
 pub(super) fn reach() -> Reach {
     let relay = "192.0.2.1:7443".parse().unwrap();
     let grant = Grant { coordinator: coordinator(), token: token(Purpose::Relay, 7), relay: 0, addr: relay };
-    Reach { coordinator: Some(coordinator()), grant: Some(grant), is_online: true }
+    Reach { coordinator: Some(coordinator()), grant: Some(grant), is_online: true, is_relay_alive: true }
 }
 
 pub(super) fn token(purpose: Purpose, value: u64) -> Token {

@@ -235,7 +235,7 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
     };
     let register = Register { request, card: NatCard::default(), candidates: Vec::new() };
     let (candidates, card) = (Vec::new(), NatCard::default());
-    let offer = Offer { attempt, ticket, candidates, card, is_prepared: false };
+    let offer = Offer { attempt, ticket, candidates, card, is_prepared: false, relays: vec![] };
     vec![
         DeviceBody::KeepAlive,
         DeviceBody::Session(FromDevice::Proof { counter: 7 }),

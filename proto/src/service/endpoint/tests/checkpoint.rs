@@ -263,7 +263,7 @@ fn an_attempt_begins_with_an_answer_and_an_invitation_that_fit_together() {
     assert_eq!((invited.attempt, invited.ticket, invited.peer), (attempt, ticket, world.clients[0].id));
     for at in 0..2 {
         let (candidates, card) = (Vec::new(), NatCard::default());
-        let offer = Offer { attempt, ticket, candidates, card, is_prepared: false };
+        let offer = Offer { attempt, ticket, candidates, card, is_prepared: false, relays: vec![] };
         assert_eq!(world.offer(at, ToHandshake::Offer(offer)), Ok(()), "HANDSHAKE believes it");
     }
 }

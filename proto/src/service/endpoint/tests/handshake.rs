@@ -182,6 +182,7 @@ fn offer(ticket: Token, port: u16) -> ToHandshake {
         candidates: vec![host(port)],
         card,
         is_prepared: false,
+        relays: vec![],
     })
 }
 
