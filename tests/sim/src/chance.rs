@@ -23,6 +23,7 @@ use crate::script::{Act, Flow, HostPlan, Scenario, ServicePlan};
 pub const QUIET_FOR: Duration = Duration::from_secs(30);
 
 mod dice;
+mod relays;
 mod wide;
 mod years;
 
@@ -37,6 +38,8 @@ pub enum Style {
     Wide,
     /// A day in which now and then somebody talks and now and then something breaks: from [`YEARS`] on.
     Years,
+    /// As [`Style::Wide`], with several relays of which each site has another one near: from [`RELAYS`] on.
+    Relays,
 }
 
 /// The first seed of [`Style::Wide`].
@@ -45,6 +48,9 @@ pub const WIDE: u64 = 1 << 32;
 /// The first seed of [`Style::Years`].
 pub const YEARS: u64 = 2 << 32;
 
+/// The first seed of [`Style::Relays`].
+pub const RELAYS: u64 = 3 << 32;
+
 impl Style {
     /// The style of a seed.
     #[must_use]
@@ -52,7 +58,8 @@ impl Style {
         match seed >> 32 {
             0 => Self::Plain,
             1 => Self::Wide,
-            _ => Self::Years,
+            2 => Self::Years,
+            _ => Self::Relays,
         }
     }
 }
@@ -74,6 +81,7 @@ pub fn draw(seed: u64) -> Scenario {
         Style::Plain => draw_plain(seed),
         Style::Wide => wide::draw(seed),
         Style::Years => years::draw(seed),
+        Style::Relays => relays::draw(seed),
     }
 }
 

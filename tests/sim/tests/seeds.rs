@@ -1,6 +1,6 @@
 //! Scenarios drawn from seeds, and seeds that once failed.
 
-use lanyard_sim::chance::{self, WIDE, YEARS};
+use lanyard_sim::chance::{self, RELAYS, WIDE, YEARS};
 use lanyard_sim::run::{check_seeds, chosen_seed, run, seed_count};
 
 #[test]
@@ -11,6 +11,11 @@ fn random_scenarios_keep_every_promise() {
 #[test]
 fn every_router_and_every_fault_keep_every_promise() {
     check_seeds("every_router_and_every_fault_keep_every_promise", WIDE, seed_count(1_000) / 3);
+}
+
+#[test]
+fn pairs_that_move_between_relays_keep_every_promise() {
+    check_seeds("pairs_that_move_between_relays_keep_every_promise", RELAYS, seed_count(1_000) / 10);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Draws random scenarios on all cores, counts the virtual time of their pairs, and names each seed that breaks a
 //! promise.
 //!
-//! `soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years]`
+//! `soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years|relays]`
 //!
 //! Until so many years of pairs were simulated, or so many seconds of real time are over: a minute unless told
 //! otherwise. Scenarios are numbered; `--first` goes on where another run ended, in decimal or with `0x` in front.
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use lanyard_sim::chance::{self, WIDE, YEARS};
+use lanyard_sim::chance::{self, RELAYS, WIDE, YEARS};
 use lanyard_sim::run::{attempt, each_seed, number, repeat_line};
 
 /// Seconds of a year of 365 days.
@@ -27,7 +27,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let Some(wish) = Wish::parse(env::args().skip(1)) else {
         eprintln!(
-            "soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years]"
+            "soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years|relays]"
         );
         return ExitCode::FAILURE;
     };
@@ -90,6 +90,7 @@ impl Wish {
                         "plain" => |number| number,
                         "wide" => |number| WIDE | number,
                         "years" => |number| YEARS | number,
+                        "relays" => |number| RELAYS | number,
                         _ => return None,
                     }
                 }
