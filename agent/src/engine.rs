@@ -9,6 +9,7 @@ mod calls;
 mod echo;
 mod find;
 mod joining;
+mod netcheck;
 mod networking;
 mod report;
 mod resolve;
@@ -25,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::exit::{Code, Problem};
-use crate::ipc::schema::{Answer, Netcheck};
+use crate::ipc::schema::Answer;
 use crate::ipc::server::{Call, Server};
 use crate::state::{Damaged, Keys, State, Store, Writer};
 use joining::is_active;
@@ -244,14 +245,7 @@ impl Engine {
                 }
                 self.forget_all_unused();
             }
-            Event::Netcheck { tag, card } => {
-                let (servers, port_mapping) = (self.status().servers, self.port_mapping());
-                if let Some(wait) = self.waiting.take(tag) {
-                    let answer =
-                        Answer::Netcheck(Netcheck { nat: report::nat(&card), port_mapping, servers });
-                    drop(wait.answers.try_send(answer));
-                }
-            }
+            Event::Netcheck { tag, card } => self.measured(tag, &card),
             Event::Coordinator { key, state } => {
                 let host = report::host_of(&key, &self.state.hosts);
                 match state {

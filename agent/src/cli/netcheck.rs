@@ -7,8 +7,8 @@ use super::output::{other, span, unexpected};
 use super::status::{render_door, render_server};
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
-    Answer, Ask, Filtering, Mapping, Netcheck, PortMapping, PortMappingProtocol, PortMappingState, Ports,
-    Server, ServerState,
+    Answer, Ask, Egress, Filtering, Mapping, Netcheck, PortMapping, PortMappingProtocol, PortMappingState,
+    Ports, Server, ServerState,
 };
 
 /// Measure the NAT in front of this device
@@ -32,20 +32,22 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
     let nat = &netcheck.nat;
     let mut text = String::new();
     let door = netcheck.servers.iter().find_map(|server| server.door.as_ref().filter(|_| is_online(server)));
-    let (value, gloss) = match door.filter(|_| !nat.udp) {
-        Some(door) => (format!("blocked; {}", render_door(door)), BLOCKED),
-        None => (udp(nat.udp).to_owned(), udp_gloss(nat.udp)),
+    let value = match door.filter(|_| !nat.udp) {
+        Some(door) => format!("blocked; {}", render_door(door)),
+        None => udp(nat.udp).to_owned(),
     };
     let _ = writeln!(text, "{:<10} {value}", "udp");
-    if !gloss.is_empty() {
-        let _ = writeln!(text, "{:10} {gloss}", "");
-    }
+    let page = netcheck.portal.as_deref().map(|page| format!("its page: {page}"));
     for (name, value, gloss) in [
+        ("way out", egress(netcheck.egress), egress_gloss(netcheck.egress)),
+        ("", page.as_deref().unwrap_or_default(), ""),
         ("mapping", mapping(nat.mapping), mapping_gloss(nat.mapping)),
         ("filtering", filtering(nat.filtering), filtering_gloss(nat.filtering)),
     ] {
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(text, "{name:<10} {value}");
+        if !value.is_empty() {
+            let _ = writeln!(text, "{name:<10} {value}");
+        }
         if !gloss.is_empty() {
             let _ = writeln!(text, "{:10} {gloss}", "");
         }
@@ -57,9 +59,8 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
         Some(false) => "no",
     };
     let _ = writeln!(text, "hairpin    {hairpin}");
-    if let Some(lifetime) = nat.lifetime_s {
-        let _ = writeln!(text, "lifetime   a silent mapping lives at least {lifetime} s");
-    }
+    let _ = writeln!(text, "lifetime   {}", lifetime(nat.lifetime_s, netcheck.keep_alive_s));
+    let _ = writeln!(text, "mtu        {}", full_size(netcheck.full_size));
     let _ = writeln!(text, "port map   {}", port_mapping(&netcheck.port_mapping));
     let seen = |address: Option<std::net::SocketAddr>| {
         address.map_or("none seen".to_owned(), |seen| seen.to_string())
@@ -72,9 +73,6 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
     text
 }
 
-/// What blocked UDP means.
-const BLOCKED: &str = "all peers are reached by relay: allow UDP out, and they can be direct";
-
 fn is_online(server: &Server) -> bool {
     server.state == ServerState::Online
 }
@@ -83,8 +81,45 @@ const fn udp(udp: bool) -> &'static str {
     if udp { "ok" } else { "no answer" }
 }
 
-const fn udp_gloss(udp: bool) -> &'static str {
-    if udp { "" } else { "UDP is blocked here, or the coordinator is away: allow UDP out to it" }
+/// The way out of this network.
+const fn egress(egress: Egress) -> &'static str {
+    match egress {
+        Egress::Udp => "UDP",
+        Egress::Tcp => "TCP: UDP is blocked",
+        Egress::Tcp443 => "TCP 443 only: UDP and other TCP are blocked",
+        Egress::Proxy => "HTTP proxy only: UDP and TCP are blocked",
+        Egress::CaptivePortal => "none yet: a captive portal wants a person to sign in",
+        Egress::Blocked => "none: neither UDP nor TLS reaches the coordinator",
+    }
+}
+
+const fn egress_gloss(egress: Egress) -> &'static str {
+    match egress {
+        Egress::Udp => "",
+        Egress::Tcp | Egress::Tcp443 | Egress::Proxy => {
+            "all peers are reached by relay: allow UDP out, and they can be direct"
+        }
+        Egress::CaptivePortal => "open any web page in a browser here and sign in; lanyard goes on by itself",
+        Egress::Blocked => "allow UDP or TCP 443 out to it, or set proxy; or it is away",
+    }
+}
+
+/// How long a silent mapping lives, and what is made of it.
+fn lifetime(lifetime_s: Option<u16>, keep_alive_s: u64) -> String {
+    match lifetime_s {
+        Some(240) => format!("a silent mapping lives 240 s or longer; kept every {keep_alive_s} s"),
+        Some(seconds) => format!("a silent mapping lives at least {seconds} s; kept every {keep_alive_s} s"),
+        None => format!("not measured; a mapping is kept every {keep_alive_s} s"),
+    }
+}
+
+/// Whether long datagrams get to the coordinator.
+const fn full_size(full_size: Option<bool>) -> &'static str {
+    match full_size {
+        Some(true) => "full-size datagrams reach the coordinator",
+        Some(false) => "full-size datagrams do not reach the coordinator: peers go by relay",
+        None => "not measured",
+    }
 }
 
 /// The mapping behaviour as RFC 4787 calls it.
@@ -183,22 +218,24 @@ mod tests {
             filtering: Some(Filtering::AddressAndPortDependent),
             ports: Some(Ports::Sequential { step: 2 }),
             hairpin: Some(false),
-            lifetime_s: Some(25),
+            lifetime_s: Some(28),
             ip4: Some("192.0.2.44:41641".parse().unwrap()),
             ip6: None,
         };
         let port_mapping = mapped(PortMappingState::Mapped);
-        let text = render(&Answer::Netcheck(Netcheck { nat, port_mapping, servers: example().servers }));
+        let text = render(&Answer::Netcheck(of(nat, port_mapping, example().servers)));
         assert_eq!(
             text,
             "udp        ok\n\
+             way out    UDP\n\
              mapping    address-and-port-dependent\n\
              \x20          hard: each peer meets another outside port\n\
              filtering  address-and-port-dependent\n\
              \x20          lets in only answers: both ends have to send at once (punching)\n\
              ports      sequential: +2 from one mapping to the next\n\
              hairpin    no\n\
-             lifetime   a silent mapping lives at least 25 s\n\
+             lifetime   a silent mapping lives at least 28 s; kept every 14 s\n\
+             mtu        full-size datagrams reach the coordinator\n\
              port map   by NAT-PMP: 192.0.2.44:41641, for 2 h\n\
              ipv4       192.0.2.44:41641\n\
              ipv6       none seen\n\
@@ -212,13 +249,34 @@ mod tests {
         let proxy = Some("192.168.100.100:3128".to_owned());
         servers[0].door = Some(Door { port: 443, proxy, problem: None });
         let port_mapping = PortMapping::default();
-        let told = |servers| Netcheck { nat: Nat::default(), port_mapping, servers };
+        let told = |servers| of(Nat::default(), port_mapping, servers);
         let text = render(&Answer::Netcheck(told(servers.clone())));
         let first = "udp        blocked; connected by TLS 443 through proxy 192.168.100.100:3128\n";
         assert!(text.starts_with(first), "{text}");
         servers[0].door = None;
         let text = render(&Answer::Netcheck(told(servers)));
         assert!(text.starts_with("udp        no answer\n"), "{text}");
+    }
+
+    #[test]
+    fn every_way_out_is_named_with_what_to_do() {
+        let mut all = std::collections::BTreeSet::new();
+        for egress in
+            [Egress::Udp, Egress::Tcp, Egress::Tcp443, Egress::Proxy, Egress::CaptivePortal, Egress::Blocked]
+        {
+            let portal = Some("http://login.cafe.example/".to_owned());
+            let portal = portal.filter(|_| egress == Egress::CaptivePortal);
+            let netcheck = of(Nat::default(), PortMapping::default(), Vec::new());
+            let text = render(&Answer::Netcheck(Netcheck { egress, portal, ..netcheck }));
+            let lines: Vec<&str> = text.lines().collect();
+            assert!(lines[1].starts_with("way out    "), "{text}");
+            assert!(lines.iter().all(|line| line.chars().count() <= COLUMNS), "{text}");
+            assert_eq!(
+                text.contains("its page: http://login.cafe.example/"),
+                egress == Egress::CaptivePortal
+            );
+            assert!(all.insert(lines[1].to_owned()), "{egress:?} repeats");
+        }
     }
 
     #[test]
@@ -240,7 +298,7 @@ mod tests {
             for filtering in filterings {
                 let nat = Nat { mapping, filtering, hairpin: Some(true), ..Nat::default() };
                 let port_mapping = PortMapping::default();
-                let text = render(&Answer::Netcheck(Netcheck { nat, port_mapping, servers: Vec::new() }));
+                let text = render(&Answer::Netcheck(of(nat, port_mapping, Vec::new())));
                 for line in text.lines() {
                     assert!(line.chars().count() <= COLUMNS, "{line}");
                 }
@@ -266,6 +324,11 @@ mod tests {
         let mut for_ever = mapped(PortMappingState::Mapped);
         for_ever.lease_s = Some(0);
         assert_eq!(port_mapping(&for_ever), "by NAT-PMP: 192.0.2.44:41641");
+    }
+
+    fn of(nat: Nat, port_mapping: PortMapping, servers: Vec<Server>) -> Netcheck {
+        let (egress, portal, full_size) = (Egress::Udp, None, Some(true));
+        Netcheck { nat, egress, portal, full_size, keep_alive_s: 14, port_mapping, servers }
     }
 
     fn mapped(state: PortMappingState) -> PortMapping {

@@ -118,14 +118,18 @@ impl Opener {
         Ok(Opened { stream, local, proxy: proxy.map(ToString::to_string) })
     }
 
+    /// The addresses of a name that are none of the virtual LAN.
+    pub(super) async fn lookup(&self, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+        let addrs = tokio::net::lookup_host((host, port)).await?;
+        Ok(addrs.filter(|addr| !(self.is_overlay)(addr.ip())).take(ADDRS_MAX).collect())
+    }
+
     /// Connects to the first address of a name that answers.
     async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, Closed> {
         let place = authority(host, port);
-        let addrs = tokio::net::lookup_host((host, port)).await;
+        let addrs = self.lookup(host, port).await;
         let addrs =
             addrs.map_err(|error| Closed::NoAddress { place: place.clone(), why: error.to_string() })?;
-        let addrs: Vec<SocketAddr> =
-            addrs.filter(|addr| !(self.is_overlay)(addr.ip())).take(ADDRS_MAX).collect();
         let begun = Instant::now();
         let mut why = "it has no address outside the virtual LAN".to_owned();
         let mut tries: FuturesUnordered<_> = (0_u32..)
@@ -146,7 +150,7 @@ impl Opener {
 }
 
 /// Opens a connection whose segments are small from the first on: ours, and by what we announce the other end's.
-async fn connect_to(addr: SocketAddr) -> std::io::Result<TcpStream> {
+pub(super) async fn connect_to(addr: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     let _ = SockRef::from(&socket).set_tcp_mss(SEGMENT_MAX);
     socket.connect(addr).await

@@ -8,6 +8,7 @@
 mod connect;
 pub mod proxy;
 mod visit;
+pub mod web;
 
 #[cfg(test)]
 mod tests;
@@ -202,6 +203,11 @@ impl Doorkeeper {
     #[must_use]
     pub fn state(&self, key: &PublicKey) -> Option<(State, u16)> {
         self.doors.get(key).map(|door| (door.state.borrow().clone(), door.port))
+    }
+
+    /// Looks at what TCP to a coordinator's host comes to, without proxy.
+    pub fn look(&self, host: &str, port: u16) -> impl Future<Output = web::Look> + Send + 'static {
+        web::look(self.opener.clone(), host.to_owned(), port)
     }
 
     /// Whether a proxy finds this host, so that its name need not lead anywhere here.

@@ -9,7 +9,7 @@ use lanyard_wire::names::DeviceName;
 use tokio::sync::mpsc;
 
 use super::echo::Ping;
-use super::waiting::{COORDINATOR_WAIT, NETCHECK_WAIT, What, Wish};
+use super::waiting::{COORDINATOR_WAIT, What, Wish};
 use super::{Engine, find, report};
 use crate::exit::{Code, Problem};
 use crate::ipc::schema;
@@ -214,22 +214,12 @@ impl Engine {
         )))
     }
 
-    fn netcheck(&mut self, answers: &mpsc::Sender<Answer>) -> Result<(), Problem> {
-        if self.machine()?.coordinators.is_empty() {
-            let text = "a coordinator's STUN services are needed to measure; join a network first";
-            return Err(Problem::new(Code::NetworkUnknown, text));
-        }
-        let tag = self.waiting.add(What::Netcheck, NETCHECK_WAIT, answers.clone());
-        self.command(Command::Netcheck { tag });
-        Ok(())
-    }
-
     /// The machine's status, or why there is none.
     pub(super) fn machine(&self) -> Result<Status, Problem> {
         self.networking.as_ref().map(super::Networking::status).ok_or_else(is_down)
     }
 
-    fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         if let Some(networking) = &mut self.networking {
             networking.command(command);
         }

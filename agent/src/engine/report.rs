@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lanyard_proto::device::egress::{self, DoorSign};
 use lanyard_proto::device::status::{CoordinatorStatus, MemberStatus, NetworkStatus};
 use lanyard_proto::device::{Advice, CoordinatorState, NetworkCache, Status};
 use lanyard_proto::overlay;
@@ -15,8 +16,8 @@ use lanyard_wire::nat::{self, NatCard, PortPolicy};
 
 use crate::door;
 use crate::ipc::schema::{
-    CandidateKind, Door, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path, PortMapping,
-    PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Tried, Verdict, Why,
+    CandidateKind, Door, Egress, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path,
+    PortMapping, PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Tried, Verdict, Why,
 };
 use crate::portmap;
 use crate::state::Host;
@@ -199,6 +200,32 @@ pub(super) fn nat(card: &NatCard) -> Nat {
         lifetime_s: card.lifetime_s,
         ip4: card.reflexive4.map(SocketAddr::V4),
         ip6: card.reflexive6.map(SocketAddr::V6),
+    }
+}
+
+/// How the first coordinator's door stands, and whether its session goes by UDP.
+pub(super) fn door_sign(status: &Status, state: Option<&door::State>) -> (DoorSign, bool) {
+    let first = status.coordinators.first();
+    let remote = first
+        .filter(|first| matches!(first.state, CoordinatorState::Online { .. }))
+        .and_then(|first| first.remote);
+    let sign = match (remote.is_some_and(is_door), state) {
+        (true, Some(door::State::Open { proxy: Some(_) })) => DoorSign::ByProxy,
+        (true, _) => DoorSign::Open,
+        (false, _) => DoorSign::Shut,
+    };
+    (sign, remote.is_some_and(|remote| !is_door(remote)))
+}
+
+/// The way out of this network.
+pub(super) const fn egress(egress: egress::Egress) -> Egress {
+    match egress {
+        egress::Egress::Udp => Egress::Udp,
+        egress::Egress::Tcp => Egress::Tcp,
+        egress::Egress::Tcp443 => Egress::Tcp443,
+        egress::Egress::Proxy => Egress::Proxy,
+        egress::Egress::CaptivePortal => Egress::CaptivePortal,
+        egress::Egress::Blocked => Egress::Blocked,
     }
 }
 
@@ -425,6 +452,8 @@ pub(super) mod tests {
         Status {
             device: DeviceId::from_bytes([1; 16]),
             card,
+            full_size: Some(true),
+            keep_alive: Duration::from_secs(15),
             coordinators: vec![online],
             networks: vec![home],
         }

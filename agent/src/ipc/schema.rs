@@ -12,7 +12,7 @@ use crate::exit::Problem;
 mod pair;
 
 pub use pair::{
-    CandidateKind, Filtering, Mapping, Method, Nat, Netcheck, PortMapping, PortMappingProtocol,
+    CandidateKind, Egress, Filtering, Mapping, Method, Nat, Netcheck, PortMapping, PortMappingProtocol,
     PortMappingState, Ports, Tried, Verdict, Why,
 };
 

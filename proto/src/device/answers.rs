@@ -88,7 +88,9 @@ impl Device {
     pub(super) fn register(&mut self, now: Instant) {
         let card = *self.netcheck.card();
         let candidates = self.candidates();
+        let keep_alive = self.netcheck.keep_alive();
         for coordinator in &mut self.coordinators {
+            coordinator.set_keep_alive(keep_alive);
             coordinator.register(card, candidates.clone(), now);
         }
     }

@@ -40,6 +40,7 @@ mod spares;
 pub mod cache;
 pub mod command;
 pub mod config;
+pub mod egress;
 pub mod event;
 pub mod status;
 
@@ -72,7 +73,7 @@ use self::coordinator::{Coordinator, Shared};
 use self::forwarding::Forwarding;
 use self::memory::Memory;
 use self::netcheck::Netcheck;
-use self::peers::Peers;
+use self::peers::{Peers, full_size};
 use self::spares::Spares;
 use crate::overlay::Observation;
 use crate::rejected::Rejected;
@@ -130,7 +131,7 @@ impl Device {
             me,
             wireguard,
             coordinators: Vec::new(),
-            netcheck: Netcheck::new(rng.fork(b"netcheck")),
+            netcheck: Netcheck::new(full_size(tunnel_mtu), rng.fork(b"netcheck")),
             netchecks: Vec::new(),
             peers: Peers::new(tunnel_mtu, rng.fork(b"peers")),
             spares: Spares::default(),

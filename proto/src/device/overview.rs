@@ -22,6 +22,8 @@ impl Device {
         Status {
             device: self.me,
             card: *self.netcheck.card(),
+            full_size: self.netcheck.is_full_size(),
+            keep_alive: self.netcheck.keep_alive(),
             coordinators: self.coordinators.iter().map(Coordinator::status).collect(),
             networks: self
                 .coordinators

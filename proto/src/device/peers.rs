@@ -22,6 +22,12 @@ const WIREGUARD_OVERHEAD: usize = 32;
 /// WireGuard pads packets to a multiple of this.
 const WIREGUARD_PADDING: usize = 16;
 
+/// Bytes of the largest datagram of a tunnel that carries packets of `tunnel_mtu` bytes.
+pub(super) fn full_size(tunnel_mtu: u16) -> usize {
+    let padded = usize::from(tunnel_mtu).next_multiple_of(WIREGUARD_PADDING);
+    (padded + WIREGUARD_OVERHEAD).min(PROBE_MAX)
+}
+
 /// All peers.
 #[derive(Debug)]
 pub(super) struct Peers {
@@ -36,12 +42,11 @@ pub(super) struct Peers {
 impl Peers {
     /// Nobody yet; paths have to carry packets of `tunnel_mtu` bytes.
     pub(super) fn new(tunnel_mtu: u16, rng: Rng) -> Self {
-        let full_size = usize::from(tunnel_mtu).next_multiple_of(WIREGUARD_PADDING) + WIREGUARD_OVERHEAD;
         Self {
             peers: BTreeMap::new(),
             timers: Timers::new(),
             attempts: BTreeSet::new(),
-            full_size: full_size.min(PROBE_MAX),
+            full_size: full_size(tunnel_mtu),
             rng,
         }
     }

@@ -24,6 +24,10 @@ pub struct Status {
     pub device: DeviceId,
     /// What this network's NAT does.
     pub card: NatCard,
+    /// Datagrams as long as the tunnel's longest reach the coordinator's STUN service, once that was asked.
+    pub full_size: Option<bool>,
+    /// Mean time between the datagrams that keep a mapping open here.
+    pub keep_alive: Duration,
     /// Coordinators, in the order they were added.
     pub coordinators: Vec<CoordinatorStatus>,
     /// Networks, coordinator by coordinator.

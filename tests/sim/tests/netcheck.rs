@@ -1,6 +1,8 @@
 //! What a device finds out about its router, and what it says about a pair that stays relayed.
 
-use lanyard_proto::device::Advice;
+use std::time::Duration;
+
+use lanyard_proto::device::{Advice, Status};
 use lanyard_sim::nat::{Behaviour, Kind, Ports};
 use lanyard_sim::net::{HostId, SiteConfig};
 use lanyard_sim::run::{check_world, chosen_seed};
@@ -52,6 +54,41 @@ fn a_carrier_s_block_of_ports_is_found_and_not_made_much_larger() {
 }
 
 #[test]
+fn a_router_that_turns_datagrams_around_is_told_from_one_that_does_not() {
+    for kind in [Kind::PortRestricted, Kind::Remapped, Kind::AddrSymmetric, Kind::Symmetric] {
+        for hairpin in [true, false] {
+            let card = measure(Behaviour { hairpin, ..kind.behaviour() }).unwrap();
+            assert_eq!(card.hairpin, Some(hairpin), "{}", kind.name());
+        }
+    }
+    for kind in [Kind::Open, Kind::Firewall] {
+        assert_eq!(measure(kind.behaviour()).unwrap().hairpin, None, "{} translates nothing", kind.name());
+    }
+}
+
+#[test]
+fn a_silent_mapping_is_seen_to_live_as_long_as_it_does_and_is_kept_twice_as_often() {
+    for (lifetime_s, measured, every_s) in
+        [(12, 10, 8), (20, 18, 9), (30, 28, 14), (60, 55, 22), (120, 115, 22)]
+    {
+        for kind in
+            [Kind::Firewall, Kind::AddrRestricted, Kind::PortRestricted, Kind::Remapped, Kind::Symmetric]
+        {
+            let nat = Behaviour { lifetime: Duration::from_secs(lifetime_s), ..kind.behaviour() };
+            let status = status(nat, 700).unwrap();
+            assert_eq!(status.card.lifetime_s, Some(measured), "{} {lifetime_s} s", kind.name());
+            assert_eq!(status.keep_alive, Duration::from_secs(every_s), "{} {lifetime_s} s", kind.name());
+        }
+    }
+}
+
+#[test]
+fn full_size_datagrams_are_seen_to_get_out() {
+    let status = status(Kind::PortRestricted.behaviour(), 10).unwrap();
+    assert_eq!(status.full_size, Some(true));
+}
+
+#[test]
 fn a_network_without_udp_is_noticed() {
     assert!(!measure(Kind::UdpBlocked.behaviour()).unwrap().udp);
 }
@@ -73,11 +110,16 @@ fn a_relayed_pair_is_told_what_stands_in_its_way() {
 }
 
 fn measure(nat: Behaviour) -> Option<NatCard> {
-    let mut scenario = Scenario::of(&[Kind::Open]).seeded(chosen_seed().unwrap_or(5)).until(10);
+    Some(status(nat, 10)?.card)
+}
+
+/// What a device behind that router says of itself after so many seconds.
+fn status(nat: Behaviour, until_s: u64) -> Option<Status> {
+    let mut scenario = Scenario::of(&[Kind::Open]).seeded(chosen_seed().unwrap_or(5)).until(until_s);
     scenario.sites = vec![SiteConfig { nat, ..SiteConfig::of(Kind::Open) }];
     let name = "every_kind_of_router_is_named_as_it_was_configured";
     let world = check_world(name, &scenario);
-    Some(world.host(HostId(0))?.machine()?.status(world.now()).card)
+    Some(world.host(HostId(0))?.machine()?.status(world.now()))
 }
 
 fn assert_is(card: &NatCard, behaviour: Behaviour, name: &str) {

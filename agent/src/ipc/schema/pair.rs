@@ -239,12 +239,44 @@ pub enum PortMappingProtocol {
     Upnp,
 }
 
+/// The way out of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Egress {
+    /// UDP.
+    #[default]
+    Udp,
+    /// No UDP, and TCP to more than port 443.
+    Tcp,
+    /// TCP 443 alone.
+    #[serde(rename = "tcp-443")]
+    Tcp443,
+    /// An HTTP proxy alone.
+    Proxy,
+    /// Nothing, until somebody signs in on the page that the network shows instead of others.
+    CaptivePortal,
+    /// Nothing that leads to the coordinator.
+    Blocked,
+}
+
 /// The NAT in front of this device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Netcheck {
     /// What was found.
     #[serde(flatten)]
     pub nat: Nat,
+    /// The way out of this network.
+    #[serde(default)]
+    pub egress: Egress,
+    /// Where a captive portal wants a browser to go, where it says so.
+    #[serde(default)]
+    pub portal: Option<String>,
+    /// Datagrams as long as the tunnel's longest reach the coordinator; `null` while that is not known.
+    #[serde(default)]
+    pub full_size: Option<bool>,
+    /// Seconds between the datagrams that keep a mapping open, on average.
+    #[serde(default)]
+    pub keep_alive_s: u64,
     /// What the router maps.
     #[serde(default)]
     pub port_mapping: PortMapping,

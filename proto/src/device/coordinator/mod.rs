@@ -160,6 +160,13 @@ impl Coordinator {
         self.settle(now);
     }
 
+    /// Datagrams that keep the NAT's mapping open are to go out so often, on average.
+    pub(super) fn set_keep_alive(&mut self, every: Duration) {
+        for link in self.links.values_mut() {
+            link.set_keep_alive(every);
+        }
+    }
+
     /// The coordinator's name was resolved again.
     pub(super) fn set_addrs(&mut self, addrs: Vec<SocketAddr>, now: Instant) {
         self.addrs = addrs;

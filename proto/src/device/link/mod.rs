@@ -40,6 +40,7 @@ use self::inbound::receiver;
 use self::pace::{Care, Health, Pace, TRIES_TO_OFFLINE};
 use self::session::Session;
 use super::coordinator::Shared;
+use super::netcheck::KEEP_ALIVE;
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
 use crate::transmit::{Datagram, Outbox, SocketId, Transmit};
@@ -127,6 +128,8 @@ pub(super) struct Link {
     /// The door, and what is tried by the way that is not in use.
     detour: Detour,
     pace: Pace,
+    /// Mean time between keep-alives.
+    keep_alive: Duration,
     /// When the keys are to be agreed anew.
     rekey_at: Instant,
     hinted_at: Option<Instant>,
@@ -164,6 +167,7 @@ impl Link {
             effort_at: now,
             detour: Detour::new(),
             pace: Pace::new(),
+            keep_alive: KEEP_ALIVE,
             rekey_at: now + KEYS_AGE,
             hinted_at: None,
             state: LinkState::Connecting,
@@ -459,7 +463,7 @@ impl Link {
             self.detour.settle();
         }
         self.pace.settle();
-        self.session = Some((session, Health::new(rtt, &mut self.rng, now)));
+        self.session = Some((session, Health::new(rtt, self.keep_alive, &mut self.rng, now)));
         self.state = LinkState::Open { observed, rtt };
         if let Some(ticket) = ticket {
             self.set_ticket(ticket);

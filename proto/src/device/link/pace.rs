@@ -2,15 +2,10 @@
 
 use core::time::Duration;
 
+use super::Link;
 use crate::backoff::Backoff;
 use crate::rng::Rng;
 use crate::time::Instant;
-
-/// Mean time between keep-alives: half the 30 s that the most forgetful routers hold a mapping that was used one way
-/// (Hatonen and others 2010, 34 routers; Linux' own default), and with its jitter less than the 20 s of some carriers.
-///
-/// The mapping is the tunnel's own as well: while it stands, whoever wants a path to us reaches us by relay.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Every how many keep-alives an answer is asked for. An answer costs the service a seal.
 const ASK_EVERY: u8 = 4;
@@ -118,9 +113,22 @@ impl Pace {
     }
 }
 
+impl Link {
+    /// Keep-alives are to come so often, on average.
+    pub(in crate::device) const fn set_keep_alive(&mut self, every: Duration) {
+        self.keep_alive = every;
+        if let Some((_, health)) = &mut self.session {
+            health.every = every;
+        }
+    }
+}
+
 /// Whether the session's other end lives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Health {
+    /// Mean time between keep-alives. The mapping they keep is the tunnel's own as well: while it stands, whoever wants a
+    /// path to us reaches us by relay.
+    every: Duration,
     opened_at: Instant,
     heard_at: Instant,
     keep_alive_at: Instant,
@@ -156,10 +164,19 @@ pub(super) enum Care {
 }
 
 impl Health {
-    /// A session that was just opened.
-    pub(super) fn new(rtt: Option<Duration>, rng: &mut Rng, now: Instant) -> Self {
-        let keep_alive_at = now + rng.jitter(KEEP_ALIVE, 10);
-        Self { opened_at: now, heard_at: now, keep_alive_at, unasked: 0, ask: None, rtt, is_rtt_old: true }
+    /// A session that was just opened, with a keep-alive `every` so often.
+    pub(super) fn new(rtt: Option<Duration>, every: Duration, rng: &mut Rng, now: Instant) -> Self {
+        let keep_alive_at = now + rng.jitter(every, 10);
+        Self {
+            every,
+            opened_at: now,
+            heard_at: now,
+            keep_alive_at,
+            unasked: 0,
+            ask: None,
+            rtt,
+            is_rtt_old: true,
+        }
     }
 
     /// Smoothed round trip.
@@ -205,13 +222,13 @@ impl Health {
             return None;
         }
         // A machine that slept does not know whether anything still stands.
-        let slept = now.saturating_since(self.keep_alive_at) > KEEP_ALIVE;
+        let slept = now.saturating_since(self.keep_alive_at) > self.every;
         Some(if slept || self.unasked + 1 >= ASK_EVERY { Care::Ask } else { Care::KeepAlive })
     }
 
     /// Something was sent: it is as good as a keep-alive.
     pub(super) fn sent(&mut self, rng: &mut Rng, now: Instant) {
-        self.keep_alive_at = now + rng.jitter(KEEP_ALIVE, 10);
+        self.keep_alive_at = now + rng.jitter(self.every, 10);
     }
 
     /// A keep-alive was sent that asks for nothing.

@@ -15,9 +15,6 @@ use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
 use crate::transmit::{Datagram, SocketId};
 
-/// Mean time between two questions: as between the keep-alives of a session, for the same routers.
-const EVERY: Duration = Duration::from_secs(15);
-
 /// When to ask, and what is being asked.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
@@ -26,12 +23,12 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Begins, or ends; what goes on goes on.
-    pub(super) fn set(&mut self, is_needed: bool, rng: &mut Rng, now: Instant) {
+    /// Begins, or ends; what goes on goes on. `every` is the time between two questions, as between keep-alives.
+    pub(super) fn set(&mut self, is_needed: bool, every: Duration, rng: &mut Rng, now: Instant) {
         if !is_needed {
             *self = Self::default();
         } else if self.next_at.is_none() {
-            self.next_at = Some(now + rng.jitter(EVERY, 10));
+            self.next_at = Some(now + rng.jitter(every, 10));
         }
     }
 
@@ -42,8 +39,8 @@ impl Hold {
     }
 
     /// Asks, if there is a server.
-    pub(super) fn begin(&mut self, server: Option<SocketAddr>, rng: &mut Rng, now: Instant) {
-        self.next_at = Some(now + rng.jitter(EVERY, 10));
+    pub(super) fn begin(&mut self, server: Option<SocketAddr>, every: Duration, rng: &mut Rng, now: Instant) {
+        self.next_at = Some(now + rng.jitter(every, 10));
         self.question = server.map(|server| Sample::unhurried(SocketId::MAIN, server, rng, now));
     }
 

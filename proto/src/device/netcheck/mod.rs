@@ -10,11 +10,17 @@
 //!    the order of asking give the port policy.
 //!
 //! Questions are repeated at 100, 300 and 700 ms. The run ends when everything is answered or its time is up,
-//! and leaves one [`NatCard`]. It says nothing about hairpinning and lifetimes. Terms: RFC 4787; method:
-//! RFC 5780, section 4.
+//! and leaves one [`NatCard`]. What needs to be asked only once in a network (`attachment`) is asked in its first run,
+//! whether the router turns datagrams around (`hairpin`) and whether long ones get out, and after it, for how
+//! long mappings live (`lifetime`). Terms: RFC 4787; method: RFC 5780, section 4.
 
+mod attachment;
+mod hairpin;
 mod hold;
+mod lifetime;
+mod run;
 mod sample;
+mod servers;
 mod survey;
 mod verdict;
 
@@ -23,14 +29,19 @@ mod tests;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
-use lanyard_wire::nat::{Mapping, NatCard, PortPolicy};
+use lanyard_wire::nat::{Mapping, NatCard};
 use lanyard_wire::stun::TransactionId;
 
+use self::attachment::Attachments;
+use self::hairpin::Hairpin;
 use self::hold::Hold;
+use self::lifetime::{Lifetime, Measured};
+use self::run::Run;
 use self::sample::Sample;
+use self::servers::Servers;
 use self::survey::{Question, Survey};
 use crate::rejected::Rejected;
 use crate::rng::Rng;
@@ -48,14 +59,25 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// How soon to look again after nothing answered: UDP may be blocked only here and now.
 const REFRESH_BLOCKED: Duration = Duration::from_secs(60);
 
+/// Mean time between keep-alives where nothing was measured: half the 30 s that the most forgetful routers hold a mapping
+/// that was used one way (Hatonen and others 2010, 34 routers; Linux' own default), and with its jitter less than the
+/// 20 s of some carriers.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The shortest: a router that forgets sooner is beyond help at any price worth paying in battery and data.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(8);
+
+/// The longest: with its jitter less than the 25 s at which services expect to hear a device.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(22);
+
 /// Least time between two runs that a failed punch asks for.
 const DOUBT_GAP: Duration = Duration::from_secs(30);
 
 /// Fresh sockets asked about at the same time; an attempt more goes without.
 const SAMPLES_MAX: usize = 16;
 
-/// Spare sockets are numbered from 1 to here; the numbers above belong to others.
-const SPARE_LAST: u16 = 63;
+/// Spare sockets of runs are numbered from 1 to here; the numbers above belong to others.
+const SPARE_LAST: u16 = 62;
 
 /// What a netcheck tells the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +101,15 @@ pub(super) enum NetcheckEvent {
 #[derive(Debug)]
 pub(super) struct Netcheck {
     rng: Rng,
-    servers: Vec<SocketAddr>,
-    /// Which address of the list is the first to be asked; moves on when that one keeps silent.
-    turn: usize,
+    /// Bytes of the largest datagram of a tunnel.
+    full_size: usize,
+    servers: Servers,
     local: Vec<SocketAddr>,
     run: Option<Run>,
     samples: Vec<Sample>,
     hold: Hold,
+    lifetime: Lifetime,
+    attachments: Attachments,
     next_run: Option<Instant>,
     started_at: Option<Instant>,
     next_spare: u16,
@@ -96,28 +120,19 @@ pub(super) struct Netcheck {
     events: VecDeque<NetcheckEvent>,
 }
 
-/// One run over both families.
-#[derive(Debug)]
-struct Run {
-    deadline: Instant,
-    surveys: Vec<Survey>,
-    questions: Vec<Question>,
-    spares: Vec<SocketId>,
-    /// What is known without waiting for silence was told.
-    is_told: bool,
-}
-
 impl Netcheck {
-    /// A netcheck that knows no server yet.
-    pub(super) fn new(rng: Rng) -> Self {
+    /// A netcheck that knows no server yet; the largest datagrams of a tunnel have `full_size` bytes.
+    pub(super) fn new(full_size: usize, rng: Rng) -> Self {
         Self {
             rng,
-            servers: Vec::new(),
-            turn: 0,
+            full_size,
+            servers: Servers::default(),
             local: Vec::new(),
             run: None,
             samples: Vec::new(),
             hold: Hold::default(),
+            lifetime: Lifetime::default(),
+            attachments: Attachments::default(),
             next_run: None,
             started_at: None,
             next_spare: 1,
@@ -130,9 +145,7 @@ impl Netcheck {
 
     /// Names the STUN servers, of both families; a change is followed by a run.
     pub(super) fn set_servers(&mut self, servers: &[SocketAddr]) {
-        if self.servers != servers {
-            self.servers = servers.to_vec();
-            self.turn = 0;
+        if self.servers.set(servers) {
             self.next_run = Some(Instant::ZERO);
         }
     }
@@ -163,7 +176,23 @@ impl Netcheck {
     /// This device may be in another network: what the card says of a NAT holds no more until a run has looked at the new one.
     pub(super) fn network_changed(&mut self, now: Instant) {
         self.is_card_old = true;
+        if self.lifetime.end() {
+            self.events.push_back(NetcheckEvent::CloseSocket(lifetime::SOCKET));
+        }
         self.start(now);
+    }
+
+    /// Whether datagrams as large as a tunnel's largest get out of this network, once known.
+    pub(super) fn is_full_size(&self) -> Option<bool> {
+        self.attachments.facts(&self.local, &self.card).full_size
+    }
+
+    /// Mean time between two datagrams that keep a mapping open here: half of what it was seen to live.
+    pub(super) fn keep_alive(&self) -> Duration {
+        match self.card.lifetime_s.filter(|_| !self.is_card_old) {
+            Some(seconds) => (Duration::from_secs(seconds.into()) / 2).clamp(KEEP_ALIVE_MIN, KEEP_ALIVE_MAX),
+            None => KEEP_ALIVE,
+        }
     }
 
     /// Begins a run now, in place of one under way.
@@ -176,15 +205,9 @@ impl Netcheck {
             return;
         }
         (self.next_run, self.started_at) = (None, Some(now));
-        let mut run = Run {
-            deadline: now + RUN_TIME,
-            surveys: Vec::new(),
-            questions: Vec::new(),
-            spares: Vec::new(),
-            is_told: false,
-        };
+        let mut run = Run::new(now + RUN_TIME);
         for v6 in [false, true] {
-            let grid = self.grid(v6);
+            let grid = self.servers.grid(v6);
             if grid.iter().flatten().all(Option::is_none) {
                 continue;
             }
@@ -193,13 +216,19 @@ impl Netcheck {
             run.questions.extend(survey.questions(run.surveys.len(), spare, &mut self.rng, now));
             run.surveys.push(survey);
         }
+        if self.is_card_old || self.is_full_size() != Some(true) {
+            let first = run.surveys.first().and_then(Survey::first);
+            let full_size =
+                |server| Sample::padded(SocketId::MAIN, server, self.full_size, &mut self.rng, now);
+            run.full_size = first.map(full_size);
+        }
         self.run = Some(run);
         self.ask(now);
     }
 
     /// Asks from where a fresh socket is seen over IPv4; [`NetcheckEvent::Sampled`] follows.
     pub(super) fn sample(&mut self, socket: SocketId, now: Instant) {
-        let [[first, second], [third, _]] = self.grid(false);
+        let [[first, second], [third, _]] = self.servers.grid(false);
         match first.or(second).or(third) {
             Some(server) if self.samples.len() < SAMPLES_MAX => {
                 self.samples.push(Sample::new(socket, server, &mut self.rng, now));
@@ -211,7 +240,7 @@ impl Netcheck {
 
     /// Whether nothing else goes out over IPv4, so that the router would forget the mapping that the card names.
     pub(super) fn hold_mapping(&mut self, is_needed: bool, now: Instant) {
-        self.hold.set(is_needed, &mut self.rng, now);
+        self.hold.set(is_needed, self.keep_alive(), &mut self.rng, now);
     }
 
     /// Takes an answer; `None` if it answers no question of this machine.
@@ -227,18 +256,25 @@ impl Netcheck {
         if let Some(seen) = self.hold.answer(&txid, datagram) {
             return Some(seen.map(|seen| self.learn_mapping(seen)));
         }
+        if let Some(step) = self.lifetime.handle_datagram(&txid, datagram, now) {
+            return Some(step.map(|measured| self.learn_lifetime(measured)));
+        }
         let run = self.run.as_mut()?;
+        if let Some(result) = run.answer_once(&txid, datagram, &mut self.rng, now) {
+            self.ask(now);
+            self.conclude_if_answered(now);
+            return Some(result);
+        }
         let question = run.questions.iter_mut().find(|question| question.txid == txid)?;
         let result = question.answer(datagram, &mut run.surveys);
         for question in &mut run.questions {
             question.skip_if_settled(&run.surveys);
         }
         self.sample_ports(now);
-        if self.run.as_ref().is_some_and(|run| run.questions.iter().all(|question| question.answered)) {
-            self.conclude(now);
-        } else {
-            self.tell_mapping();
-        }
+        self.begin_hairpin(now);
+        self.ask(now);
+        self.conclude_if_answered(now);
+        self.tell_mapping();
         Some(result)
     }
 
@@ -258,11 +294,14 @@ impl Netcheck {
             !sample.is_over(now)
         });
         if self.hold.is_due(now) {
-            let server = self.grid(false).into_iter().flatten().flatten().next();
+            let server = self.servers.grid(false).into_iter().flatten().flatten().next();
             let server = server.filter(|_| self.card.reflexive4.is_some());
-            self.hold.begin(server, &mut self.rng, now);
+            self.hold.begin(server, self.keep_alive(), &mut self.rng, now);
         }
         self.ask(now);
+        self.conclude_if_answered(now);
+        let measured = self.lifetime.handle_timeout(&mut self.outbox, &mut self.rng, now);
+        self.learn_lifetime(measured);
     }
 
     /// The next question to send.
@@ -277,14 +316,12 @@ impl Netcheck {
 
     /// When to call [`Netcheck::handle_timeout`] next.
     pub(super) fn poll_timeout(&self) -> Option<Wakeup> {
-        let run = self.run.as_ref().map(|run| {
-            let repeat = run.questions.iter().filter_map(Question::next_at).min();
-            Wakeup { at: repeat.map_or(run.deadline, |at| at.min(run.deadline)), why: "netcheck" }
-        });
+        let run = self.run.as_ref().map(|run| Wakeup { at: run.next_at(), why: "netcheck" });
         let sample = self.samples.iter().map(Sample::next_at).min();
         let sample = sample.map(|at| Wakeup { at, why: "sample a mapping" });
         let run = run.or_else(|| self.next_run.map(|at| Wakeup { at, why: "netcheck refresh" }));
-        Wakeup::earliest(Wakeup::earliest(run, sample), self.hold.poll_timeout())
+        let rest = Wakeup::earliest(self.hold.poll_timeout(), self.lifetime.poll_timeout());
+        Wakeup::earliest(Wakeup::earliest(run, sample), rest)
     }
 
     fn sampled(&mut self, at: usize, datagram: Datagram<'_>) -> Result<(), Rejected> {
@@ -308,6 +345,36 @@ impl Netcheck {
         }
     }
 
+    /// A measurement of how long mappings live ended, if it did.
+    fn learn_lifetime(&mut self, measured: Option<Measured>) {
+        let Some(measured) = measured else { return };
+        self.events.push_back(NetcheckEvent::CloseSocket(lifetime::SOCKET));
+        let seconds = match measured {
+            Measured::Seconds(seconds) => Some(seconds),
+            Measured::Nothing => None,
+        };
+        self.attachments.note(&self.local, &self.card, |facts| facts.lifetime_s = Some(seconds));
+        if self.card.lifetime_s != seconds {
+            self.card.lifetime_s = seconds;
+            self.events.push_back(NetcheckEvent::Card(self.card));
+        }
+    }
+
+    /// Asks whether the router turns datagrams around, once what that takes is known and unless it is known itself.
+    fn begin_hairpin(&mut self, now: Instant) {
+        let Some(mut run) = self.run.take() else { return };
+        let [[server, _], _] = self.servers.grid(false);
+        let (card, _) = run.card(&self.local);
+        let is_known = !self.is_card_old && self.card.hairpin.is_some() && is_same_nat(&self.card, &card);
+        if let (None, false, Some(seen), Some(server)) =
+            (&run.hairpin, is_known, run.behind_nat(&self.local), server)
+        {
+            let spare = self.spare(&mut run.spares);
+            run.hairpin = Some(Hairpin::new(spare, seen, server, &mut self.rng, now));
+        }
+        self.run = Some(run);
+    }
+
     /// Sends every question that is due.
     fn ask(&mut self, now: Instant) {
         for sample in self.samples.iter_mut().chain(self.hold.question()) {
@@ -315,11 +382,8 @@ impl Netcheck {
                 self.outbox.push(transmit);
             }
         }
-        let Some(run) = &mut self.run else { return };
-        for question in &mut run.questions {
-            if let Some(transmit) = question.ask(now) {
-                self.outbox.push(transmit);
-            }
+        if let Some(run) = &mut self.run {
+            run.ask(&mut self.outbox, now);
         }
     }
 
@@ -338,37 +402,53 @@ impl Netcheck {
             }
         }
         self.run = Some(run);
-        self.ask(now);
     }
 
     /// Once all that has an answer is answered, tells it: that a filter is strict shows by silence alone, for which
     /// nobody should have to wait.
     fn tell_mapping(&mut self) {
         let Some(run) = &mut self.run else { return };
-        if run.is_told
-            || run.questions.iter().any(|question| question.is_sure_of_an_answer() && !question.answered)
-        {
+        if run.is_told || !run.is_nearly_answered() {
             return;
         }
         run.is_told = true;
-        let Some(run) = &self.run else { return };
-        let (mut card, _) = self.card_of(run);
-        let is_same_nat = self.card.mapping == card.mapping
-            && self.card.reflexive4.map(|addr| *addr.ip()) == card.reflexive4.map(|addr| *addr.ip());
-        card.filtering = self.card.filtering.filter(|_| is_same_nat);
+        let (mut card, _) = run.card(&self.local);
+        let known = if is_same_nat(&self.card, &card) { self.card } else { NatCard::default() };
+        let NatCard { filtering, hairpin, lifetime_s, .. } = known;
+        card = NatCard { filtering, hairpin, lifetime_s, ..card };
         if card.udp && (card != self.card || self.is_card_old) {
             (self.card, self.is_card_old) = (card, false);
             self.events.push_back(NetcheckEvent::Card(card));
         }
     }
 
+    fn conclude_if_answered(&mut self, now: Instant) {
+        if self.run.as_ref().is_some_and(Run::is_answered) {
+            self.conclude(now);
+        }
+    }
+
     /// Ends the run with a card.
     fn conclude(&mut self, now: Instant) {
         let Some(run) = &self.run else { return };
-        let (card, first_silent) = self.card_of(run);
+        let (mut card, first_silent) = run.card(&self.local);
         let wait = if first_silent || !card.udp { REFRESH_BLOCKED } else { REFRESH };
         if first_silent {
-            self.turn = self.turn.wrapping_add(1);
+            self.servers.turn();
+        }
+        if card.udp {
+            let seen = (run.hairpin.as_ref().and_then(Hairpin::verdict), run.full_size_verdict());
+            self.attachments.note(&self.local, &card, |facts| {
+                facts.hairpin = seen.0.or(facts.hairpin);
+                facts.full_size = seen.1.or(facts.full_size);
+            });
+            let facts = self.attachments.facts(&self.local, &card);
+            card.hairpin = facts.hairpin;
+            card.lifetime_s = facts.lifetime_s.flatten();
+            if facts.lifetime_s.is_none() {
+                let grid = self.servers.grid(card.reflexive4.is_none());
+                self.lifetime.begin(&card, &grid, &mut self.rng, now);
+            }
         }
         self.next_run = Some(now + self.rng.jitter(wait, 10));
         (self.card, self.is_card_old) = (card, false);
@@ -376,57 +456,9 @@ impl Netcheck {
         self.events.push_back(NetcheckEvent::Checked(card));
     }
 
-    /// What a run found so far, and whether a server that was asked first kept silent.
-    fn card_of(&self, run: &Run) -> (NatCard, bool) {
-        let mut card = NatCard::default();
-        let mut first_silent = false;
-        for (place, survey) in run.surveys.iter().enumerate() {
-            let Some(reflexive) = survey.reflexive() else { continue };
-            first_silent |= survey.first_is_silent();
-            match reflexive {
-                SocketAddr::V4(addr) => card.reflexive4 = Some(addr),
-                SocketAddr::V6(addr) => card.reflexive6 = Some(addr),
-            }
-            // IPv4 comes first and is the family that has NATs; IPv6 speaks only where it is alone.
-            if card.udp {
-                continue;
-            }
-            card.udp = true;
-            card.mapping = verdict::mapping(&survey.seen, &self.local);
-            card.filtering = verdict::filtering(survey.heard());
-            card.ports = self.port_policy(card.mapping, survey, place, &run.questions);
-        }
-        (card, first_silent)
-    }
-
     /// The first run in this network has not come to anything yet: who needs a card had better wait for a moment.
     pub(super) fn is_new_here(&self) -> bool {
         self.run.is_some() && (self.is_card_old || self.card == NatCard::default())
-    }
-
-    fn port_policy(
-        &self,
-        mapping: Option<Mapping>,
-        survey: &Survey,
-        place: usize,
-        questions: &[Question],
-    ) -> Option<PortPolicy> {
-        let local_port = self.local.iter().find(|addr| addr.is_ipv6() == survey.v6).map(SocketAddr::port);
-        let main_ports: Vec<u16> = survey.seen.iter().flatten().flatten().map(SocketAddr::port).collect();
-        match mapping? {
-            Mapping::None => Some(PortPolicy::Preserved),
-            // One sample: that it is the own port is no chance, which other policy gave another one is not
-            // to be seen.
-            Mapping::EndpointIndependent => verdict::ports(&[], local_port, &main_ports),
-            Mapping::AddressDependent | Mapping::AddressAndPortDependent => {
-                let samples: Vec<Option<u16>> = questions
-                    .iter()
-                    .filter(|question| question.is_sample_of(place))
-                    .map(|question| question.mapped.map(|mapped| mapped.port()))
-                    .collect();
-                verdict::ports(&samples, local_port, &main_ports)
-            }
-        }
     }
 
     /// Drops the run and gives its sockets back.
@@ -444,28 +476,12 @@ impl Netcheck {
         used.push(spare);
         spare
     }
+}
 
-    /// Picks up to two addresses with two ports each out of the servers of one family.
-    fn grid(&self, v6: bool) -> [[Option<SocketAddr>; 2]; 2] {
-        let mut ips: Vec<IpAddr> = Vec::new();
-        for server in self.servers.iter().filter(|server| server.is_ipv6() == v6) {
-            if !ips.contains(&server.ip()) {
-                ips.push(server.ip());
-            }
-        }
-        if !ips.is_empty() {
-            let turn = self.turn % ips.len();
-            ips.rotate_left(turn);
-        }
-        let mut grid = [[None; 2]; 2];
-        for (row, ip) in grid.iter_mut().zip(ips) {
-            let mut ports = self.servers.iter().filter(|server| server.ip() == ip);
-            for place in row.iter_mut() {
-                *place = ports.next().copied();
-            }
-        }
-        grid
-    }
+/// As far as mapping and address tell, both cards are of one NAT.
+fn is_same_nat(one: &NatCard, other: &NatCard) -> bool {
+    let ip = |card: &NatCard| card.reflexive4.map(|addr| *addr.ip());
+    one.mapping == other.mapping && ip(one) == ip(other)
 }
 
 /// The transaction that a STUN message belongs to (RFC 8489, section 5).

@@ -148,7 +148,8 @@ impl Survey {
         Some([one, second.or(second_port).or(first_port)?])
     }
 
-    fn first(&self) -> Option<SocketAddr> {
+    /// The server asked first.
+    pub(super) fn first(&self) -> Option<SocketAddr> {
         let [[first, _], _] = self.servers;
         first
     }
