@@ -1,4 +1,5 @@
-//! A second relay on a machine of its own: every pair meets where both round trips together are the shortest.
+//! A second relay on a machine of its own: every pair meets where both round trips together are the shortest, and goes on
+//! at the other one when that dies.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -10,7 +11,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use lanyard_netns::fleet::program;
-use lanyard_netns::{Agent, Fleet, Lab, Transfer, wait_for};
+use lanyard_netns::{Agent, Fleet, Lab, Transfer, connect, wait_for};
 
 /// The coordinator is far from all four sites, the machine of the second relay near.
 const TOPOLOGY: &str = "[server.s]\naddrs = 2\ndelay = 40\n[server.r]\n\
@@ -52,13 +53,40 @@ fn relay_of(agent: &Agent, peer: &str) -> Option<String> {
     Some(agent.peer(peer).ok()?["path"]["relay"].as_str()?.to_owned())
 }
 
-#[test]
-fn every_pair_meets_at_the_near_relay_and_no_transfer_stops_when_it_moves_there() {
+/// The lab with both relays, and an agent on each of these hosts.
+fn fleet(hosts: &[&str]) -> (Fleet, Relay, Vec<Agent>) {
     let lab = Lab::up(TOPOLOGY).unwrap();
     let elsewhere = format!("[{{ name = \"relay-2\", addresses = [\"{NEAR}\"] }}]");
     let fleet = Fleet::start_with(lab, &[("LANYARD_SERVER_RELAY_ELSEWHERE", &elsewhere)]).unwrap();
-    let _relay = Relay::start(&fleet);
-    let agents: Vec<Agent> = ["a", "b", "c", "d"].map(|host| fleet.join(host).unwrap()).into();
+    let relay = Relay::start(&fleet);
+    let agents = hosts.iter().map(|host| fleet.join(host).unwrap()).collect();
+    (fleet, relay, agents)
+}
+
+#[test]
+fn a_transfer_outlives_the_relay_that_carries_it() {
+    let (_fleet, relay, agents) = fleet(&["a", "b"]);
+    let (a, b) = (&agents[0], &agents[1]);
+    connect(a, b).unwrap();
+    let both_at = |what: &str, is_there: &dyn Fn(&str) -> bool| {
+        wait_for(what, Duration::from_secs(10), || {
+            let there = |end, peer| relay_of(end, peer).is_some_and(|relay| is_there(&relay));
+            (there(a, "b") && there(b, "a")).then_some(())
+        })
+        .unwrap();
+    };
+    both_at("the pair at the near relay", &|relay| relay == NEAR);
+    let transfer = Transfer::start(a.namespace(), b.namespace(), b.address().unwrap(), 1_000_000).unwrap();
+    drop(relay);
+    both_at("the pair at the other relay", &|relay| relay != NEAR);
+    let received = transfer.finish().unwrap();
+    println!("its relay killed: {received:?}");
+    assert!(received.longest_stall < Duration::from_secs(1), "{received:?}");
+}
+
+#[test]
+fn every_pair_meets_at_the_near_relay_and_no_transfer_stops_when_it_moves_there() {
+    let (fleet, _relay, agents) = fleet(&["a", "b", "c", "d"]);
     let pairs: Vec<(&Agent, &Agent)> = (0..agents.len())
         .flat_map(|first| (first + 1..agents.len()).map(move |second| (first, second)))
         .map(|(first, second)| (&agents[first], &agents[second]))

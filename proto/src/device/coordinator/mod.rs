@@ -310,7 +310,10 @@ impl Coordinator {
                         self.events.push_back(CoordinatorEvent::StateChanged);
                     }
                     LinkEvent::Lost => self.events.push_back(CoordinatorEvent::RelaysChanged),
-                    LinkEvent::Ticket => {}
+                    LinkEvent::Silence if self.is_relay(&key) => {
+                        self.events.push_back(CoordinatorEvent::RelaysChanged);
+                    }
+                    LinkEvent::Silence | LinkEvent::Ticket => {}
                 }
             }
         }

@@ -57,12 +57,16 @@ impl Coordinator {
         let relays = self.services()?.relay.as_slice();
         let count = u64::try_from(relays.len()).ok()?;
         let first = usize::try_from(channel.value().checked_rem(count)?).ok()?;
-        let mut in_turn = (first..relays.len()).chain(0..first);
-        let is_good = |place: &usize| relays.get(*place).is_some_and(|relay| self.is_good(&relay.key));
         let named = self.meetings.named.get(&channel);
-        let is_named = |key: &PublicKey| named == Some(&RelayTag::of(key)) && self.is_good(key);
-        let named = relays.iter().position(|relay| is_named(&relay.key));
-        let place = named.or_else(|| in_turn.find(is_good)).unwrap_or(first);
+        let named = relays.iter().position(|relay| named == Some(&RelayTag::of(&relay.key)));
+        let in_turn = || named.into_iter().chain(first..relays.len()).chain(0..first);
+        let is = |place: &usize, what: &dyn Fn(&PublicKey) -> bool| {
+            relays.get(*place).is_some_and(|relay| what(&relay.key))
+        };
+        // Where none answers it may be us: better where the other end is than to and fro.
+        let answers = in_turn().find(|place| is(place, &|key| self.is_good(key) && self.answers(key)));
+        let place = answers.or_else(|| in_turn().find(|place| is(place, &|key| self.is_good(key))));
+        let place = place.unwrap_or(first);
         let addr = self.links.get(&relays.get(place)?.key)?.remote()?;
         Some((u8::try_from(place).ok()?, addr))
     }
@@ -81,7 +85,7 @@ impl Coordinator {
     /// Whether the relay at this place still carries frames, as far as is known.
     pub(in crate::device) fn relay_answers(&self, place: u8) -> bool {
         let relay = self.services().and_then(|services| services.relay.get(usize::from(place)));
-        relay.and_then(|relay| self.links.get(&relay.key)).is_some_and(|link| !is_lost(link))
+        relay.is_some_and(|relay| self.answers(&relay.key))
     }
 
     /// How far the relays are for a pair whose attempt has this ticket, first the one where it meets now. Those that were
@@ -92,7 +96,8 @@ impl Coordinator {
         let distance = |key: &PublicKey| {
             let LinkState::Open { rtt: Some(rtt), .. } = self.links.get(key)?.state() else { return None };
             let rtt_ms = u16::try_from(rtt.as_millis()).unwrap_or(u16::MAX);
-            self.is_good(key).then_some(RelayDistance { relay: RelayTag::of(key), rtt_ms })
+            (self.is_good(key) && self.answers(key))
+                .then_some(RelayDistance { relay: RelayTag::of(key), rtt_ms })
         };
         let mut distances: Vec<_> = (0u8..)
             .zip(relays)
@@ -140,6 +145,10 @@ impl Coordinator {
 
     pub(super) fn is_relay(&self, key: &PublicKey) -> bool {
         self.services().is_some_and(|services| services.relay.iter().any(|relay| relay.key == *key))
+    }
+
+    fn answers(&self, key: &PublicKey) -> bool {
+        self.links.get(key).is_some_and(|link| !is_lost(link) && !link.is_silent())
     }
 
     fn is_good(&self, key: &PublicKey) -> bool {

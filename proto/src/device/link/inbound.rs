@@ -11,7 +11,7 @@ use lanyard_wire::ids::SessionIndex;
 use lanyard_wire::session::{FromDevice, FromService};
 
 use super::effort::{Effort, Way};
-use super::{ADDRS_MAX, KEYS_AGE, Link};
+use super::{ADDRS_MAX, KEYS_AGE, Link, LinkEvent};
 use crate::rejected::Rejected;
 use crate::time::Instant;
 use crate::transmit::Datagram;
@@ -57,13 +57,20 @@ impl Link {
         Ok(None)
     }
 
+    /// It was asked and did not answer; it may be a datagram that was lost.
+    pub(in crate::device) fn is_silent(&self) -> bool {
+        self.session.as_ref().is_some_and(|(_, health)| health.is_silent())
+    }
+
     fn handle_data(&mut self, bytes: &[u8], now: Instant) -> Result<Option<ServiceBody>, Rejected> {
         let (session, health) = self.session.as_mut().ok_or(Rejected::UnknownSession)?;
         if receiver(bytes) != Some(session.local_index) {
             return Err(Rejected::UnknownSession);
         }
         let opened = session.open(bytes)?;
-        health.heard(opened.body.is_empty(), now);
+        if health.heard(opened.body.is_empty(), now) {
+            self.events.push_back(LinkEvent::Silence);
+        }
         // The session lives after all. A try under way is dropped, unless it is for fresh keys.
         if self.effort.is_some() && self.rekey_at > now {
             self.effort = None;

@@ -95,6 +95,8 @@ pub(super) enum LinkEvent {
     Lost,
     /// A ticket to keep.
     Ticket,
+    /// The session does not answer, or does again: [`Link::is_silent`].
+    Silence,
 }
 
 /// Does the message sent have an answer of its own?
@@ -374,8 +376,8 @@ impl Link {
 
     fn ask(&mut self, now: Instant) {
         self.seal(true, &[], now);
-        if let Some((_, health)) = &mut self.session {
-            health.asked(now);
+        if self.session.as_mut().is_some_and(|(_, health)| health.asked(now)) {
+            self.events.push_back(LinkEvent::Silence);
         }
     }
 

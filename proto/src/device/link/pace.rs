@@ -135,6 +135,8 @@ pub(super) struct Health {
     /// Keep-alives sent since an answer was last asked for.
     unasked: u8,
     ask: Option<Ask>,
+    /// An ask went unanswered, and nothing came since.
+    is_silent: bool,
     rtt: Option<Duration>,
     /// It was measured elsewhere: the next sample takes its place.
     is_rtt_old: bool,
@@ -174,9 +176,15 @@ impl Health {
             keep_alive_at,
             unasked: 0,
             ask: None,
+            is_silent: false,
             rtt,
             is_rtt_old: true,
         }
+    }
+
+    /// Whether an ask went unanswered and nothing came since.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Smoothed round trip.
@@ -236,13 +244,14 @@ impl Health {
         self.unasked = self.unasked.saturating_add(1);
     }
 
-    /// An answer was asked for, by the schedule.
-    pub(super) fn asked(&mut self, now: Instant) {
+    /// An answer was asked for, by the schedule; says whether that is because the one before got none, for the first time.
+    pub(super) fn asked(&mut self, now: Instant) -> bool {
         self.unasked = 0;
         let before = self.ask.map_or(0, |ask| ask.tries);
         let first_at = self.ask.map_or(now, |ask| ask.first_at);
         let due = now + self.patience().saturating_mul(1 << before.min(4));
         self.ask = Some(Ask { first_at, sent_at: now, due, tries: before + 1, single: self.ask.is_none() });
+        before > 0 && !core::mem::replace(&mut self.is_silent, true)
     }
 
     /// An answer was asked for out of turn: now, whatever the schedule says.
@@ -252,7 +261,9 @@ impl Health {
                 ask.sent_at = now;
                 ask.single = false;
             }
-            None => self.asked(now),
+            None => {
+                self.asked(now);
+            }
         }
     }
 
@@ -269,16 +280,18 @@ impl Health {
         }
     }
 
-    /// Something authentic came.
-    pub(super) fn heard(&mut self, is_keep_alive: bool, now: Instant) {
+    /// Something authentic came; says whether it broke a silence.
+    pub(super) fn heard(&mut self, is_keep_alive: bool, now: Instant) -> bool {
         self.heard_at = now;
-        let Some(ask) = self.ask.take() else { return };
+        let was_silent = core::mem::take(&mut self.is_silent);
+        let Some(ask) = self.ask.take() else { return was_silent };
         if ask.single && is_keep_alive {
             let sample = now.saturating_since(ask.first_at);
             let old = self.rtt.filter(|_| !core::mem::take(&mut self.is_rtt_old));
             // RFC 6298, section 2.
             self.rtt = Some(old.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
         }
+        was_silent
     }
 
     /// How long to wait for an answer.

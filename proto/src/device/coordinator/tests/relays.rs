@@ -69,6 +69,29 @@ fn a_relay_that_falls_silent_is_passed_over_until_it_answers_again() {
 }
 
 #[test]
+fn a_relay_that_leaves_a_question_open_is_passed_over_while_another_one_answers() {
+    let mut world = World::two_relays(2).join_all();
+    world.endpoints.remove(&APART);
+    for at in 0..2 {
+        world.with(at, |coordinator, now| coordinator.poke(now));
+    }
+    world.pass(SECOND / 2);
+    assert_eq!([place(&world, 0, 8), place(&world, 1, 8)], [OTHER; 2], "long before its session is given up");
+}
+
+#[test]
+fn where_no_relay_answers_a_pair_stays_where_it_is() {
+    let Far { mut world, channel, here, there } = Far::new();
+    attempt(&mut world);
+    for relay in [here, there] {
+        world.endpoints.remove(&relay);
+    }
+    world.with(0, |coordinator, now| coordinator.poke(now));
+    world.pass(SECOND / 2);
+    assert_eq!(place(&world, 0, channel), there);
+}
+
+#[test]
 fn a_relay_that_ended_as_it_had_said_is_used_again_when_it_is_back() {
     let mut world = World::two_relays(2).join_all();
     meet(&mut world, 0);
