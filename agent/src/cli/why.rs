@@ -42,7 +42,7 @@ fn render_why(why: &Why) -> String {
         (&peer.name, nat(why.theirs.as_ref())),
         ("tried", tried(why)),
         ("tries", tries(why)),
-        ("because", wrap(&reason(why), COLUMNS - width - 4)),
+        ("because", wrap(&format!("{} ({})", reason(why), why.verdict.word()), COLUMNS - width - 4)),
         ("fix", wrap(&advice(why), COLUMNS - width - 4)),
     ] {
         for (at, line) in lines.into_iter().enumerate() {
@@ -284,7 +284,7 @@ mod tests {
              \x20          198.51.100.9:50112 (seen by STUN): 6 probes, no answer\n\
              \x20 tries    last 40 s ago, next in 80 s\n\
              \x20 because  win-den's router uses another port for every destination, and t480's\n\
-             \x20          lets in only known ones\n\
+             \x20          lets in only known ones (mapping_varies_there)\n\
              \x20 fix      switch on UPnP, NAT-PMP or PCP in the router of win-den, or forward\n\
              \x20          one UDP port to it, or give win-den IPv6\n"
         );
@@ -296,6 +296,7 @@ mod tests {
         for verdict in VERDICTS {
             let why = relayed(verdict);
             assert!(all.insert(advice(&why)), "{verdict:?} repeats");
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.word(), "one word everywhere");
             for line in render(&Answer::Why(why)).lines() {
                 assert!(line.chars().count() <= COLUMNS, "{line}");
             }

@@ -14,7 +14,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-use lanyard_wire::checkpoint::{Join, JoinOutcome};
+use lanyard_wire::checkpoint::{Join, JoinOutcome, PairVerdict};
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ pub const QUEUE: usize = 1_024;
 
 /// Most presence transitions in one message: 256 of about 90 bytes stay far below a sealed frame.
 pub const PRESENCE_MAX: usize = 256;
+
+/// Most reports in one message: 256 of about 110 bytes stay far below a sealed frame.
+pub const VERDICTS_MAX: usize = 256;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +70,11 @@ pub enum ToIndex {
         /// At most [`PRESENCE_MAX`].
         transitions: Vec<Transition>,
     },
+    /// Devices reported how they reach others.
+    Verdicts {
+        /// At most [`VERDICTS_MAX`].
+        reports: Vec<Reported>,
+    },
 }
 
 /// How much of the roster a client keeps in memory.
@@ -89,6 +97,17 @@ pub struct Transition {
     pub online: bool,
     /// Its public address, when known.
     pub ip: Option<IpAddr>,
+}
+
+/// How a device reaches another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reported {
+    /// Who says so; proven by its session.
+    #[serde(with = "text")]
+    pub device: DeviceId,
+    /// What it says.
+    #[serde(with = "as_wire")]
+    pub verdict: PairVerdict,
 }
 
 /// What INDEX says.

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::{Client, FromIndex, Interest, ToIndex, Transition};
+use super::{Client, FromIndex, Interest, Reported, ToIndex, Transition};
 use crate::health::Health;
 use crate::index::devices::{Introduction, Presence};
 use crate::index::join::JoinRequest;
@@ -131,6 +131,7 @@ async fn serve(mut client: Client, index: Arc<Index>, feed: broadcast::Sender<Ro
                         }
                     }
                     ToIndex::Presence { transitions } => note(&index, &transitions, settling.as_mut()).await,
+                    ToIndex::Verdicts { reports } => keep(&index, &reports).await,
                     ToIndex::Join { ask, identity, ip, join } => {
                         let outcome = decide(&index, identity, ip, &join).await;
                         catch_up(&index, &mut subscription, &client).await;
@@ -308,6 +309,13 @@ async fn note(index: &Index, transitions: &[Transition], settling: Option<&mut S
         })
         .collect();
     write(index, &list).await;
+}
+
+async fn keep(index: &Index, reports: &[Reported]) {
+    let list: Vec<_> = reports.iter().map(|report| (report.device, report.verdict)).collect();
+    if let Err(error) = index.record_verdicts(&list).await {
+        tracing::warn!(%error, code = error.code(), "verdicts of pairs could not be written");
+    }
 }
 
 /// Writes devices as offline that did not come back with their checkpoint.

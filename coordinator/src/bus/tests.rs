@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_wire::checkpoint::{Join, JoinOutcome, JoinRefusal};
+use lanyard_wire::checkpoint::{Join, JoinOutcome, JoinRefusal, PairCode, PairVerdict};
 use lanyard_wire::ids::{DeviceId, RequestId};
 use lanyard_wire::keys::{PublicKey, SymmetricKey};
 use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
@@ -250,6 +250,32 @@ async fn presence_is_written() {
 
         let row = office.index.device("device-1").await.unwrap();
         assert_eq!((row.online, row.last_ip.as_deref()), (false, Some("198.51.100.7")), "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn verdicts_of_pairs_are_written() {
+    for form in FORMS {
+        let mut office = Office::open(form).await;
+        office.subscribe(Interest::Roster).await;
+        for seed in [1, 2] {
+            let code = office.invite().await;
+            office.say(wish(u64::from(seed), seed, Some(code))).await;
+            office.next("roster change").await;
+            office.next("answer").await;
+        }
+        let [device, peer] = [1, 2].map(|seed| DeviceId::of(&identity(seed)));
+        let verdict = PairVerdict { peer, code: PairCode::Direct, method: None, took_ms: 80 };
+        let to_stranger = PairVerdict { peer: DeviceId::of(&identity(7)), ..verdict };
+        let reports = [verdict, to_stranger].map(|verdict| Reported { device, verdict }).to_vec();
+        office.say(ToIndex::Verdicts { reports }).await;
+        // The next answer comes after them.
+        office.say(wish(3, 1, None)).await;
+        office.next("answer").await;
+
+        let written = office.index.verdicts(None).await.unwrap();
+        assert_eq!(written.len(), 1, "{form:?}");
+        assert_eq!((written[0].reporter, written[0].peer, written[0].took_ms), (device, peer, 80));
     }
 }
 

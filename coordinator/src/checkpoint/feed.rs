@@ -21,7 +21,7 @@ use lanyard_wire::keys::PublicKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::bus::{FromIndex, Interest, Link, PRESENCE_MAX, ToIndex, Transition};
+use crate::bus::{FromIndex, Interest, Link, PRESENCE_MAX, Reported, ToIndex, Transition, VERDICTS_MAX};
 use crate::config::Service;
 use crate::door::source_of;
 use crate::health::{Health, State};
@@ -33,6 +33,9 @@ const COLLECT: Duration = Duration::from_secs(1);
 
 /// Wishes to join and leave under way at INDEX; more are refused.
 const ASKS_MAX: usize = 1_024;
+
+/// Verdicts of pairs that wait to be told; of further pairs they are dropped, and come again with the next attempt.
+const UNTOLD_VERDICTS_MAX: usize = 4_096;
 
 /// What is known of one network.
 #[derive(Debug, Default)]
@@ -54,6 +57,8 @@ pub struct Feed {
     seen: Option<BTreeMap<NetworkId, BTreeSet<DeviceId>>>,
     online: BTreeMap<DeviceId, Option<IpAddr>>,
     untold: BTreeMap<DeviceId, Transition>,
+    /// By pair, the lower device first.
+    verdicts: BTreeMap<(DeviceId, DeviceId), Reported>,
     asks: BTreeSet<u64>,
 }
 
@@ -76,6 +81,7 @@ impl Feed {
             seen: None,
             online: BTreeMap::new(),
             untold: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
             asks: BTreeSet::new(),
         }
     }
@@ -95,11 +101,15 @@ impl Feed {
                     Some(message) => self.hear_index(message).await,
                     None => break,
                 },
-                _ = collect.tick() => self.tell_presence(),
+                _ = collect.tick() => {
+                    self.tell_presence();
+                    self.tell_verdicts();
+                }
                 () = ordered(&mut stop) => break,
             }
         }
         self.tell_presence();
+        self.tell_verdicts();
     }
 
     async fn hear_machine(&mut self, event: EndpointEvent) {
@@ -120,6 +130,12 @@ impl Feed {
                     self.online.remove(&device);
                 }
                 self.untold.insert(device, Transition { device, online, ip });
+            }
+            EndpointEvent::PairVerdict { device, verdict } => {
+                let pair = (device.min(verdict.peer), device.max(verdict.peer));
+                if self.verdicts.len() < UNTOLD_VERDICTS_MAX || self.verdicts.contains_key(&pair) {
+                    self.verdicts.insert(pair, Reported { device, verdict });
+                }
             }
             EndpointEvent::Verdict { a, b, from, verdict } => {
                 tracing::debug!(%a, %b, %from, ?verdict, "a device reported");
@@ -260,6 +276,20 @@ impl Feed {
             }
         }
         metrics::gauge!("lanyard_checkpoint_online").set(self.online.len() as f64);
+    }
+
+    /// Sends the verdicts that were collected, as far as the link takes them.
+    fn tell_verdicts(&mut self) {
+        while self.is_up && !self.verdicts.is_empty() {
+            let reports: Vec<Reported> = self.verdicts.values().take(VERDICTS_MAX).copied().collect();
+            let pairs: Vec<_> = self.verdicts.keys().take(VERDICTS_MAX).copied().collect();
+            if !self.tell(ToIndex::Verdicts { reports }) {
+                break;
+            }
+            for pair in pairs {
+                self.verdicts.remove(&pair);
+            }
+        }
     }
 
     /// Puts a message into the link; `false` when it is down or full.

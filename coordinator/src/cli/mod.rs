@@ -16,6 +16,7 @@ pub mod network;
 pub mod output;
 pub mod serve;
 pub mod setup_link;
+pub mod verdict;
 pub mod version;
 
 use std::path::PathBuf;
@@ -78,6 +79,9 @@ pub enum Command {
     /// Devices, in whatever network.
     #[command(subcommand)]
     Device(device::Device),
+    /// How pairs of devices reach each other, and what stands in the way.
+    #[command(subcommand)]
+    Verdict(verdict::Verdict),
     /// Make a new one-time admin link; the one before stops working.
     SetupLink,
     /// Print completions for a shell.
@@ -112,6 +116,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Invite(command) => wait_for(command.run(&place)),
         Command::Member(command) => wait_for(command.run(&place)),
         Command::Device(command) => wait_for(command.run(&place)),
+        Command::Verdict(command) => wait_for(command.run(&place)),
         Command::SetupLink => wait_for(setup_link::run(&place)),
     }
 }

@@ -48,7 +48,10 @@ pub(super) struct Backend {
 
 /// Every migration of this program, in order.
 pub(super) fn migrations() -> Migrator {
-    let texts = [(1, "foundation", include_str!("../../../migrations/sqlite/0001_foundation.sql"))];
+    let texts = [
+        (1, "foundation", include_str!("../../../migrations/sqlite/0001_foundation.sql")),
+        (2, "pair_verdicts", include_str!("../../../migrations/sqlite/0002_pair_verdicts.sql")),
+    ];
     let list = texts.map(|(version, name, sql)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
     });
@@ -211,7 +214,7 @@ mod tests {
 
         let error = Backend::open(&path, Schema::Upgrade, &migrations()).await.unwrap_err();
 
-        assert!(matches!(error, IndexError::Newer { found: 9_000, known: 1 }), "{error}");
+        assert!(matches!(error, IndexError::Newer { found: 9_000, known: 2 }), "{error}");
         assert_eq!(before, std::fs::read(&path).unwrap());
     }
 
@@ -223,7 +226,7 @@ mod tests {
 
         let error = Backend::open(&path, Schema::Require, &with_a_later_migration()).await.unwrap_err();
 
-        assert!(matches!(error, IndexError::Older { found: 1, known: 9_000 }), "{error}");
+        assert!(matches!(error, IndexError::Older { found: 2, known: 9_000 }), "{error}");
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod settings;
 pub mod text;
 mod ulid;
+pub mod verdicts;
 
 #[cfg(test)]
 mod tests;

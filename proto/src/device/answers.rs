@@ -280,6 +280,7 @@ impl Device {
                 if let Some(coordinator) = self.coordinator_mut(&coordinator) {
                     coordinator.report(attempt, verdict, now);
                 }
+                self.tell_verdict(&coordinator, device, verdict, now);
             }
         }
     }

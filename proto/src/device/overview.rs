@@ -1,9 +1,12 @@
 //! The device as a person wants to see it.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use lanyard_wire::checkpoint::Member;
+use lanyard_wire::checkpoint::{Member, PairCode, PairVerdict};
+use lanyard_wire::handshake::Verdict;
 use lanyard_wire::ids::DeviceId;
+use lanyard_wire::keys::PublicKey;
 use lanyard_wire::nat::{Filtering, Mapping, NatCard};
 
 use super::Device;
@@ -80,6 +83,27 @@ impl Device {
         }
     }
 
+    /// Tells the coordinator that an attempt began at how the pair is now.
+    pub(super) fn tell_verdict(&mut self, key: &PublicKey, peer: DeviceId, verdict: Verdict, now: Instant) {
+        let Some(attempt) = self.peers.get(&peer).map(Peer::attempt_status) else { return };
+        let Some(coordinator) = self.coordinators.iter().find(|known| known.key() == *key) else { return };
+        let took = attempt.last_at.map_or(Duration::ZERO, |at| now.saturating_since(at));
+        let is_detoured = coordinator.is_detoured();
+        let code = match (verdict, attempt.advice) {
+            (Verdict::Direct { .. }, _) => PairCode::Direct,
+            (Verdict::None, _) => PairCode::NoRelay,
+            (Verdict::Relayed, Advice::FullSizeLost) => PairCode::FullSizeLost,
+            (Verdict::Relayed, _) => {
+                code_of(blame(self.netcheck.card(), is_detoured, attempt.their_card.as_ref()))
+            }
+        };
+        let took_ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+        let verdict = PairVerdict { peer, code, method: attempt.method, took_ms };
+        if let Some(coordinator) = self.coordinators.iter_mut().find(|known| known.key() == *key) {
+            coordinator.tell_verdict(verdict, now);
+        }
+    }
+
     /// What stands in the way, with what both NATs do taken into account.
     fn advice(&self, coordinator: &Coordinator, device: &DeviceId, attempt: &AttemptStatus) -> Advice {
         if !self.consent.allows(device) {
@@ -129,6 +153,28 @@ fn blame(ours: &NatCard, is_detoured: bool, theirs: Option<&NatCard>) -> Advice 
         () if varies(ours) && by_port(theirs) => Advice::MappingVariesHere,
         () if varies(theirs) && by_port(ours) => Advice::MappingVariesThere,
         () => Advice::ProbesLost,
+    }
+}
+
+/// What blame there is in the words of the wire.
+const fn code_of(blame: Advice) -> PairCode {
+    match blame {
+        Advice::UdpBlockedHere => PairCode::UdpBlockedHere,
+        Advice::UdpBlockedThere => PairCode::UdpBlockedThere,
+        Advice::BothMappingsVary => PairCode::BothMappingsVary,
+        Advice::MappingVariesHere => PairCode::MappingVariesHere,
+        Advice::MappingVariesThere => PairCode::MappingVariesThere,
+        Advice::FullSizeLost => PairCode::FullSizeLost,
+        Advice::NoRelay => PairCode::NoRelay,
+        Advice::Direct => PairCode::Direct,
+        Advice::ProbesLost
+        | Advice::Idle
+        | Advice::Trying
+        | Advice::RefusedHere
+        | Advice::RefusedThere
+        | Advice::PeerOffline
+        | Advice::NoSharedNetwork
+        | Advice::CoordinatorUnreachable => PairCode::ProbesLost,
     }
 }
 

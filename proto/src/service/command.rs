@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use lanyard_wire::checkpoint::{Join, JoinOutcome};
+use lanyard_wire::checkpoint::{Join, JoinOutcome, PairVerdict};
 use lanyard_wire::handshake::Verdict;
 use lanyard_wire::ids::{DeviceId, NetworkId, Revision};
 use lanyard_wire::keys::PublicKey;
@@ -89,6 +89,13 @@ pub enum EndpointEvent {
         online: bool,
         /// Where it is, while it is online.
         remote: Option<SocketAddr>,
+    },
+    /// A device says how it reaches another one, with which it takes part in a network.
+    PairVerdict {
+        /// Who says so.
+        device: DeviceId,
+        /// What it says.
+        verdict: PairVerdict,
     },
     /// An end of a pair says how an attempt ended.
     Verdict {

@@ -167,6 +167,30 @@ impl Drop for Guard {
     }
 }
 
+#[test]
+fn the_coordinator_lists_the_verdict_of_each_pair() {
+    let fleet = Fleet::start(Lab::up("port-restricted:symmetric:symmetric").unwrap()).unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|host| fleet.join(host).unwrap());
+    connect(&a, &b).unwrap();
+    connect(&b, &c).unwrap();
+    let verdict = |one: &str, other: &str, expected: &str| {
+        let mut last = String::new();
+        let seen = wait_for("the pair's verdict", Duration::from_secs(30), || {
+            last = fleet.admin(&["verdict", "list", "--json"]).ok()?;
+            let listed: Value = serde_json::from_str(&last).ok()?;
+            let pair = listed["verdicts"].as_array()?.iter().find(|pair| {
+                let ends = [&pair["reporter_name"], &pair["peer_name"]];
+                ends.contains(&&Value::from(one)) && ends.contains(&&Value::from(other))
+            })?;
+            (pair["code"] == expected).then_some(())
+        });
+        seen.unwrap_or_else(|error| panic!("{one} {other} {expected}: {error:#}: {last}"));
+    };
+    verdict("a", "b", "direct");
+    verdict("b", "c", "both_mappings_vary");
+    println!("{}", fleet.admin(&["verdict", "list", "c"]).unwrap());
+}
+
 /// Both cards are exchanged by the attempt, so `why` at one end names the NAT of the other.
 fn why_names(first: &lanyard_netns::Agent, peer: &str, mapping: &str, filtering: &str) {
     let mut last = String::new();

@@ -17,7 +17,7 @@ use lanyard_proto::service::{
 };
 use lanyard_proto::time::{Instant, WallClock};
 use lanyard_proto::transmit::{Datagram, SocketId};
-use lanyard_wire::checkpoint::{JoinOutcome, ServiceAddr, Services};
+use lanyard_wire::checkpoint::{JoinOutcome, PairVerdict, ServiceAddr, Services};
 use lanyard_wire::envelope;
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::{PublicKey, SecretKey};
@@ -45,6 +45,8 @@ pub struct Coordinator {
     pub index: Index,
     /// Its servers; the first one is the checkpoint.
     pub servers: Vec<Server>,
+    /// What was told of each pair last, the lower device first, and by whom.
+    pub verdicts: BTreeMap<(DeviceId, DeviceId), (DeviceId, PairVerdict)>,
 }
 
 /// One server.
@@ -111,7 +113,7 @@ impl Coordinator {
             stun: None,
             rng: rng.fork(b"server"),
         });
-        Self { index: Index::default(), servers: servers.collect() }
+        Self { index: Index::default(), servers: servers.collect(), verdicts: BTreeMap::new() }
     }
 
     /// What a join string says: key and address of the checkpoint.
@@ -189,6 +191,11 @@ impl Coordinator {
                 EndpointEvent::LeaveAsked { ask, device, network } => {
                     let changes = self.index.remove(network, device, now);
                     (EndpointCommand::LeaveDone { ask }, changes)
+                }
+                EndpointEvent::PairVerdict { device, verdict } => {
+                    let pair = (device.min(verdict.peer), device.max(verdict.peer));
+                    self.verdicts.insert(pair, (device, verdict));
+                    continue;
                 }
                 EndpointEvent::Presence { .. } | EndpointEvent::Verdict { .. } => continue,
             };

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lanyard_proto::overlay::Path;
 use lanyard_proto::time::Instant;
+use lanyard_wire::checkpoint::PairVerdict;
 use lanyard_wire::envelope;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::limits::PROBE_LEN;
@@ -189,6 +190,14 @@ impl World {
             _ => return,
         };
         self.provoked.extend(lengths.map(|length| (host, source, length)));
+    }
+
+    /// What the first coordinator was told of a pair last, and by whom.
+    #[must_use]
+    pub fn verdict_of(&self, one: HostId, other: HostId) -> Option<(HostId, PairVerdict)> {
+        let (one, other) = (self.hosts.get(one.0)?.device, self.hosts.get(other.0)?.device);
+        let told = self.coordinators.first()?.verdicts.get(&(one.min(other), one.max(other)))?;
+        Some((self.host_of(&told.0)?, told.1))
     }
 
     /// Removed members are gone from the tables of everybody who could have heard of it.

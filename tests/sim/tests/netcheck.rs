@@ -7,6 +7,7 @@ use lanyard_sim::nat::{Behaviour, Kind, Ports};
 use lanyard_sim::net::{HostId, SiteConfig};
 use lanyard_sim::run::{check_world, chosen_seed};
 use lanyard_sim::script::Scenario;
+use lanyard_wire::checkpoint::PairCode;
 use lanyard_wire::nat::{Filtering, Mapping, NatCard, PortPolicy};
 
 #[test]
@@ -106,6 +107,22 @@ fn a_relayed_pair_is_told_what_stands_in_its_way() {
         let machine = world.host(HostId(0)).unwrap().machine().unwrap();
         let status = machine.status(world.now());
         assert_eq!(status.networks[0].members[0].attempt.advice, expected, "{kinds:?}");
+    }
+}
+
+#[test]
+fn the_coordinator_is_told_how_a_pair_fares_and_by_which_plan() {
+    for (kinds, code) in [
+        ([Kind::PortRestricted, Kind::PortRestricted], PairCode::Direct),
+        ([Kind::Symmetric, Kind::PortRestricted], PairCode::Direct),
+        ([Kind::Symmetric, Kind::Symmetric], PairCode::BothMappingsVary),
+    ] {
+        let name = "the_coordinator_is_told_how_a_pair_fares_and_by_which_plan";
+        let world = check_world(name, &Scenario::of(&kinds).ping(0, 1).seeded(chosen_seed().unwrap_or(5)));
+        let (_, verdict) = world.verdict_of(HostId(0), HostId(1)).unwrap();
+        assert_eq!(verdict.code, code, "{kinds:?}: {verdict:?}");
+        assert!(verdict.method.is_some(), "{kinds:?}: {verdict:?}");
+        assert!((1..10_000).contains(&verdict.took_ms), "{kinds:?}: {verdict:?}");
     }
 }
 

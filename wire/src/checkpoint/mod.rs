@@ -18,12 +18,14 @@ use crate::nat::NatCard;
 
 mod answers;
 mod roster;
+mod verdict;
 
 pub use answers::{
     BeginAnswer, BeginOutcome, FromCheckpoint, Invited, JoinOutcome, JoinRefusal, Presence, Registered,
     ServiceAddr, Services,
 };
 pub use roster::{Change, Member, MemberState, NetworkCard, RelayGrant, Roster, RosterChanged};
+pub use verdict::{PairCode, PairVerdict};
 
 /// From a device to CHECKPOINT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub enum ToCheckpoint {
     },
     /// Who may not open a tunnel to me.
     Consent(Consent),
+    /// How I reach a peer; said once, when an attempt ends, and not answered.
+    PairVerdict(PairVerdict),
 }
 
 wire_variants!(ToCheckpoint "checkpoint message" {
@@ -65,6 +69,7 @@ wire_variants!(ToCheckpoint "checkpoint message" {
     0x05 => Begin { request, peer },
     0x06 => Ack { push },
     0x07 => Consent(consent),
+    0x08 => PairVerdict(verdict),
 });
 
 /// A device's presence.

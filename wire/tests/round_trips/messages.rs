@@ -60,6 +60,14 @@ fn to_checkpoint() -> impl Strategy<Value = ToCheckpoint> {
         push().prop_map(|push| ToCheckpoint::Ack { push }),
         (request(), vec(device(), 0..=60))
             .prop_map(|(request, refused)| ToCheckpoint::Consent(Consent { request, refused })),
+        (device(), code(PairCode::KINDS), option::of(method()), any::<u32>()).prop_map(
+            |(peer, code, method, took_ms)| ToCheckpoint::PairVerdict(PairVerdict {
+                peer,
+                code,
+                method,
+                took_ms
+            })
+        ),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use lanyard_wire::checkpoint::PairCode;
 use serde::{Deserialize, Serialize};
 
 use super::{Member, Server};
@@ -124,6 +125,31 @@ pub enum Verdict {
     FullSizeLost,
     /// By both NATs it should work and no probe arrives.
     ProbesLost,
+}
+
+impl Verdict {
+    /// The word that stands for it with `--json`, in what people read and, where a device reports it, at the coordinator.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Direct => PairCode::Direct.word(),
+            Self::Idle => "idle",
+            Self::Trying => "trying",
+            Self::RefusedHere => "refused_here",
+            Self::RefusedThere => "refused_there",
+            Self::PeerOffline => "peer_offline",
+            Self::NoSharedNetwork => "no_shared_network",
+            Self::CoordinatorUnreachable => "coordinator_unreachable",
+            Self::NoRelay => PairCode::NoRelay.word(),
+            Self::UdpBlockedHere => PairCode::UdpBlockedHere.word(),
+            Self::UdpBlockedThere => PairCode::UdpBlockedThere.word(),
+            Self::BothMappingsVary => PairCode::BothMappingsVary.word(),
+            Self::MappingVariesHere => PairCode::MappingVariesHere.word(),
+            Self::MappingVariesThere => PairCode::MappingVariesThere.word(),
+            Self::FullSizeLost => PairCode::FullSizeLost.word(),
+            Self::ProbesLost => PairCode::ProbesLost.word(),
+        }
+    }
 }
 
 /// What a NAT does, in the words of RFC 4787.

@@ -2,6 +2,7 @@
 
 mod changes;
 mod joining;
+mod verdicts;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use lanyard_wire::candidate::Candidate;
-use lanyard_wire::checkpoint::{self, Consent, Join, ToCheckpoint};
+use lanyard_wire::checkpoint::{self, Consent, Join, PairVerdict, ToCheckpoint};
 use lanyard_wire::codec::Wire as _;
 use lanyard_wire::handshake::{Offer, Report, ToHandshake, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId, NetworkId};
@@ -119,6 +119,13 @@ impl Coordinator {
         let link = self.offers.service(attempt).and_then(|key| self.links.get_mut(&key));
         if let Some(link) = link {
             link.send(&ToHandshake::Report(Report { attempt, verdict }).to_bytes(), Expect::Nothing, now);
+        }
+    }
+
+    /// Tells the checkpoint how a peer is reached; once, as nothing depends on it.
+    pub(in crate::device) fn tell_verdict(&mut self, verdict: PairVerdict, now: Instant) {
+        if let Some(link) = self.links.get_mut(&self.key) {
+            link.send(&ToCheckpoint::PairVerdict(verdict).to_bytes(), Expect::Nothing, now);
         }
     }
 

@@ -63,11 +63,19 @@ impl Peer {
             (Path::None, None) => Advice::NoRelay,
             (Path::Relayed { .. }, None) => Advice::Trying,
         };
+        // Who answered an earlier try and is not reached by it now is not there any more, for all that is known.
+        let is_past = !self.path.is_direct() && !self.attempt.is_punching() && advice != Advice::FullSizeLost;
+        let mut candidates_tried = self.attempt.tried();
+        for tried in &mut candidates_tried {
+            let is_in_use =
+                matches!(self.path, Path::Direct { remote, .. } if remote == tried.candidate.addr);
+            tried.answered = is_in_use || (tried.answered && !is_past);
+        }
         AttemptStatus {
             state: self.attempt.state(),
             method: self.attempt.method(),
             their_card: self.attempt.their_card(),
-            candidates_tried: self.attempt.tried(),
+            candidates_tried,
             guesses: self.attempt.guesses(),
             last_at: self.attempt.began_at(),
             next_at: self.attempt.next_at(),

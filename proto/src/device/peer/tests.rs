@@ -67,6 +67,23 @@ fn a_dead_path_is_left_within_a_second_and_the_other_end_follows() {
 }
 
 #[test]
+fn an_address_that_answered_once_is_not_listed_as_answering_when_it_is_gone() {
+    let answered = |pair: &Pair| {
+        let tried = pair.ends[0].peer.attempt_status().candidates_tried;
+        assert!(!tried.is_empty(), "it is still listed");
+        tried.iter().any(|tried| tried.answered)
+    };
+    let mut pair = direct_pair();
+    assert!(answered(&pair));
+    pair.is_blocked = true;
+    pair.talk_for(Duration::from_secs(4));
+    assert!(!answered(&pair), "the peer vanished");
+    pair.is_blocked = false;
+    pair.talk_for(Duration::from_secs(60));
+    assert!(pair.ends[0].peer.path().is_direct() && answered(&pair), "and is back");
+}
+
+#[test]
 fn when_one_direction_dies_both_ends_leave() {
     let mut pair = direct_pair();
     pair.is_blocked_to = Some(1);

@@ -10,8 +10,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::checkpoint::{
-    BeginAnswer, BeginOutcome, FromCheckpoint, Invited, Register, Registered, Roster as RosterPage,
-    RosterAsk, Services, ToCheckpoint,
+    BeginAnswer, BeginOutcome, FromCheckpoint, Invited, PairVerdict, Register, Registered,
+    Roster as RosterPage, RosterAsk, Services, ToCheckpoint,
 };
 use lanyard_wire::codec::Wire;
 use lanyard_wire::ids::{AttemptId, DeviceId, NetworkId, PushId, Revision};
@@ -24,7 +24,8 @@ use self::grants::Grants;
 use self::pushes::{About, Repeat};
 use self::registry::Registry;
 use self::roster::{Roster, Since};
-use super::bucket::{Rate, SourceBuckets};
+use super::bucket::{Rate, SourceBuckets, TokenBucket};
+use super::command::EndpointEvent;
 use super::config::CheckpointConfig;
 use super::say::Says;
 use crate::rejected::Rejected;
@@ -44,6 +45,10 @@ pub use self::roster::{MemberRecord, NetworkRecord};
 
 /// Wishes to join from one source: enough for an office, too few to guess an invite of 40 bits.
 const JOINS: Rate = Rate { per_s: 1, burst: 64 };
+
+/// Verdicts of pairs from one device. Each ends an attempt, and attempts have pauses; a device with many peers ends many
+/// of them at once when its network changes.
+const VERDICTS: Rate = Rate { per_s: 1, burst: 64 };
 
 /// For how long both ends of a pair, and repetitions, get the same attempt.
 ///
@@ -171,7 +176,10 @@ impl Checkpoint {
     ) -> Result<(), Rejected> {
         match message {
             ToCheckpoint::Register(_) => Err(Rejected::Unexpected),
-            ToCheckpoint::Leave { .. } | ToCheckpoint::RosterAsk(_) | ToCheckpoint::Begin { .. }
+            ToCheckpoint::Leave { .. }
+            | ToCheckpoint::RosterAsk(_)
+            | ToCheckpoint::Begin { .. }
+            | ToCheckpoint::PairVerdict(_)
                 if !self.is_complete =>
             {
                 Err(Rejected::NotReady)
@@ -188,6 +196,7 @@ impl Checkpoint {
                 Ok(())
             }
             ToCheckpoint::Ack { .. } => Err(Rejected::Unexpected),
+            ToCheckpoint::PairVerdict(verdict) => self.note_verdict(device, verdict, says, now),
             ToCheckpoint::Consent(consent) => {
                 if let Some(client) = self.registry.get_mut(&device) {
                     client.refused = consent.refused.into_iter().collect();
@@ -196,6 +205,25 @@ impl Checkpoint {
                 Ok(())
             }
         }
+    }
+
+    /// A device says how it reaches a peer: it is believed about pairs that share a network, and not too often.
+    fn note_verdict(
+        &mut self,
+        device: DeviceId,
+        verdict: PairVerdict,
+        says: &mut Says,
+        now: Instant,
+    ) -> Result<(), Rejected> {
+        if device == verdict.peer || !self.roster.share_a_network(&device, &verdict.peer) {
+            return Err(Rejected::NotAllowed);
+        }
+        let client = self.registry.get_mut(&device).ok_or(Rejected::UnknownPeer)?;
+        if !client.verdicts.get_or_insert_with(|| TokenBucket::full(VERDICTS, now)).take(VERDICTS, 1, now) {
+            return Err(Rejected::RateLimited);
+        }
+        says.note(EndpointEvent::PairVerdict { device, verdict });
+        Ok(())
     }
 
     /// Takes a Register; the answer brings a fresh ticket, and waits until the roster is complete.

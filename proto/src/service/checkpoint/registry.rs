@@ -14,6 +14,7 @@ use lanyard_wire::nat::NatCard;
 use lanyard_wire::seal::Ticket;
 
 use super::pushes::Pushes;
+use crate::service::bucket::TokenBucket;
 
 /// Members of whom a device may still have to be told whether they are here; of more it hears when it asks for
 /// a roster or begins an attempt.
@@ -39,6 +40,8 @@ pub(super) struct Client {
     pub(super) pushes: Pushes,
     /// The last answer to Join or Leave, for when it was lost on the way.
     pub(super) answered: Option<(RequestId, Vec<u8>)>,
+    /// What it may still say of pairs; kept over sessions. `None`: it said nothing yet.
+    pub(super) verdicts: Option<TokenBucket>,
 }
 
 impl Client {
@@ -54,6 +57,7 @@ impl Client {
             presence: BTreeMap::new(),
             pushes: Pushes::default(),
             answered: None,
+            verdicts: None,
         }
     }
 

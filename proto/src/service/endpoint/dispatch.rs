@@ -92,7 +92,8 @@ impl Endpoint {
             other @ (ToCheckpoint::Join(_)
             | ToCheckpoint::Leave { .. }
             | ToCheckpoint::RosterAsk(_)
-            | ToCheckpoint::Begin { .. }) => checkpoint.handle(device, other, &mut self.says, now),
+            | ToCheckpoint::Begin { .. }
+            | ToCheckpoint::PairVerdict(_)) => checkpoint.handle(device, other, &mut self.says, now),
         }
     }
 

@@ -348,7 +348,9 @@ impl World {
                 self.command(&command);
                 self.command(&EndpointCommand::LeaveDone { ask });
             }
-            EndpointEvent::Presence { .. } | EndpointEvent::Verdict { .. } => {}
+            EndpointEvent::Presence { .. }
+            | EndpointEvent::Verdict { .. }
+            | EndpointEvent::PairVerdict { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use lanyard_wire::body::DeviceBody;
 use lanyard_wire::checkpoint::{
-    Consent, FromCheckpoint, Join, MemberState, Register, RosterAsk, ToCheckpoint,
+    Consent, FromCheckpoint, Join, MemberState, PairCode, PairVerdict, Register, RosterAsk, ToCheckpoint,
 };
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::envelope::{self, RelayHeader, Unknown};
@@ -235,6 +235,7 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
     };
     let register = Register { request, card: NatCard::default(), candidates: Vec::new() };
     let (candidates, card) = (Vec::new(), NatCard::default());
+    let verdict = PairVerdict { peer, code: PairCode::Direct, method: None, took_ms: 80 };
     let offer = Offer { attempt, ticket, candidates, card, is_prepared: false, relays: vec![] };
     vec![
         DeviceBody::KeepAlive,
@@ -245,6 +246,7 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
         DeviceBody::Checkpoint(ToCheckpoint::Begin { request, peer }),
         DeviceBody::Checkpoint(ToCheckpoint::Ack { push: PushId::new(1) }),
         DeviceBody::Checkpoint(ToCheckpoint::Consent(Consent { request, refused: Vec::new() })),
+        DeviceBody::Checkpoint(ToCheckpoint::PairVerdict(verdict)),
         DeviceBody::Handshake(ToHandshake::Offer(offer)),
         DeviceBody::Handshake(ToHandshake::Report(Report { attempt, verdict: Verdict::Relayed })),
         DeviceBody::Relay(ToRelay::Bind {

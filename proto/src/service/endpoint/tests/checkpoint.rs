@@ -7,11 +7,11 @@ use core::time::Duration;
 
 use lanyard_wire::body::DeviceBody;
 use lanyard_wire::checkpoint::{
-    BeginOutcome, Change, Consent, FromCheckpoint, Join, JoinOutcome, JoinRefusal, MemberState, Roster,
-    RosterAsk, ToCheckpoint,
+    BeginOutcome, Change, Consent, FromCheckpoint, Join, JoinOutcome, JoinRefusal, MemberState, PairCode,
+    PairVerdict, Roster, RosterAsk, ToCheckpoint,
 };
 use lanyard_wire::codec::Wire as _;
-use lanyard_wire::handshake::{Offer, ToHandshake};
+use lanyard_wire::handshake::{Method, Offer, ToHandshake};
 use lanyard_wire::ids::{AttemptId, DeviceId, NetworkId, RequestId, Revision};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::limits::BODY_MAX;
@@ -68,6 +68,51 @@ fn a_coordinator_that_just_started_says_nothing_of_memberships_until_it_knows_th
     assert_eq!(registered.networks, [(network(), world.revision())]);
     assert_eq!(registered.observed, elsewhere());
     assert_eq!(roster(&mut world, 0, Revision::ZERO).changes.len(), 1);
+}
+
+#[test]
+fn a_member_is_believed_about_a_pair_that_it_is_one_end_of() {
+    let mut world = World::with_members(2);
+    let verdict = verdict_about(world.clients[1].id);
+    world.settle_down();
+    world.ask(0, ToCheckpoint::PairVerdict(verdict)).unwrap();
+    let device = world.clients[0].id;
+    assert_eq!(world.events, [EndpointEvent::PairVerdict { device, verdict }]);
+    assert_eq!(world.told(0), [], "nothing waits for it");
+}
+
+#[test]
+fn a_verdict_about_strangers_about_oneself_or_of_a_guest_is_ignored() {
+    let mut world = World::with_members(3);
+    let guest = world.add();
+    world.greet(guest);
+    world.remove(2);
+    world.settle_down();
+    let ids: Vec<DeviceId> = world.clients.iter().map(|client| client.id).collect();
+    for (from, about) in [(0, ids[0]), (0, ids[2]), (0, ids[guest]), (guest, ids[0]), (2, ids[0])] {
+        let verdict = ToCheckpoint::PairVerdict(verdict_about(about));
+        assert_eq!(world.ask(from, verdict), Err(Rejected::NotAllowed), "{from}");
+    }
+    assert_eq!(world.events, [], "INDEX hears nothing of it");
+}
+
+#[test]
+fn verdicts_are_taken_no_oftener_than_attempts_can_end() {
+    let mut world = World::with_members(2);
+    let verdict = ToCheckpoint::PairVerdict(verdict_about(world.clients[1].id));
+    let taken = (0..1_000).filter(|_| world.ask(0, verdict.clone()).is_ok()).count();
+    assert_eq!(taken, 64);
+    assert_eq!(world.ask(0, verdict.clone()), Err(Rejected::RateLimited));
+    let other = ToCheckpoint::PairVerdict(verdict_about(world.clients[0].id));
+    assert_eq!(world.ask(1, other), Ok(()), "each device has its own");
+    world.pass(SECOND);
+    world.resume(0);
+    let taken = (0..10).filter(|_| world.ask(0, verdict.clone()).is_ok()).count();
+    assert!((1..=2).contains(&taken), "{taken}: a new session brings no new ones");
+}
+
+fn verdict_about(peer: DeviceId) -> PairVerdict {
+    PairVerdict { peer, code: PairCode::BothMappingsVary, method: Some(Method::Plain), took_ms: 1_600 }
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! How pairs of devices reach each other, as they reported: the latest for each pair.
+//!
+//! A device is believed about itself and a peer with which it takes part in a network, and about nobody else; CHECKPOINT
+//! checks that in memory, this once more in the transaction that writes. Nobody's decision: no audit, no revision.
+
+use lanyard_wire::checkpoint::PairVerdict;
+use lanyard_wire::handshake::Method;
+use lanyard_wire::ids::DeviceId;
+use lanyard_wire::names::DeviceName;
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
+
+use super::Index;
+use super::error::Result;
+use super::text;
+
+/// For how long a verdict is kept, in milliseconds: 30 days. Pairs that still speak report again sooner.
+pub const KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
+
+/// How a pair was when one of its ends last reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// The end that reported: "here" in the code.
+    #[serde(with = "text")]
+    pub reporter: DeviceId,
+    /// Its name.
+    #[serde(with = "text")]
+    pub reporter_name: DeviceName,
+    /// The other end: "there" in the code.
+    #[serde(with = "text")]
+    pub peer: DeviceId,
+    /// Its name.
+    #[serde(with = "text")]
+    pub peer_name: DeviceName,
+    /// The words of `lanyard why --json`.
+    pub code: String,
+    /// The plan of the attempt, if there was one.
+    pub plan: Option<String>,
+    /// How long the attempt took, in milliseconds.
+    pub took_ms: i64,
+    /// When it was reported, in epoch milliseconds.
+    pub at: i64,
+}
+
+impl FromRow<'_, SqliteRow> for Pair {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+}
+
+impl Pair {
+    fn read(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            reporter: text::column(row, "reporter")?,
+            reporter_name: text::column(row, "reporter_name")?,
+            peer: text::column(row, "peer")?,
+            peer_name: text::column(row, "peer_name")?,
+            code: row.try_get("code")?,
+            plan: row.try_get("plan")?,
+            took_ms: row.try_get("took_ms")?,
+            at: row.try_get("at")?,
+        })
+    }
+}
+
+/// A plan in one word, as `lanyard why --json` has it.
+const fn word(method: Method) -> &'static str {
+    match method {
+        Method::Plain => "plain",
+        Method::Relay => "relay",
+        Method::Fresh => "fresh",
+        Method::Open { .. } => "open",
+        Method::Guess { .. } => "guess",
+        Method::Predict { .. } => "predict",
+    }
+}
+
+impl Index {
+    /// Writes what devices reported, all in one transaction; says of how many pairs something was written.
+    ///
+    /// Pairs that share no network are skipped. What is older than [`KEPT_MS`] goes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record_verdicts(&self, reports: &[(DeviceId, PairVerdict)]) -> Result<u64> {
+        let now = self.clock.now_ms();
+        let mut written = 0;
+        let mut transaction = self.backend.writer.begin_with("BEGIN IMMEDIATE").await?;
+        for (reporter, verdict) in reports {
+            let (a, b) = (reporter.min(&verdict.peer), reporter.max(&verdict.peer));
+            let done = sqlx::query(
+                "INSERT INTO pair_verdicts (a, b, reporter, code, plan, took_ms, at) \
+                 SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $1 < $2 AND EXISTS ( \
+                     SELECT 1 FROM memberships one JOIN memberships other ON one.network_id = other.network_id \
+                     WHERE one.device_id = $1 AND other.device_id = $2 \
+                     AND one.state = 'active' AND other.state = 'active') \
+                 ON CONFLICT (a, b) DO UPDATE SET reporter = excluded.reporter, code = excluded.code, \
+                     plan = excluded.plan, took_ms = excluded.took_ms, at = excluded.at",
+            )
+            .bind(a.to_string())
+            .bind(b.to_string())
+            .bind(reporter.to_string())
+            .bind(verdict.code.word())
+            .bind(verdict.method.map(word))
+            .bind(i64::from(verdict.took_ms))
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+            written += done.rows_affected();
+        }
+        sqlx::query("DELETE FROM pair_verdicts WHERE at < $1")
+            .bind(now.saturating_sub(KEPT_MS))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(written)
+    }
+
+    /// The pairs that were reported, of one device or of all, the newest first; only those that still share a network.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn verdicts(&self, of: Option<DeviceId>) -> Result<Vec<Pair>> {
+        Ok(sqlx::query_as(
+            "SELECT v.reporter, one.name AS reporter_name, other.id AS peer, other.name AS peer_name, v.code, v.plan, \
+                 v.took_ms, v.at FROM pair_verdicts v \
+             JOIN devices one ON one.id = v.reporter \
+             JOIN devices other ON other.id = CASE v.reporter WHEN v.a THEN v.b ELSE v.a END \
+             WHERE ($1 IS NULL OR v.a = $1 OR v.b = $1) AND EXISTS ( \
+                 SELECT 1 FROM memberships x JOIN memberships y ON x.network_id = y.network_id \
+                 WHERE x.device_id = v.a AND y.device_id = v.b AND x.state = 'active' AND y.state = 'active') \
+             ORDER BY v.at DESC, v.a, v.b",
+        )
+        .bind(of.map(|device| device.to_string()))
+        .fetch_all(&self.backend.reader)
+        .await?)
+    }
+}
