@@ -10,6 +10,7 @@
 //! in `path` and `peer`: an attempt runs beside the traffic and never stops it.
 
 mod facts;
+mod retry;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -25,6 +26,7 @@ use lanyard_wire::keys::PublicKey;
 use lanyard_wire::nat::NatCard;
 use lanyard_wire::token::Token;
 
+use self::retry::Retry;
 use super::candidates::Rank;
 use super::guess::Guess;
 use super::punch::{Probe, Punch};
@@ -40,28 +42,12 @@ const ASKING_MAX: Duration = Duration::from_secs(5);
 /// HANDSHAKE keeps a lonely offer for ten seconds (docs/protocol.md); waiting longer is in vain.
 const OFFERED_MAX: Duration = Duration::from_secs(10);
 
-/// Attempts begin at least so far apart, however often a path dies.
-const APART: Duration = Duration::from_secs(1);
-
-/// When to try again after a failure, in seconds; the last is repeated.
-///
-/// Long enough that a pair that cannot be joined costs little, short enough that one whose router was
-/// restarted does not stay on the relay (`NetBird` waits an hour after three tries).
-const RETRY_S: [u64; 4] = [30, 120, 600, 3_600];
-
-/// The first failure of a punch that was thought to work is followed so soon by another try: HANDSHAKE has heard of it by
-/// then and chooses another plan.
-const OTHER_PLAN_AFTER: Duration = Duration::from_millis(250);
-
 /// Guesses of hundreds of packets that this peer may have of us: so many at once, and one more each time this passes.
 ///
 /// HANDSHAKE rations them as well, for two networks. But this end pays for them, and neither a coordinator nor a member who has
 /// many addresses should say how often we knock at a thousand ports of somebody.
 const GUESSES: u32 = 6;
 const GUESS_EVERY: Duration = Duration::from_secs(600);
-
-/// Spread of the retries, in percent, so that pairs that failed together do not retry together.
-const RETRY_JITTER: u32 = 10;
 
 /// Offers that may be out at once: one of ours, one of the peer's, and one to spare.
 const OFFERS_MAX: usize = 3;
@@ -97,11 +83,7 @@ pub(super) struct Attempt {
     coordinator: Option<PublicKey>,
     standing: Standing,
     offers: VecDeque<(PublicKey, AttemptId)>,
-    failures: u32,
-    /// The other plan is being tried, or was.
-    is_second_try: bool,
-    is_stale: bool,
-    began_at: Option<Instant>,
+    retry: Retry,
     method: Option<Method>,
     their_card: Option<NatCard>,
     tried: Vec<CandidateStatus>,
@@ -146,10 +128,7 @@ impl Attempt {
             coordinator: None,
             standing: Standing { direct: None, has_relay: false, is_full_size_lost: false },
             offers: VecDeque::new(),
-            failures: 0,
-            is_second_try: false,
-            is_stale: false,
-            began_at: None,
+            retry: Retry::new(),
             method: None,
             their_card: None,
             tried: Vec::new(),
@@ -182,11 +161,11 @@ impl Attempt {
                 if !core::mem::replace(is_reported, true) {
                     self.report_direct(coordinator, attempt, way.remote, rtt);
                 }
-                self.forget_failures();
+                self.retry.forget();
             }
             State::Idle | State::Relayed { .. } => {
                 self.state = State::Direct;
-                self.forget_failures();
+                self.retry.forget();
             }
             State::Asking { .. } | State::Offered { .. } | State::Direct => {}
         }
@@ -201,10 +180,10 @@ impl Attempt {
 
     /// What was learnt before holds no more (a path died, a network or a NAT changed): tries at once.
     pub(super) fn restart(&mut self, now: Instant) {
-        self.forget_failures();
+        self.retry.forget();
         if matches!(self.state, State::Asking { .. } | State::Offered { .. }) {
-            // What was offered may be out of date: if it fails, the next try does not wait long.
-            self.is_stale = true;
+            // What was offered may be out of date.
+            self.retry.set_stale(true);
             return;
         }
         self.begin(now);
@@ -222,8 +201,8 @@ impl Attempt {
         self.cancel_offers();
         self.keep_tried();
         self.state = State::Idle;
-        self.forget_failures();
-        self.is_stale = false;
+        self.retry.forget();
+        self.retry.set_stale(false);
     }
 
     /// The checkpoint answered our question.
@@ -261,7 +240,7 @@ impl Attempt {
         }
         self.offers.push_back((coordinator, attempt));
         self.wishes.push_back(AttemptWish::Offer { coordinator, attempt, ticket, handshake });
-        self.began_at = Some(now);
+        self.retry.begin(now);
         if !matches!(self.state, State::Punching { .. }) {
             self.state = State::Offered { since: now };
         }
@@ -402,27 +381,25 @@ impl Attempt {
         }
     }
 
-    fn forget_failures(&mut self) {
-        (self.failures, self.is_second_try) = (0, false);
-    }
-
     fn begin(&mut self, now: Instant) {
-        let too_soon = self.began_at.map(|at| at + APART).filter(|at| *at > now);
-        if let Some(retry_at) = too_soon {
-            if self.is_running() {
-                self.is_stale = true;
+        let retry_at = self.retry.not_before(now);
+        if retry_at > now {
+            // A punch that found its path has nothing left to find, now that this is dead.
+            if self.is_running() && !matches!(self.state, State::Punching { is_reported: true, .. }) {
+                self.retry.set_stale(true);
             } else {
+                self.keep_tried();
                 self.state = State::Relayed { retry_at };
             }
             return;
         }
         self.keep_tried();
-        self.is_stale = false;
+        self.retry.set_stale(false);
         let Some(coordinator) = self.coordinator else {
             self.fail(Advice::CoordinatorUnreachable, now);
             return;
         };
-        self.began_at = Some(now);
+        self.retry.begin(now);
         self.state = State::Asking { coordinator, since: now };
         self.wishes.push_back(AttemptWish::Begin { coordinator });
     }
@@ -436,7 +413,7 @@ impl Attempt {
             self.keep_tried();
             self.cancel_offers();
             self.failure = None;
-            self.is_stale = false;
+            self.retry.set_stale(false);
             self.state = State::Direct;
             return;
         }
@@ -454,20 +431,9 @@ impl Attempt {
             self.state = State::Direct;
             return;
         }
-        if core::mem::take(&mut self.is_stale) {
-            self.state = State::Relayed { retry_at: now + APART };
-            return;
-        }
         let is_punched = matches!(why, Advice::ProbesLost | Advice::FullSizeLost);
         let has_other_plan = is_punched && self.method.is_some_and(|method| method != Method::Relay);
-        if has_other_plan && !core::mem::replace(&mut self.is_second_try, true) {
-            self.state = State::Relayed { retry_at: now + self.rng.jitter(OTHER_PLAN_AFTER, RETRY_JITTER) };
-            return;
-        }
-        let step = usize::try_from(self.failures).unwrap_or(usize::MAX).min(RETRY_S.len() - 1);
-        let wait = Duration::from_secs(RETRY_S.get(step).copied().unwrap_or(RETRY_S[0]));
-        self.failures = self.failures.saturating_add(1);
-        self.state = State::Relayed { retry_at: now + self.rng.jitter(wait, RETRY_JITTER) };
+        self.state = State::Relayed { retry_at: self.retry.failed(has_other_plan, &mut self.rng, now) };
     }
 
     fn report_direct(

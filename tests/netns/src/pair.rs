@@ -95,9 +95,30 @@ pub fn see_each_other(a: &Agent, b: &Agent) -> Result<()> {
 ///
 /// When no reply arrives within 5 s.
 pub fn first_ping(a: &Agent, b: &Agent) -> Result<Duration> {
+    ping(a, b, Duration::from_secs(5))
+}
+
+/// Sends one echo request through the tunnel and returns the time to its reply.
+///
+/// # Errors
+///
+/// When no reply arrives within `patience`, which counts in whole seconds.
+pub fn ping(a: &Agent, b: &Agent, patience: Duration) -> Result<Duration> {
+    let patience = patience.as_secs().max(1).to_string();
     let address = b.address()?;
     let done = std::process::Command::new("ip")
-        .args(["netns", "exec", a.namespace(), "ping", "-n", "-c", "1", "-W", "5", &address.to_string()])
+        .args([
+            "netns",
+            "exec",
+            a.namespace(),
+            "ping",
+            "-n",
+            "-c",
+            "1",
+            "-W",
+            &patience,
+            &address.to_string(),
+        ])
         .output()?;
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     let time = said.split("time=").nth(1).and_then(|rest| rest.split_whitespace().next());

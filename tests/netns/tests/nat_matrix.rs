@@ -5,10 +5,11 @@
     reason = "a test that fails panics, and tells what it measured"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lanyard_netns::cell::{Cell, Expected, Links};
-use lanyard_netns::connect_pair;
+use lanyard_netns::pair::{Traffic, ping, see_each_other};
+use lanyard_netns::{Agent, Fleet, Lab, connect, connect_pair, wait_for};
 
 /// Every pair of these is joined by plain punching (tests/natlab measures it).
 const PUNCHABLE: &[&str] = &["open", "full-cone", "addr-restricted", "port-restricted", "remapped"];
@@ -70,6 +71,33 @@ fn ports_at_random_are_guessed() {
         outcome.path == Expected::Direct.path()
     };
     assert!((0..3).any(|run| is_direct(&run)), "three misses in a row are one in a million");
+}
+
+/// Either end is killed and comes back: whoever has the guessed socket, and whoever guessed, punches anew.
+#[test]
+fn a_guessed_path_comes_back_after_either_end_restarts() {
+    let cell = Cell::named("port-restricted:block-512").unwrap();
+    let fleet = Fleet::start(Lab::up(&cell.topology(Links::default())).unwrap()).unwrap();
+    let (mut a, mut b) = (fleet.join("a").unwrap(), fleet.join("b").unwrap());
+    let direct = Expected::Direct.path();
+    assert_eq!(connect(&a, &b).unwrap().path, direct);
+    for restarted in ["a", "b"] {
+        let agent = if restarted == "a" { &mut a } else { &mut b };
+        agent.kill();
+        agent.start().unwrap();
+        see_each_other(&a, &b).unwrap();
+        let _traffic = Traffic::start(&a, &b).unwrap();
+        let begun = Instant::now();
+        let log = |error| panic!("{restarted} restarted: {error:#}\n{}\n{}", fleet.log("a"), fleet.log("b"));
+        wait_for("a reply", Duration::from_secs(5), || ping(&a, &b, Duration::from_secs(1)).ok().map(drop))
+            .unwrap_or_else(log);
+        println!("{restarted} restarted: reply after {:?}", begun.elapsed());
+        let is_direct =
+            |one: &Agent, other: &Agent| one.path_to(&other.host).is_some_and(|path| path == direct);
+        let both = || (is_direct(&a, &b) && is_direct(&b, &a)).then_some(());
+        wait_for("a direct path", Duration::from_secs(5), both).unwrap_or_else(log);
+        println!("{restarted} restarted: direct after {:?}", begun.elapsed());
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Attempt {
 
     /// When the last try began.
     pub(in crate::device) const fn began_at(&self) -> Option<Instant> {
-        self.began_at
+        self.retry.began_at()
     }
 
     /// When the next one will.

@@ -80,7 +80,19 @@ fn a_change_in_the_middle_of_an_attempt_makes_the_next_one_come_soon() {
     attempt.restart(at(100));
     assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(200)));
     attempt.handle_timeout(at(1_700));
-    assert_eq!(attempt.next_at(), Some(at(2_700)));
+    assert_eq!(attempt.next_at(), Some(at(1_700)), "at once: the first began long ago");
+}
+
+#[test]
+fn when_a_path_dies_soon_the_next_attempt_does_not_wait_for_the_end_of_its_punch() {
+    let mut attempt = asking();
+    attempt.began(coordinator(), started(5), at(0));
+    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(200)));
+    let direct = Some((theirs()[0].addr.into(), ms(44)));
+    attempt.set_standing(Standing { direct, has_relay: true, ..Standing::default() });
+    attempt.set_standing(Standing { has_relay: true, ..Standing::default() });
+    attempt.restart(at(400));
+    assert_eq!(attempt.next_at(), Some(at(1_000)));
 }
 
 #[test]
