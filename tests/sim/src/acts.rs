@@ -30,7 +30,7 @@ const MISLED: Duration = Duration::from_secs(30 + 330 + RETRY.as_secs());
 
 /// A dear guess that failed is not repeated between the same two networks for ten minutes, which is what it may cost by
 /// design; then the next retry is waited for.
-const REST: Duration = Duration::from_secs(600 + RETRY.as_secs());
+pub(crate) const REST: Duration = Duration::from_secs(600 + RETRY.as_secs());
 
 impl World {
     /// An act begins.
@@ -248,7 +248,7 @@ impl World {
         self.chain(site).last().copied().unwrap_or(site)
     }
 
-    fn chain(&self, site: SiteId) -> Vec<SiteId> {
+    pub(crate) fn chain(&self, site: SiteId) -> Vec<SiteId> {
         std::iter::successors(Some(site), |site| self.net.site(*site).and_then(|entry| entry.config.via))
             .collect()
     }

@@ -75,6 +75,7 @@ pub struct Nat {
     /// Packets from outside that nobody inside asked for, and until when they are remembered.
     strangers: BTreeMap<(SocketAddr, u16), Instant>,
     sweep_at: usize,
+    full_at: Option<Instant>,
 }
 
 /// How long a packet that was not answered is remembered (Linux, `nf_conntrack_udp_timeout`).
@@ -99,6 +100,7 @@ impl Nat {
             chooser: Chooser::new(behaviour.ports),
             strangers: BTreeMap::new(),
             sweep_at: SWEEP_AT,
+            full_at: None,
         }
     }
 
@@ -170,7 +172,10 @@ impl Nat {
         let expires = now + self.behaviour.lifetime;
         if !self.entries.contains_key(&key) {
             let outside = if self.translates() {
-                let port = self.choose_port(inside.port(), now).ok_or(Dropped::Exhausted)?;
+                let Some(port) = self.choose_port(inside.port(), now) else {
+                    self.full_at = Some(now);
+                    return Err(Dropped::Exhausted);
+                };
                 self.ports.insert(port, key);
                 port
             } else {
@@ -226,6 +231,12 @@ impl Nat {
             }
         }
         Ok(key.inside)
+    }
+
+    /// When it last had no port left for somebody.
+    #[must_use]
+    pub const fn full_at(&self) -> Option<Instant> {
+        self.full_at
     }
 
     /// How many mappings it remembers, expired ones included.

@@ -80,7 +80,7 @@ pub struct Site {
     pub config: SiteConfig,
     /// The uplink has no carrier.
     pub down: bool,
-    nat: Nat,
+    pub(crate) nat: Nat,
     firewall6: Option<Nat>,
     seats: u8,
     generation: u8,

@@ -92,8 +92,8 @@ pub fn is_dear(net: &Net, a: HostId, b: HostId) -> bool {
 /// The guessing plans: who may be predicted, guessed, or neither.
 ///
 /// A table over (mapping, filtering, ports) of both ends. *Direct* stands where success is as good as certain: one
-/// miss in 10,000 or fewer. Guesses among more than 1,024 ports miss more often (4,096 of them: one in 100; all:
-/// one in 70), and busy neighbours carry a prediction away: there either outcome is right in a single run.
+/// miss in 10,000 or fewer. Guesses among all ports miss more often (one in
+/// 70), and busy neighbours carry a prediction away: there either outcome is right in a single run.
 fn expect_guessed(a: &Traits, b: &Traits, are_alone: bool) -> Expect {
     if is_punchable(a, b) {
         return Expect::Direct;
@@ -111,7 +111,7 @@ fn expect_guessed(a: &Traits, b: &Traits, are_alone: bool) -> Expect {
     match (a.pattern, b.pattern) {
         (Pattern::Kept, other) | (other, Pattern::Kept) => match other {
             Pattern::Kept | Pattern::Counted { is_quiet: true } => Expect::Direct,
-            Pattern::Block(size) if size <= 1_024 => Expect::Direct,
+            Pattern::Block(size) if size <= 4_096 => Expect::Direct,
             Pattern::Counted { is_quiet: false } | Pattern::Block(_) | Pattern::Random | Pattern::Mixed => {
                 Expect::Either
             }
@@ -303,7 +303,7 @@ mod tests {
             (PortRestricted, SymmetricSeqBusy, Relayed, Either),
             (PortRestricted, Block512, Relayed, Direct),
             (Block1024, PortRestricted, Relayed, Direct),
-            (PortRestricted, Block4096, Relayed, Either),
+            (PortRestricted, Block4096, Relayed, Direct),
             (PortRestricted, Symmetric, Relayed, Either),
             (PortRestricted, AddrSymmetric, Relayed, Either),
             (SymmetricSeq, SymmetricSeqTwo, Relayed, Direct),

@@ -9,6 +9,7 @@ use lanyard_wire::envelope;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::limits::PROBE_LEN;
 
+use crate::acts::REST;
 use crate::echo::Echo;
 use crate::host::Fact;
 use crate::net::HostId;
@@ -32,7 +33,11 @@ impl World {
                 continue;
             }
             let view = self.view(flow.from, flow.to);
+            let full_at = self.ran_out_at(&flow);
             let Some(state) = self.flows.get_mut(number) else { continue };
+            if let Some(at) = full_at {
+                state.watch.excuse_direct(REST, at);
+            }
             if let Err(violation) = state.watch.check(&view, calm_since, now) {
                 self.violation.get_or_insert(violation);
             }
@@ -43,6 +48,12 @@ impl World {
         if silent_from < Instant::MAX && now > silent_from.max(calm_at) + QUIET_AFTER {
             self.quiet_from.get_or_insert(now);
         }
+    }
+
+    /// When the router of either end last had no port left: nobody punches through that one.
+    fn ran_out_at(&self, flow: &Flow) -> Option<Instant> {
+        let homes = [flow.from, flow.to].into_iter().filter_map(|host| self.net.site_of(host));
+        homes.flat_map(|home| self.chain(home)).filter_map(|site| self.net.site(site)?.nat.full_at()).max()
     }
 
     /// A pair as it is now.

@@ -91,7 +91,7 @@ fn a_block_is_used_up_and_never_left() {
     assert_eq!((given.first().copied(), given.len()), (Some(low), usize::from(size)));
     assert_eq!(given.last().copied(), Some(low + size - 1));
     let one_more = nat.outbound(INSIDE.parse().unwrap(), stun(1, 0), Instant::ZERO);
-    assert_eq!(one_more, Err(Dropped::Exhausted));
+    assert_eq!((one_more, nat.full_at()), (Err(Dropped::Exhausted), Some(Instant::ZERO)));
     assert!(nat.outbound(INSIDE.parse().unwrap(), stun(1, 0), Instant::from_secs(121)).is_ok());
 }
 

@@ -60,14 +60,19 @@ fn the_end_that_is_hard_opens_and_the_other_guesses_whichever_side_they_are_on()
 }
 
 #[test]
-fn the_wider_a_block_the_more_is_guessed() {
-    let ports_of = |low, high| {
-        let plan =
-            choose(&[end(hard(PortPolicy::Block { low, high }), 0), end(strict(), 0)], &Past::default());
-        plan.methods[1]
-    };
-    assert_eq!(ports_of(1_024, 5_119), Method::Guess { ports: 300 });
-    assert_eq!(ports_of(16_384, 32_767), Method::Guess { ports: 1_150 });
+fn the_wider_a_block_the_more_is_opened_and_guessed() {
+    for (high, sockets, ports) in [
+        (1_151, 16, 300),
+        (1_535, 32, 300),
+        (2_047, 64, 300),
+        (3_071, 128, 300),
+        (5_119, 128, 300),
+        (17_407, 128, 1_150),
+    ] {
+        let block = PortPolicy::Block { low: 1_024, high };
+        let plan = choose(&[end(hard(block), 0), end(strict(), 0)], &Past::default());
+        assert_eq!(plan.methods, [Method::Open { sockets }, Method::Guess { ports }], "up to {high}");
+    }
 }
 
 #[test]
