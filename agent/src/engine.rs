@@ -232,6 +232,8 @@ impl Engine {
             Event::Forwarding(table) => networking.forward(table).await,
             Event::KeepSocket(socket) => networking.keep(socket),
             Event::CloseSocket(socket) => networking.close(socket),
+            Event::Dial { peer, addrs } => networking.streams().dial(peer, addrs),
+            Event::Listen => networking.streams().listen(),
             Event::Persist(cache) => {
                 self.state.cache = *cache;
                 self.save();

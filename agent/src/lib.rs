@@ -17,4 +17,6 @@ pub mod netmon;
 pub mod portmap;
 pub mod sockets;
 pub mod state;
+pub mod stream;
+pub mod tcp;
 pub mod tun;

@@ -34,6 +34,15 @@ pub const fn addr(origin: u32, number: u32) -> SocketAddr {
     SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from_bits(bits), WEB_PORT, 0, 0))
 }
 
+/// The origin of a device's TCP connections with peers; its coordinators' doors have origin 0.
+pub const PEERS: u32 = 1;
+
+/// Whether an address stands for a device's TCP connection with a peer.
+#[must_use]
+pub const fn is_peers(addr: SocketAddr) -> bool {
+    matches!(origin(addr.ip()), Some(PEERS))
+}
+
 /// Whether an address stands for a door.
 #[must_use]
 pub const fn is_door(addr: SocketAddr) -> bool {
@@ -67,6 +76,12 @@ mod tests {
         }
         assert_eq!(addr(0xCB00_7101, 0x0102).to_string(), "[100::cb00:7101:0:102]:443");
         assert_ne!(addr(1, 1), addr(1, 2));
+    }
+
+    #[test]
+    fn a_connection_with_a_peer_is_a_door_and_a_coordinators_door_is_no_such_connection() {
+        assert!(is_peers(addr(PEERS, 9)) && is_door(addr(PEERS, 9)));
+        assert!(!is_peers(addr(0, 9)) && !is_peers("192.0.2.1:443".parse().unwrap()));
     }
 
     #[test]

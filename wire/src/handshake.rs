@@ -113,7 +113,7 @@ wire_fields!(Report { attempt, verdict });
 pub enum Verdict {
     /// A direct path was proven.
     Direct {
-        /// The peer's address on it.
+        /// The peer's address on it; unspecified where it is a TCP connection.
         remote: SocketAddr,
         /// Its round trip in microseconds.
         rtt_us: u32,
@@ -191,6 +191,12 @@ pub enum Method {
         /// How many sockets.
         sockets: u16,
     },
+    /// UDP does not get out here: open a TCP connection to a public address of the peer (RFC 6544, an active candidate),
+    /// and probe every candidate besides.
+    Connect,
+    /// The peer's UDP does not get out: take TCP connections at the main socket's port for a while (RFC 6544, a
+    /// passive candidate), and probe every candidate besides.
+    Accept,
 }
 
 wire_variants!(Method "method" {
@@ -200,6 +206,8 @@ wire_variants!(Method "method" {
     0x04 => Open { sockets },
     0x05 => Guess { ports },
     0x06 => Predict { sockets },
+    0x07 => Connect,
+    0x08 => Accept,
 });
 
 /// Why an Offer was not taken.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::exit::{Code, Problem};
-use crate::ipc::schema::{Answer, Path};
+use crate::ipc::schema::{Answer, Path, Transport};
 
 /// Lines longer than this wrap in a usual terminal.
 pub(super) const COLUMNS: usize = 80;
@@ -45,7 +45,8 @@ pub(super) fn bytes(amount: u64) -> String {
 /// `direct 198.51.100.7:41644`, `relay 203.0.113.10:7443` or `none`.
 pub(super) fn path(path: &Path) -> String {
     match path {
-        Path::Direct { remote } => format!("direct {remote}"),
+        Path::Direct { remote, transport: Transport::Udp } => format!("direct {remote}"),
+        Path::Direct { remote, transport: Transport::Tcp } => format!("direct by TCP {remote}"),
         Path::Relay { relay } => format!("relay {relay}"),
         Path::None => "none".to_owned(),
     }

@@ -77,6 +77,7 @@ fn render(answer: &Answer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::schema::Transport;
 
     #[test]
     fn each_reply_names_path_and_round_trip() {
@@ -99,7 +100,8 @@ mod tests {
     #[test]
     fn silence_and_a_missing_direct_path_are_failures_of_their_own() {
         let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap() };
-        let direct = Path::Direct { remote: "198.51.100.7:41644".parse().unwrap() };
+        let direct =
+            Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };
         let pinged = |received, path| Pinged { peer: "nas".to_owned(), sent: 4, received, path };
         assert_eq!(verdict(&pinged(0, Path::None), false).unwrap_err().code, Code::PathNone);
         assert_eq!(verdict(&pinged(4, relay), false).unwrap(), Exit::Ok);

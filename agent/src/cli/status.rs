@@ -178,7 +178,7 @@ fn row(member: &Member, presence_known: bool) -> Vec<String> {
 pub(super) mod tests {
     use super::*;
     use crate::cli::output::COLUMNS;
-    use crate::ipc::schema::Device;
+    use crate::ipc::schema::{Device, Transport};
 
     #[test]
     fn there_is_one_line_per_peer_and_it_fits_the_terminal() {
@@ -262,7 +262,8 @@ pub(super) mod tests {
             tx_bytes: 0,
             rx_bytes: 0,
         };
-        let direct = Path::Direct { remote: "198.51.100.7:41644".parse().unwrap() };
+        let direct =
+            Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };
         let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap() };
         let members = vec![
             Member {

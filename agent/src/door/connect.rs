@@ -17,8 +17,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -29,6 +28,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::Closed;
 use super::proxy::{Proxies, authority};
+use crate::tcp;
 
 /// Between the starts of connections to the addresses of one name (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -38,21 +38,6 @@ const ADDRS_MAX: usize = 8;
 
 /// Bytes that are put together into one write, so that small datagrams share a TLS record.
 const WRITE_MAX: usize = 16 << 10;
-
-/// Bytes the kernel takes beyond what TCP may send now. The rest waits in the queue, where the oldest can go.
-const UNSENT_MAX: u32 = 32 << 10;
-
-/// How long what was sent may stay without acknowledgement before the connection counts as dead.
-///
-/// Four retransmissions at a round trip of 200 ms; another connection is made within a second.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(6);
-
-/// Bytes of a segment: what fits an IPv6 packet of the smallest size every link carries (RFC 8200, section 5), with
-/// time stamps, less 20 for the odd tunnel on the way.
-///
-/// Networks that let only TCP 443 out are often those that let no "packet too big" in, and a connection whose full
-/// segments vanish opens and then carries nothing.
-const SEGMENT_MAX: u32 = 1_200;
 
 /// An open door.
 pub(super) type Stream = WebSocketStream<TlsStream<TcpStream>>;
@@ -101,18 +86,18 @@ impl Opener {
     pub(super) async fn open(&self, host: &str, port: u16) -> Result<Opened, Closed> {
         let proxy = self.proxies.proxy_for(host);
         let (next, next_port) = proxy.map_or((host, port), |proxy| (proxy.host(), proxy.port()));
-        let mut tcp = self.connect(next, next_port).await?;
-        let local = tcp.local_addr().ok().map(|addr| addr.ip());
-        tune(&tcp);
+        let mut stream = self.connect(next, next_port).await?;
+        let local = stream.local_addr().ok().map(|addr| addr.ip());
+        tcp::tune(&stream);
         if let Some(proxy) = proxy {
-            proxy.ask(&mut tcp, host, port).await?;
+            proxy.ask(&mut stream, host, port).await?;
         }
         let place = authority(host, port);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Closed::NoTls {
             place: place.clone(),
             why: "its name is no host name".to_owned(),
         })?;
-        let tls = self.tls.connect(name, tcp).await;
+        let tls = self.tls.connect(name, stream).await;
         let tls = tls.map_err(|error| Closed::NoTls { place: place.clone(), why: error.to_string() })?;
         let stream = upgrade(tls, &place).await?;
         Ok(Opened { stream, local, proxy: proxy.map(ToString::to_string) })
@@ -136,7 +121,7 @@ impl Opener {
             .zip(addrs)
             .map(|(number, addr)| async move {
                 sleep_until(begun + STAGGER * number).await;
-                connect_to(addr).await
+                tcp::connect(addr).await
             })
             .collect();
         while let Some(tried) = tries.next().await {
@@ -147,13 +132,6 @@ impl Opener {
         }
         Err(Closed::NoConnection { place, why })
     }
-}
-
-/// Opens a connection whose segments are small from the first on: ours, and by what we announce the other end's.
-pub(super) async fn connect_to(addr: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    let _ = SockRef::from(&socket).set_tcp_mss(SEGMENT_MAX);
-    socket.connect(addr).await
 }
 
 async fn upgrade(tls: TlsStream<TcpStream>, place: &str) -> Result<Stream, Closed> {
@@ -168,14 +146,6 @@ async fn upgrade(tls: TlsStream<TcpStream>, place: &str) -> Result<Stream, Close
         .max_frame_size(Some(MESSAGE_MAX));
     let upgraded = tokio_tungstenite::client_async_with_config(request, tls, Some(limits)).await;
     upgraded.map(|(stream, _)| stream).map_err(|error| no_door(error.to_string()))
-}
-
-/// Refusals are no failure: they cost speed.
-fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_notsent_lowat(UNSENT_MAX);
-    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
 /// Takes any certificate; the module says why.

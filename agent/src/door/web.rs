@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::connect::{Opener, connect_to};
+use super::connect::Opener;
 use super::proxy::authority;
+use crate::tcp;
 
 /// How long each of the two may take: a person waits, and a lost SYN is sent again after a second.
 const PATIENCE: Duration = Duration::from_millis(2_500);
@@ -55,7 +56,7 @@ pub(super) async fn look(opener: Opener, host: String, port: u16) -> Look {
 async fn connect(opener: &Opener, host: &str, port: u16) -> std::io::Result<TcpStream> {
     let addrs = opener.lookup(host, port).await?;
     let first = addrs.first().ok_or(ErrorKind::AddrNotAvailable)?;
-    connect_to(*first).await
+    tcp::connect(*first).await
 }
 
 /// Asks for `/`.

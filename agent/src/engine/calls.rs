@@ -52,12 +52,13 @@ impl Engine {
         let hosts = &self.state.hosts;
         let (number, nat, servers, networks) = match &self.networking {
             Some(networking) => {
-                let status = networking.status();
+                let (status, remotes) = (networking.status(), networking.remotes());
                 let servers = status.coordinators.iter();
                 let servers =
                     servers.map(|one| report::server(one, hosts, networking.doors().state(&one.key)));
                 let servers = servers.collect();
-                let networks = status.networks.iter().map(|one| report::network(one, hosts)).collect();
+                let networks =
+                    status.networks.iter().map(|one| report::network(one, hosts, &remotes)).collect();
                 (report::number(&status), report::nat(&status.card), servers, networks)
             }
             None => (None, Nat::default(), Vec::new(), self.remembered()),
@@ -196,7 +197,7 @@ impl Engine {
             Ping { device: peer.device, name: peer.name.to_string(), from, to, count, until_direct, size };
         self.command(Command::Connect { peer: peer.device });
         if let Some(networking) = &self.networking {
-            tokio::spawn(ping.run(networking.table(), answers.clone()));
+            tokio::spawn(ping.run(networking.table(), networking.remotes(), answers.clone()));
         }
         Ok(())
     }
@@ -205,11 +206,13 @@ impl Engine {
         let status = self.machine()?;
         let (network, peer) = find::peer(&status, word)?;
         let now = self.networking.as_ref().map(super::Networking::now).unwrap_or_default();
+        let remotes = self.networking.as_ref().map(super::Networking::remotes).unwrap_or_default();
         Ok(Answer::Why(report::why(
             self.name().to_string(),
             (&status.card, self.port_mapping()),
             network,
             peer,
+            &remotes,
             now,
         )))
     }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::report;
 use crate::exit::{Code, Problem};
 use crate::ipc::schema::{Answer, Pinged, Reply};
+use crate::stream::Remotes;
 
 /// From one request to the next.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,9 +50,10 @@ impl Ping {
     pub(super) async fn run(
         self,
         table: watch::Receiver<Arc<ForwardingTable>>,
+        remotes: Remotes,
         answers: mpsc::Sender<Answer>,
     ) {
-        if let Err(error) = self.send_all(&table, &answers).await {
+        if let Err(error) = self.send_all(&table, &remotes, &answers).await {
             let text = format!("cannot send echo requests to {}: {error}", self.to);
             drop(answers.send(Answer::Error(Problem::new(Code::PathNone, text))).await);
         }
@@ -60,6 +62,7 @@ impl Ping {
     async fn send_all(
         &self,
         table: &watch::Receiver<Arc<ForwardingTable>>,
+        remotes: &Remotes,
         answers: &mpsc::Sender<Answer>,
     ) -> io::Result<()> {
         let echo = Echo::open(self.from, self.to)?;
@@ -77,7 +80,7 @@ impl Ping {
                 peer: self.name.clone(),
                 ip: self.to,
                 rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-                path: report::path(&by),
+                path: report::path(&by, remotes),
             };
             if answers.send(Answer::Reply(reply)).await.is_err() {
                 return Ok(());
@@ -92,7 +95,7 @@ impl Ping {
                 }
             }
         }
-        let pinged = Pinged { peer: self.name.clone(), sent, received, path: report::path(&path()) };
+        let pinged = Pinged { peer: self.name.clone(), sent, received, path: report::path(&path(), remotes) };
         // Nobody listens any more.
         drop(answers.send(Answer::Pinged(pinged)).await);
         Ok(())

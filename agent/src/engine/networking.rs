@@ -25,6 +25,7 @@ use crate::netmon::{LocalNetwork, Monitor, Router};
 use crate::portmap::{self, PortMapper};
 use crate::sockets::{Inbound, Sockets, SpareSockets};
 use crate::state::{Host, Keys};
+use crate::stream::{Opened, Remotes, Streams};
 use crate::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig};
 
 /// Datagrams for the machine that wait while it works; on top of that the newest are dropped and counted.
@@ -50,6 +51,8 @@ pub(super) struct Networking {
     inbound: mpsc::Receiver<Inbound>,
     doors: Doorkeeper,
     reopened: mpsc::Receiver<PublicKey>,
+    streams: Streams,
+    opened: mpsc::Receiver<Opened>,
     /// When the data plane is asked next; `None` while it is quiet.
     observe_at: Option<Instant>,
     table: watch::Sender<Arc<ForwardingTable>>,
@@ -72,6 +75,8 @@ pub(super) enum Happening {
     Mapped(portmap::State),
     /// The door of this coordinator was lost, and is open again.
     Reopened(PublicKey),
+    /// A TCP connection with a peer.
+    Opened(Opened),
 }
 
 impl Networking {
@@ -116,6 +121,9 @@ impl Networking {
         let (doors, reopened) = Doorkeeper::new(sockets.clone(), config.proxy.as_str(), variable)
             .map_err(|error| failed("prepare TLS", std::io::Error::other(error)))?;
 
+        let table = watch::Sender::default();
+        let (streams, opened) = Streams::new(sockets.clone(), table.subscribe());
+
         let clock = Clock;
         let device = DeviceConfig {
             identity: keys.identity.clone(),
@@ -140,8 +148,10 @@ impl Networking {
             inbound,
             doors,
             reopened,
+            streams,
+            opened,
             observe_at: None,
-            table: watch::Sender::default(),
+            table,
         };
         networking.announce(networking.monitor.network());
         Ok(networking)
@@ -161,6 +171,7 @@ impl Networking {
             state = changed(&mut self.mapper) => Ok(Happening::Mapped(state)),
             Some(datagram) = self.inbound.recv() => Ok(Happening::Datagram(datagram)),
             Some(key) = self.reopened.recv() => Ok(Happening::Reopened(key)),
+            Some(opened) = self.opened.recv() => Ok(Happening::Opened(opened)),
         }
     }
 
@@ -176,6 +187,11 @@ impl Networking {
             }
             Happening::Activity | Happening::Observe => self.observe(),
             Happening::Reopened(key) => self.device.handle_command(Command::Reconnected { key }, now),
+            Happening::Opened(opened) => {
+                if let Some((peer, stream)) = self.streams.adopt(opened) {
+                    self.device.handle_command(Command::Dialed { peer, stream }, now);
+                }
+            }
             Happening::Timeout => self.device.handle_timeout(now),
             Happening::Changed(network) => {
                 debug!(addresses = ?network.addresses, "the network changed");
@@ -209,6 +225,16 @@ impl Networking {
     /// The doors, for those who only look.
     pub(super) const fn doors(&self) -> &Doorkeeper {
         &self.doors
+    }
+
+    /// The TCP connections with peers.
+    pub(super) const fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    /// What TCP connections with peers lead to, for those who only look.
+    pub(super) fn remotes(&self) -> Remotes {
+        self.streams.remotes()
     }
 
     /// Passes on a wish.

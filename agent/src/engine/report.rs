@@ -17,10 +17,12 @@ use lanyard_wire::nat::{self, NatCard, PortPolicy};
 use crate::door;
 use crate::ipc::schema::{
     CandidateKind, Door, Egress, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path,
-    PortMapping, PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Tried, Verdict, Why,
+    PortMapping, PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Transport, Tried,
+    Verdict, Why,
 };
 use crate::portmap;
 use crate::state::Host;
+use crate::stream::Remotes;
 
 /// A coordinator; the join string's host stands for it where it is known.
 pub(super) fn server(
@@ -70,7 +72,7 @@ pub(super) fn place(host: &Host) -> String {
 }
 
 /// A network with its members.
-pub(super) fn network(network: &NetworkStatus, hosts: &[Host]) -> Network {
+pub(super) fn network(network: &NetworkStatus, hosts: &[Host], remotes: &Remotes) -> Network {
     Network {
         name: network.name.to_string(),
         id: network.id.to_string(),
@@ -81,7 +83,7 @@ pub(super) fn network(network: &NetworkStatus, hosts: &[Host]) -> Network {
         ip4: network.ip4,
         ip6: network.ip6,
         clash: network.clash.clone(),
-        members: network.members.iter().map(member).collect(),
+        members: network.members.iter().map(|one| member(one, remotes)).collect(),
     }
 }
 
@@ -124,6 +126,7 @@ pub(super) fn why(
     (card, port_mapping): (&NatCard, PortMapping),
     network: &NetworkStatus,
     peer: &MemberStatus,
+    remotes: &Remotes,
     now: Instant,
 ) -> Why {
     let attempt = &peer.attempt;
@@ -136,7 +139,7 @@ pub(super) fn why(
     Why {
         device,
         network: network.name.to_string(),
-        peer: member(peer),
+        peer: member(peer, remotes),
         ours: nat(card),
         port_mapping,
         theirs: attempt.their_card.as_ref().map(nat),
@@ -150,7 +153,7 @@ pub(super) fn why(
     }
 }
 
-fn member(member: &MemberStatus) -> Member {
+fn member(member: &MemberStatus, remotes: &Remotes) -> Member {
     Member {
         name: member.name.to_string(),
         id: member.device.to_string(),
@@ -159,7 +162,7 @@ fn member(member: &MemberStatus) -> Member {
         ip6: member.ip6,
         online: member.online,
         refused: member.refused,
-        path: path(&member.path),
+        path: path(&member.path, remotes),
         rtt_us: member.rtt.map(micros),
         tx_bytes: member.tx_bytes,
         rx_bytes: member.rx_bytes,
@@ -167,9 +170,12 @@ fn member(member: &MemberStatus) -> Member {
 }
 
 /// A path.
-pub(super) const fn path(path: &overlay::Path) -> Path {
+pub(super) fn path(path: &overlay::Path, remotes: &Remotes) -> Path {
     match *path {
-        overlay::Path::Direct { remote, .. } => Path::Direct { remote },
+        overlay::Path::Direct { remote, .. } => match remotes.of(remote) {
+            Some(remote) => Path::Direct { remote, transport: Transport::Tcp },
+            None => Path::Direct { remote, transport: Transport::Udp },
+        },
         overlay::Path::Relayed { relay, .. } => Path::Relay { relay },
         overlay::Path::None => Path::None,
     }
@@ -266,6 +272,8 @@ const fn method(method: handshake::Method) -> Method {
         handshake::Method::Open { .. } => Method::Open,
         handshake::Method::Guess { .. } => Method::Guess,
         handshake::Method::Predict { .. } => Method::Predict,
+        handshake::Method::Connect => Method::Connect,
+        handshake::Method::Accept => Method::Accept,
     }
 }
 
@@ -326,8 +334,14 @@ pub(super) mod tests {
         let status = example();
         let now = Instant::from_secs(100);
         let network = &status.networks[0];
-        let why =
-            why("t480".to_owned(), (&status.card, PortMapping::default()), network, &network.members[0], now);
+        let why = why(
+            "t480".to_owned(),
+            (&status.card, PortMapping::default()),
+            network,
+            &network.members[0],
+            &Remotes::default(),
+            now,
+        );
         assert_eq!((why.last_try_s, why.next_try_s), (Some(40), Some(80)));
         assert_eq!(why.verdict, Verdict::ProbesLost);
         assert_eq!(why.ours.mapping, Some(Mapping::EndpointIndependent));

@@ -284,6 +284,9 @@ pub enum Path {
     Direct {
         /// Its address as this device reaches it.
         remote: SocketAddr,
+        /// What carries the datagrams.
+        #[serde(default)]
+        transport: Transport,
     },
     /// Through a relay.
     Relay {
@@ -292,6 +295,17 @@ pub enum Path {
     },
     /// No path is in use.
     None,
+}
+
+/// What carries datagrams to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// UDP.
+    #[default]
+    Udp,
+    /// A TCP connection, where UDP does not get out at one end.
+    Tcp,
 }
 
 /// Networks were switched on or off.
@@ -378,7 +392,7 @@ mod tests {
 
     #[test]
     fn paths_and_nats_use_the_words_of_the_field() {
-        let path = Path::Direct { remote: "198.51.100.7:41644".parse().unwrap() };
+        let path = Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };
         assert_eq!(
             serde_json::to_string(&path).unwrap(),
             r#"{"kind":"direct","remote":"198.51.100.7:41644"}"#

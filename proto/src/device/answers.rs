@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 
 use lanyard_wire::checkpoint::BeginOutcome;
 use lanyard_wire::door::is_door;
-use lanyard_wire::handshake::{Go, Verdict};
+use lanyard_wire::handshake::{Go, Method, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::nat::NatCard;
@@ -236,10 +236,19 @@ impl Device {
         let mut sockets = self.sockets_for(go);
         for device in self.peers.of_attempt(go.attempt) {
             tracing::debug!(attempt = %go.attempt, peer = %device, method = ?go.method, ?theirs, "start signal");
+            let mut is_begun = false;
             self.with_peer(&device, now, |peer| match peer.go(key, go, &theirs, &sockets, now) {
-                Ok(()) => sockets.clear(),
+                Ok(()) => {
+                    sockets.clear();
+                    is_begun = true;
+                }
                 Err(_) => tracing::debug!(attempt = %go.attempt, "start signal for an attempt that is over"),
             });
+            if is_begun && go.method == Method::Connect {
+                self.push_event(Event::Dial { peer: device, addrs: candidates::to_dial(&theirs) });
+            } else if is_begun && go.method == Method::Accept {
+                self.push_event(Event::Listen);
+            }
         }
         sockets.into_iter().for_each(|unused| self.close(unused));
     }

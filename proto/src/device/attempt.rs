@@ -15,11 +15,12 @@ mod retry;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use lanyard_wire::candidate::Candidate;
 use lanyard_wire::checkpoint::BeginOutcome;
+use lanyard_wire::door::is_door;
 use lanyard_wire::handshake::{Go, Method, Verdict};
 use lanyard_wire::ids::AttemptId;
 use lanyard_wire::keys::PublicKey;
@@ -443,6 +444,8 @@ impl Attempt {
         remote: SocketAddr,
         rtt: Duration,
     ) {
+        // What stands for a connection means nothing to others.
+        let remote = if is_door(remote) { (Ipv4Addr::UNSPECIFIED, 0).into() } else { remote };
         let rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
         let verdict = Verdict::Direct { remote, rtt_us };
         self.wishes.push_back(AttemptWish::Report { coordinator, attempt, verdict });

@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::door::is_door;
@@ -29,12 +29,15 @@ pub(super) enum Rank {
     Ipv6,
     /// Public IPv4.
     Ipv4,
+    /// A TCP connection: one lost segment holds up all that comes after it.
+    Tcp,
 }
 
 impl Rank {
     /// The rank of an address.
     pub(super) const fn of(remote: SocketAddr) -> Self {
         match remote.ip() {
+            _ if is_door(remote) => Self::Tcp,
             IpAddr::V4(ip) if ip.is_private() => Self::Lan,
             IpAddr::V6(ip) if ip.is_unique_local() => Self::Lan,
             IpAddr::V6(_) => Self::Ipv6,
@@ -101,14 +104,37 @@ pub(super) fn accept(
     accepted
 }
 
+/// Addresses of a peer that are called by TCP.
+const DIAL_MAX: usize = 4;
+
+/// Those of a peer's candidates that may be called by TCP: public ones of its own, so that no member makes us knock at
+/// computers of our own network.
+pub(super) fn to_dial(theirs: &[Candidate]) -> Vec<SocketAddr> {
+    let is_own = |kind| matches!(kind, CandidateKind::Host | CandidateKind::ServerReflexive);
+    let theirs = theirs.iter().filter(|candidate| is_own(candidate.kind) && is_public(candidate.addr.ip()));
+    theirs.map(|candidate| candidate.addr).take(DIAL_MAX).collect()
+}
+
+/// Of the world, and neither of a LAN nor of a carrier.
+const fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_private() && !is_carriers(ip),
+        IpAddr::V6(ip) => !ip.is_unique_local(),
+    }
+}
+
+/// Shared address space (RFC 6598).
+const fn is_carriers(ip: Ipv4Addr) -> bool {
+    ip.octets()[0] == 100 && ip.octets()[1] & 0xC0 == 64
+}
+
 /// Whether a port that the router maps is open to the world, as far as anybody can tell.
 ///
 /// A router behind another NAT maps ports of an address that nobody reaches: a private one, a carrier's
 /// (RFC 6598), or one that is not what the world sees of us.
 fn is_open_to_all(mapped: SocketAddr, card: &NatCard) -> bool {
     let IpAddr::V4(ip) = mapped.ip() else { return true };
-    let is_carriers = ip.octets()[0] == 100 && ip.octets()[1] & 0xC0 == 64;
-    !ip.is_private() && !is_carriers && card.reflexive4.is_none_or(|seen| *seen.ip() == ip)
+    is_public(ip.into()) && card.reflexive4.is_none_or(|seen| *seen.ip() == ip)
 }
 
 /// Could be the address of a peer's socket.
@@ -188,6 +214,21 @@ mod tests {
 
         let unmeasured = gather(&[host], &NatCard::default(), &[], mapped);
         assert_eq!(unmeasured[1].kind, CandidateKind::Mapped, "nothing speaks against it yet");
+    }
+
+    #[test]
+    fn tcp_calls_go_to_public_addresses_of_the_peer_itself_alone() {
+        let of = |kind, text| Candidate { kind, addr: addr(text) };
+        let theirs = [
+            of(CandidateKind::Host, "192.168.1.2:22"),
+            of(CandidateKind::Host, "[fd00::1]:22"),
+            of(CandidateKind::ServerReflexive, "100.64.0.7:22"),
+            of(CandidateKind::Mapped, "203.0.113.8:7000"),
+            of(CandidateKind::Host, "203.0.113.7:7000"),
+            of(CandidateKind::Host, "[2001:db8::1]:7000"),
+        ];
+        assert_eq!(to_dial(&theirs), [addr("203.0.113.7:7000"), addr("[2001:db8::1]:7000")]);
+        assert_eq!(to_dial(&vec![theirs[4]; 9]).len(), DIAL_MAX);
     }
 
     #[test]

@@ -92,6 +92,13 @@ pub enum Command {
         /// The address outside, as the router named it; `None` when there is none any more.
         addr: Option<SocketAddr>,
     },
+    /// A TCP connection that [`Event::Dial`](super::Event::Dial) asked for is open.
+    Dialed {
+        /// The peer that should be at its other end, which only its probes will show.
+        peer: DeviceId,
+        /// The address that stands for it (`lanyard_wire::door::PEERS`).
+        stream: SocketAddr,
+    },
     /// The operating system saw a link, an address or a route change: nothing learnt about paths holds.
     NetworkChanged,
     /// Find out now what this network's NAT does; answered by [`Event::Netcheck`](super::Event::Netcheck).

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -93,6 +94,17 @@ pub enum Event {
     /// This spare socket was heard on and may carry tunnels from now on: it is to be read like the main one, and
     /// the forwarding table may name it.
     KeepSocket(SocketId),
+    /// Open a TCP connection to one of these addresses and answer with [`Command::Dialed`](super::Command::Dialed);
+    /// nothing if none answers.
+    Dial {
+        /// The peer that should be there.
+        peer: DeviceId,
+        /// Its public addresses, best first, few.
+        addrs: Vec<SocketAddr>,
+    },
+    /// Take TCP connections at the main socket's port for some seconds. Who they are from shows in what they carry;
+    /// one that the forwarding table does not name soon is to be closed.
+    Listen,
     /// A spare socket is no longer needed.
     CloseSocket(SocketId),
 }

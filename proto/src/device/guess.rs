@@ -86,7 +86,7 @@ impl Guess {
         rng: &mut Rng,
     ) -> Option<Self> {
         let (shots, listen) = match go.method {
-            Method::Plain | Method::Relay | Method::Fresh => return None,
+            Method::Plain | Method::Relay | Method::Fresh | Method::Connect | Method::Accept => return None,
             Method::Open { .. } => (open(sockets, reflexive(go, theirs)?), LISTEN),
             Method::Guess { ports } => {
                 let ports = ports.min(GUESS_PORTS_MAX);
@@ -102,7 +102,12 @@ impl Guess {
     /// How many fresh sockets a method needs.
     pub(super) const fn sockets(method: Method) -> u16 {
         match method {
-            Method::Plain | Method::Relay | Method::Fresh | Method::Guess { .. } => 0,
+            Method::Plain
+            | Method::Relay
+            | Method::Fresh
+            | Method::Guess { .. }
+            | Method::Connect
+            | Method::Accept => 0,
             Method::Open { sockets } | Method::Predict { sockets } => {
                 if sockets < OPEN_SOCKETS_MAX {
                     sockets
@@ -116,7 +121,12 @@ impl Guess {
     /// Whether a method costs hundreds of packets, and not tens.
     pub(super) const fn is_dear(method: Method) -> bool {
         match method {
-            Method::Plain | Method::Relay | Method::Fresh | Method::Predict { .. } => false,
+            Method::Plain
+            | Method::Relay
+            | Method::Fresh
+            | Method::Predict { .. }
+            | Method::Connect
+            | Method::Accept => false,
             Method::Open { sockets } => sockets as usize > FEW_SOCKETS,
             Method::Guess { ports } => ports > FEW_PORTS,
         }

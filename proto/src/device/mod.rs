@@ -53,7 +53,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::checkpoint::{JoinOutcome, JoinRefusal};
 use lanyard_wire::classify::{Class, classify};
-use lanyard_wire::door::is_door;
+use lanyard_wire::door::{is_door, is_peers};
 use lanyard_wire::envelope::{PING, PONG};
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
@@ -157,9 +157,12 @@ impl Device {
     /// Why it was ignored.
     pub fn handle_datagram(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Rejected> {
         let result = match classify(datagram.bytes) {
-            // Behind a door there are services; no peer and no STUN server is.
+            // Behind a coordinator's door there are its services, behind a connection with a peer there is that peer.
             Class::Stun if is_door(datagram.remote) => Err(Rejected::NotAllowed),
-            Class::Lanyard if is_door(datagram.remote) && matches!(datagram.bytes, [PING | PONG, ..]) => {
+            Class::Lanyard
+                if is_door(datagram.remote)
+                    && is_peers(datagram.remote) != matches!(datagram.bytes, [PING | PONG, ..]) =>
+            {
                 Err(Rejected::NotAllowed)
             }
             Class::Stun => self.netcheck.handle_datagram(datagram, now).unwrap_or(Err(Rejected::Unexpected)),
@@ -208,6 +211,7 @@ impl Device {
                 self.register(now);
             }
             Command::Mapped { addr } => self.map(addr, now),
+            Command::Dialed { peer, stream } => self.with_peer(&peer, now, |peer| peer.dialed(stream, now)),
             Command::NetworkChanged => self.network_changed(now),
             Command::Netcheck { tag } => {
                 if self.netchecks.len() < NETCHECKS_MAX {

@@ -29,9 +29,14 @@ fn door(agent: &Agent) -> serde_json::Value {
     agent.json(&["status"]).unwrap()["servers"][0]["door"].clone()
 }
 
+/// What carries an agent's direct path to a peer: "udp" or "tcp".
+fn transport(agent: &Agent, peer: &str) -> Option<String> {
+    agent.peer(peer).ok()?["path"]["transport"].as_str().map(str::to_owned)
+}
+
 /// Both reach each other by relay, and so they do right after a restart.
-fn is_relayed(kind: &str) {
-    for other in ["open", "port-restricted", kind] {
+fn is_relayed(kind: &str, others: &[&str]) {
+    for other in others {
         let kinds = format!("{kind}:{other}");
         let (fleet, mut a, b) = pair(&kinds);
         let logs = || format!("{}\n{}\n{}", fleet.log("a"), fleet.log("b"), fleet.log("server"));
@@ -53,17 +58,45 @@ fn is_relayed(kind: &str) {
 
 #[test]
 fn a_network_without_udp_is_left_by_tls() {
-    is_relayed("udp-blocked");
+    is_relayed("udp-blocked", &["port-restricted", "udp-blocked"]);
 }
 
 #[test]
 fn a_network_with_tcp_443_alone_is_left_by_it() {
-    is_relayed("tcp443-only");
+    is_relayed("tcp443-only", &["open", "port-restricted", "tcp443-only"]);
 }
 
 #[test]
 fn a_network_with_a_proxy_alone_is_left_through_it() {
-    is_relayed("proxy-only");
+    is_relayed("proxy-only", &["open", "port-restricted", "proxy-only"]);
+}
+
+/// Whichever end begins; and a transfer goes through the connection.
+#[test]
+fn where_udp_does_not_get_out_a_public_peer_is_met_by_tcp() {
+    for kinds in ["udp-blocked:open", "open:udp-blocked"] {
+        let (fleet, a, b) = pair(kinds);
+        let logs = || format!("{}\n{}\n{}", fleet.log("a"), fleet.log("b"), fleet.log("server"));
+        let mut traffic = Traffic::start(&a, &b).unwrap();
+        let is_tcp = |one: &Agent, other: &str| transport(one, other).as_deref() == Some("tcp");
+        let by_tcp = |what| {
+            let begun = Instant::now();
+            let both = || (is_tcp(&a, "b") && is_tcp(&b, "a")).then_some(());
+            wait_for(what, Duration::from_secs(5), both)
+                .unwrap_or_else(|error| panic!("{kinds}: {error:#}\n{}", logs()));
+            println!("{kinds}: {what} after {:?}", begun.elapsed());
+        };
+        by_tcp("direct by TCP");
+        traffic.stop();
+        assert!(a.run(&["status"]).unwrap().contains("direct by TCP"));
+        let transfer =
+            Transfer::start(a.namespace(), b.namespace(), b.address().unwrap(), 20_000_000).unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        let received = transfer.finish().unwrap_or_else(|error| panic!("{kinds}: {error:#}\n{}", logs()));
+        println!("{kinds}: {received:?}");
+        assert!(received.bytes > 1_000_000, "{kinds}: {received:?}");
+        by_tcp("still direct by TCP");
+    }
 }
 
 #[test]
@@ -99,8 +132,8 @@ fn a_device_goes_back_to_udp_when_that_is_let_out_and_becomes_direct() {
     let back = wait_for("a session by UDP", BACK_TO_UDP, || door(&a).is_null().then(|| begun.elapsed()));
     println!("back to UDP after {:?}", back.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.log("a"))));
     let mut traffic_again = Traffic::start(&a, &b).unwrap();
-    let direct = wait_for("a direct path", Duration::from_secs(90), || {
-        (a.path_to("b")? == "direct").then(|| begun.elapsed())
+    let direct = wait_for("a direct path by UDP", Duration::from_secs(90), || {
+        (transport(&a, "b")? == "udp").then(|| begun.elapsed())
     });
     println!("direct after {:?}", direct.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.log("a"))));
     traffic.stop();

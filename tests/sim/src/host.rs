@@ -411,6 +411,8 @@ impl Host {
                 Event::CloseSocket(socket) => {
                     running.plane.close(socket);
                 }
+                // The world has no TCP; where UDP is blocked, nobody is online.
+                Event::Dial { .. } | Event::Listen => {}
                 Event::KeepSocket(_)
                 | Event::Member { .. }
                 | Event::Clash { .. }

@@ -266,6 +266,8 @@ fn method() -> impl Strategy<Value = Method> {
         any::<u16>().prop_map(|sockets| Method::Open { sockets }),
         any::<u16>().prop_map(|ports| Method::Guess { ports }),
         any::<u16>().prop_map(|sockets| Method::Predict { sockets }),
+        Just(Method::Connect),
+        Just(Method::Accept),
     ]
 }
 

@@ -56,6 +56,10 @@ pub enum Method {
     Guess,
     /// Both ends foresee the port that the other's router gives next.
     Predict,
+    /// UDP does not get out here, so this end calls the peer by TCP.
+    Connect,
+    /// UDP does not get out at the peer, so this end takes its call by TCP.
+    Accept,
 }
 
 /// One address that was tried.

@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use lanyard_wire::door::is_door;
+
 use super::Paths;
 use super::lane::next_proof;
 use crate::device::candidates::Rank;
@@ -44,7 +46,8 @@ impl Paths {
         proven.sort_by_key(|way| (self.current() != Some(*way), Rank::of(way.remote), *way));
         let mut endpoints: Vec<SocketAddr> = Vec::new();
         for way in proven {
-            if !endpoints.contains(&way.remote) {
+            // A connection cannot be knocked at once it is gone.
+            if !is_door(way.remote) && !endpoints.contains(&way.remote) {
                 endpoints.push(way.remote);
             }
         }

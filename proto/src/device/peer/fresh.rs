@@ -1,5 +1,7 @@
 //! The start of a punch, and the fresh sockets it may be given.
 
+use core::net::SocketAddr;
+
 use lanyard_wire::candidate::Candidate;
 use lanyard_wire::handshake::Go;
 use lanyard_wire::ids::AttemptId;
@@ -8,7 +10,7 @@ use lanyard_wire::keys::PublicKey;
 use super::{Action, Peer};
 use crate::rejected::Rejected;
 use crate::time::Instant;
-use crate::transmit::SocketId;
+use crate::transmit::{SocketId, Way};
 
 impl Peer {
     /// Whether HANDSHAKE has an offer of ours for this attempt.
@@ -39,6 +41,12 @@ impl Peer {
         self.expected = candidates.iter().map(|candidate| candidate.addr).collect();
         self.settle("punching", now);
         Ok(())
+    }
+
+    /// A TCP connection with the peer is open, as far as is known: its probes will show.
+    pub(in crate::device) fn dialed(&mut self, stream: SocketAddr, now: Instant) {
+        self.paths.pinged_from(Way::main(stream), true, now);
+        self.settle("connected by TCP", now);
     }
 
     /// Closes fresh sockets that came to nothing, once the punch that they were for is over.

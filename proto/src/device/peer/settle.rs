@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use lanyard_wire::door::is_door;
+
 use super::{Action, Peer};
 use crate::device::attempt::Standing;
 use crate::device::path::PathEvent;
@@ -94,8 +96,11 @@ impl Peer {
     /// The direct path died: relay, knock at the old address, begin anew.
     fn lost(&mut self, remote: SocketAddr, now: Instant) {
         self.relayed.renew();
-        self.recall.remember(&[remote]);
-        self.begin_recall(Some(remote), now);
+        // A connection that broke cannot be knocked at.
+        if !is_door(remote) {
+            self.recall.remember(&[remote]);
+            self.begin_recall(Some(remote), now);
+        }
         self.attempt.restart(now);
     }
 

@@ -80,6 +80,8 @@ pub(super) enum Kind {
     Random,
     /// Both ends count.
     Predict,
+    /// UDP does not get out at one end, and the other can be reached by TCP.
+    Tcp,
     /// Nothing is to be expected.
     Relay,
 }
@@ -143,6 +145,13 @@ pub(super) fn choose(ends: &[End; 2], past: &Past) -> Plan {
             let method = Method::Predict { sockets: PREDICT_SOCKETS };
             Plan { prepares: [true; 2], ..Plan::even(kind, method) }
         }
+        Kind::Tcp => {
+            let mut methods = [Method::Accept; 2];
+            if let Some(blocked) = ends.iter().position(|end| !end.card.udp) {
+                methods[blocked] = Method::Connect;
+            }
+            Plan { methods, ..Plan::even(Kind::Tcp, Method::Accept) }
+        }
         Kind::Relay => Plan::RELAY,
     }
 }
@@ -150,6 +159,9 @@ pub(super) fn choose(ends: &[End; 2], past: &Past) -> Plan {
 /// What the cards alone suggest.
 fn kind(ends: &[End; 2]) -> Kind {
     let [a, b] = ends;
+    if (!a.card.udp && is_public(&b.card)) || (!b.card.udp && is_public(&a.card)) {
+        return Kind::Tcp;
+    }
     let is_open_way = (a.has_ipv6() && b.has_ipv6())
         || a.has_mapped_port()
         || b.has_mapped_port()
@@ -185,6 +197,13 @@ fn against(hard: &NatCard, easy: &NatCard) -> Kind {
 
 const fn is_hard(card: &NatCard) -> bool {
     matches!(card.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent))
+}
+
+/// No router in the way, and no filter as far as UDP shows: TCP gets in as well unless something filters that alone.
+const fn is_public(card: &NatCard) -> bool {
+    card.udp
+        && matches!(card.mapping, Some(Mapping::None))
+        && matches!(card.filtering, Some(Filtering::EndpointIndependent))
 }
 
 const fn counts(card: &NatCard) -> bool {

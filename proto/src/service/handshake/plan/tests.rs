@@ -49,6 +49,26 @@ fn ipv6_a_mapped_port_or_a_common_router_make_a_punch_worthwhile() {
 }
 
 #[test]
+fn where_udp_does_not_get_out_a_public_end_is_called_by_tcp() {
+    let blocked = end(NatCard { udp: false, ..NatCard::default() }, 0);
+    let public = NatCard {
+        udp: true,
+        mapping: Some(Mapping::None),
+        filtering: Some(Filtering::EndpointIndependent),
+        ..NatCard::default()
+    };
+    let plan = choose(&[blocked.clone(), end(public, 0)], &Past::default());
+    assert_eq!((plan.kind, plan.methods), (Kind::Tcp, [Method::Connect, Method::Accept]));
+    let plan = choose(&[end(public, 0), blocked.clone()], &Past::default());
+    assert_eq!(plan.methods, [Method::Accept, Method::Connect]);
+
+    let walled = NatCard { filtering: Some(Filtering::AddressAndPortDependent), ..public };
+    for other in [end(walled, 0), end(easy(), 0), blocked.clone()] {
+        assert_eq!(choose(&[blocked.clone(), other], &Past::default()).kind, Kind::Plain);
+    }
+}
+
+#[test]
 fn the_end_that_is_hard_opens_and_the_other_guesses_whichever_side_they_are_on() {
     let (hard, easy) = (end(hard(PortPolicy::Random), 0), end(strict(), 0));
     let plan = choose(&[hard.clone(), easy.clone()], &Past::default());
