@@ -52,6 +52,7 @@ impl Device {
         if core::mem::take(&mut self.is_table_stale) {
             self.publish();
         }
+        self.close_served();
         if self.memory.is_due(now) {
             let cache = self.to_cache(now);
             self.push_event(Event::Persist(Box::new(cache)));

@@ -35,6 +35,8 @@ pub(super) struct Spares {
     preparing: BTreeMap<SocketId, Preparing>,
     /// Sockets that are ready for the punch of an attempt.
     ready: BTreeMap<AttemptId, SocketId>,
+    /// Sockets that have served and are closed with the next table.
+    closing: Vec<SocketId>,
 }
 
 /// An attempt whose next offer waits for what a fresh socket shows.
@@ -47,7 +49,13 @@ struct Preparing {
 
 impl Default for Spares {
     fn default() -> Self {
-        Self { next: FIRST, open: BTreeSet::new(), preparing: BTreeMap::new(), ready: BTreeMap::new() }
+        Self {
+            next: FIRST,
+            open: BTreeSet::new(),
+            preparing: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            closing: Vec::new(),
+        }
     }
 }
 
@@ -124,10 +132,17 @@ impl Device {
         }
     }
 
-    /// A fresh socket has served.
+    /// A fresh socket has served. It goes after the next table, which names it no more: until then data may still take it.
     pub(super) fn close(&mut self, socket: SocketId) {
         self.spares.release(socket);
-        self.push_event(Event::CloseSocket(socket));
+        self.spares.closing.push(socket);
+    }
+
+    /// Closes what no table names any more.
+    pub(super) fn close_served(&mut self) {
+        for socket in core::mem::take(&mut self.spares.closing) {
+            self.push_event(Event::CloseSocket(socket));
+        }
     }
 
     /// An offer that was made is over: what was prepared for it goes, or is being prepared.
