@@ -99,7 +99,7 @@ const fn egress_gloss(egress: Egress) -> &'static str {
         Egress::Tcp | Egress::Tcp443 | Egress::Proxy => {
             "all peers are reached by relay: allow UDP out, and they can be direct"
         }
-        Egress::CaptivePortal => "open any web page in a browser here and sign in; lanyard goes on by itself",
+        Egress::CaptivePortal => "open any web page in a browser here and sign in; lanyard goes on then",
         Egress::Blocked => "allow UDP or TCP 443 out to it, or set proxy; or it is away",
     }
 }

@@ -395,7 +395,7 @@ mod tests {
         let path = Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };
         assert_eq!(
             serde_json::to_string(&path).unwrap(),
-            r#"{"kind":"direct","remote":"198.51.100.7:41644"}"#
+            r#"{"kind":"direct","remote":"198.51.100.7:41644","transport":"udp"}"#
         );
         let mapping = serde_json::to_string(&Mapping::AddressAndPortDependent).unwrap();
         assert_eq!(mapping, r#""address-and-port-dependent""#);
