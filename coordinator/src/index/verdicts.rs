@@ -73,6 +73,8 @@ const fn word(method: Method) -> &'static str {
         Method::Open { .. } => "open",
         Method::Guess { .. } => "guess",
         Method::Predict { .. } => "predict",
+        Method::Connect => "connect",
+        Method::Accept => "accept",
     }
 }
 
