@@ -124,7 +124,8 @@ impl World {
         let halves = self.now.saturating_since(from).as_secs() / 30 + 1;
         let peers = u64::try_from(self.hosts.len()).unwrap_or(1);
         // Keep-alives to every service, one netcheck, and per peer two pings with answers or one more attempt.
-        let budget = halves * (60 + 60 * peers);
+        // That attempt may have to probe 16 ports six times, where ports are counted.
+        let budget = halves * (60 + 60 * peers) + 96 * peers;
         let loud =
             self.late_sends.iter().find(|(_, sent)| **sent > budget).map(|(host, sent)| (*host, *sent));
         if let Some((host, sent)) = loud {
