@@ -263,12 +263,16 @@ impl Peer {
             self.traffic_at = Some(now);
             self.last_traffic = Some(now);
         }
-        self.settle("traffic", now);
+        // No socket is closed yet: what came by one may be the reason to keep it.
+        self.align("traffic", now);
         let current = self.path;
         let mut is_heard = false;
         for (path, packets, _) in &observation.rx {
             is_heard |= *path == current;
             match *path {
+                // What a socket brought just before it was closed makes it no path.
+                Path::Direct { local, .. }
+                    if local != SocketId::MAIN && !self.sockets.contains_key(&local) => {}
                 Path::Direct { local, remote } => self.paths.heard(Way { local, remote }, *packets, now),
                 Path::Relayed { .. } => {
                     self.paths.heard_by_relay(now);

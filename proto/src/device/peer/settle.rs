@@ -21,8 +21,14 @@ use crate::transmit::Way;
 const POKES_APART: Duration = Duration::from_secs(1);
 
 impl Peer {
-    /// Brings everything in line with everything else, and hands on what the parts want.
+    /// Brings everything in line with everything else, hands on what the parts want, and closes sockets that nobody wants.
     pub(super) fn settle(&mut self, why: &'static str, now: Instant) {
+        self.align(why, now);
+        self.close_sockets(now);
+    }
+
+    /// The same, but for the sockets.
+    pub(super) fn align(&mut self, why: &'static str, now: Instant) {
         let mut why = why;
         let is_active = self.traffic_at.is_some();
         self.paths.set_active(is_active, now);
@@ -55,7 +61,6 @@ impl Peer {
         self.recall_if_alone(now);
         self.recall.handle_timeout(now);
         self.hand_on(now);
-        self.close_sockets(now);
         let path = self.choose_path();
         if path != self.path {
             let from = core::mem::replace(&mut self.path, path);

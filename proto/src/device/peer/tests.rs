@@ -67,6 +67,25 @@ fn a_dead_path_is_left_within_a_second_and_the_other_end_follows() {
 }
 
 #[test]
+fn data_by_a_fresh_socket_keeps_it_open_and_data_by_a_closed_one_makes_no_path() {
+    for is_open in [true, false] {
+        let mut pair = direct_pair();
+        let remote = pair.ends[1].address;
+        let (now, peer) = (pair.now + Duration::from_secs(20), &mut pair.ends[0].peer);
+        while peer.poll_action().is_some() {}
+        if is_open {
+            peer.sockets.insert(SocketId(472), true);
+        }
+        let path = Path::Direct { local: SocketId(472), remote };
+        peer.observe(&Observation { rx: vec![(path, 1, 100)], ..observation(false) }, now);
+        assert_eq!(peer.path() == path, is_open, "the peer moved: {:?}", peer.path());
+        let closed =
+            core::iter::from_fn(|| peer.poll_action()).any(|action| matches!(action, Action::Close(_)));
+        assert!(!closed);
+    }
+}
+
+#[test]
 fn an_address_that_answered_once_is_not_listed_as_answering_when_it_is_gone() {
     let answered = |pair: &Pair| {
         let tried = pair.ends[0].peer.attempt_status().candidates_tried;
