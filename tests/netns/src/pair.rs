@@ -48,7 +48,7 @@ pub fn connect_pair(topology: &str, patience: Duration) -> Result<Outcome> {
 ///
 /// # Errors
 ///
-/// When they do not see each other online within 5 s, or no reply arrives within 5 s.
+/// When they do not see each other online within 5 s, or none of five echo requests is answered within a second.
 pub fn connect(a: &Agent, b: &Agent) -> Result<Outcome> {
     connect_within([a, b], PATIENCE, || Ok(Vec::new()))
 }
@@ -62,7 +62,11 @@ fn connect_within(
     see_each_other(a, b)?;
     let before = count()?;
     let (begun, begun_at) = (Instant::now(), Moment::now());
-    let first_reply = first_ping(a, b)?;
+    let ask = || ping(a, b, Duration::from_secs(1));
+    // Where links lose packets, one echo says little: with 5 % on each, one in five has no reply.
+    let again = |_| (1..5).find_map(|_| ask().ok().map(|_| begun.elapsed()));
+    let first_reply =
+        ask().map_or_else(again, Some).with_context(|| format!("{} had no reply from {}", a.host, b.host))?;
     let mut traffic = Traffic::start(a, b)?;
     let limit = patience.saturating_sub(begun.elapsed());
     let direct = wait_for("a direct path", limit, || direct_at(ends, begun_at)).ok();
