@@ -35,7 +35,7 @@ pub(crate) const REST: Duration = Duration::from_secs(600 + RETRY.as_secs());
 impl World {
     /// An act begins.
     pub(crate) fn begin(&mut self, act: Act) {
-        self.excuse(&act);
+        self.excuse(&act, act.lasts(), |_, _| true);
         self.trace.note(self.now, Party::Stranger, || format!("{act:?}"));
         match act {
             Act::Crash(host, _) => self.with_host(host, |computer, now| computer.stop(false, now)),
@@ -55,6 +55,7 @@ impl World {
                     self.plug(agent, site);
                     self.announce_later(agent);
                 }
+                self.excuse_arrival(host);
             }
             Act::ClockJump(host, seconds) => {
                 if let Some(computer) = self.hosts.get_mut(host.0) {
@@ -253,17 +254,33 @@ impl World {
             .collect()
     }
 
-    /// Tells every flow that the act touches what it is excused from.
-    fn excuse(&mut self, act: &Act) {
+    /// A computer arrives where faults began before: from those it is excused for what is left of them, as everybody
+    /// there is. A move takes two seconds where links are good, and on one that loses most of what it carries as long as
+    /// anything does there.
+    fn excuse_arrival(&mut self, host: HostId) {
+        let now = self.now;
+        let begun = self.scenario.acts.iter().filter(|(at, _)| *at <= now);
+        let left: Vec<_> = begun.map(|(at, act)| (*act, (*at + act.lasts()).saturating_since(now))).collect();
+        for (act, left) in left.into_iter().filter(|(_, left)| !left.is_zero()) {
+            self.excuse(&act, left, |world, end| world.net.computer_of(end) == world.net.computer_of(host));
+        }
+    }
+
+    /// Tells every flow that the act touches, and that has an end of which `concerns` says so, what it is excused from
+    /// by an act that takes `lasts` from now on.
+    fn excuse(&mut self, act: &Act, lasts: Duration, concerns: impl Fn(&Self, HostId) -> bool) {
         let now = self.now;
         for number in 0..self.flows.len() {
             let Some(state) = self.flows.get(number) else { continue };
             let (flow, is_lively) = (state.flow, state.watch.is_lively(now));
-            let disturbance = self.disturbance(act, &flow, is_lively);
+            if ![flow.from, flow.to].into_iter().any(|end| concerns(self, end)) {
+                continue;
+            }
+            let disturbance = self.disturbance(act, lasts, &flow, is_lively);
             // The guess that the act foiled may have been one of another pair between the same networks.
             let may_rest = !act.is_harmless() && rule::is_dear(&self.net, flow.from, flow.to);
             if may_rest && let Some(state) = self.flows.get_mut(number) {
-                state.watch.excuse_direct(act.lasts() + REST, now);
+                state.watch.excuse_direct(lasts + REST, now);
             }
             let Some(disturbance) = disturbance else { continue };
             let view = self.view(flow.from, flow.to);
@@ -280,7 +297,7 @@ impl World {
         sites.into_iter().any(|site| site.config.nat.accepts_strangers)
     }
 
-    fn disturbance(&self, act: &Act, flow: &Flow, is_lively: bool) -> Option<Disturbance> {
+    fn disturbance(&self, act: &Act, lasts: Duration, flow: &Flow, is_lively: bool) -> Option<Disturbance> {
         let at_host = |host: &HostId| *host == flow.from || *host == flow.to;
         let computers = [flow.from, flow.to].map(|host| self.net.computer_of(host));
         let at_computer = |host: &HostId| computers.contains(&self.net.computer_of(*host));
@@ -288,7 +305,6 @@ impl World {
             let mine = [flow.from, flow.to].into_iter().filter_map(|host| self.net.site_of(host));
             mine.flat_map(|home| self.chain(home)).any(|other| other == *site)
         };
-        let lasts = act.lasts();
         let moved = if is_lively { MOVE } else { KEEP_ALIVE };
         let (excused, relayed, spares_direct) = match act {
             Act::NatReboot(site) | Act::NatRebind(site) | Act::NewAddress(site) if at_site(site) => {

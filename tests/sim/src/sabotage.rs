@@ -37,6 +37,22 @@ fn a_link_that_loses_most_of_everything_is_noticed_unless_it_is_an_act() {
 }
 
 #[test]
+fn a_device_that_moves_to_where_a_fault_began_before_is_excused_until_it_is_over() {
+    let scenario = Scenario::of(&[Kind::Symmetric; 3]).ping(0, 1).until(38);
+    let scenario = scenario.at(15, Act::Roam(HostId(0), SiteId(2)));
+    let harm = |world: &mut World| {
+        world.net.site_mut(SiteId(2)).unwrap().config.link = Link::CLEAN.narrow(100);
+    };
+    // Nothing is lost by this act: what it excuses is all that is looked at.
+    let told = |seconds| scenario.clone().at(10, Act::Lossy(SiteId(2), 0, Duration::from_secs(seconds)));
+    for (scenario, expected) in
+        [(scenario.clone(), Some(("connected", 20))), (told(30), None), (told(4), Some(("connected", 20)))]
+    {
+        assert_eq!(noticed(&scenario, 15, harm), expected, "{:?}", scenario.acts);
+    }
+}
+
+#[test]
 fn a_pair_that_is_kept_from_being_direct_is_noticed() {
     let scenario = Scenario::of(&[Kind::PortRestricted; 2]).ping(0, 1);
     assert!(noticed(&scenario, 1, sever).is_some_and(|(rule, at)| rule == "direct" && at <= 14));
