@@ -153,9 +153,11 @@ impl Netcheck {
     /// Names this device's own addresses, each with the main socket's port; a change is followed by a run.
     pub(super) fn set_local(&mut self, local: &[SocketAddr]) {
         if self.local != local {
+            let before = self.servers.families(&self.local);
             self.local = local.to_vec();
-            // A run under way judges by them at its end.
-            if self.run.is_none() && !self.servers.is_empty() {
+            // A run under way judges by them at its end, but asks in the families it began with.
+            let is_judged = self.run.is_some() && self.servers.families(local) == before;
+            if !is_judged && !self.servers.is_empty() {
                 self.next_run = Some(Instant::ZERO);
             }
         }
@@ -206,11 +208,8 @@ impl Netcheck {
         }
         (self.next_run, self.started_at) = (None, Some(now));
         let mut run = Run::new(now + RUN_TIME);
-        for v6 in [false, true] {
+        for v6 in self.servers.families(&self.local) {
             let grid = self.servers.grid(v6);
-            if grid.iter().flatten().all(Option::is_none) {
-                continue;
-            }
             let spare = self.spare(&mut run.spares);
             let survey = Survey::new(v6, grid);
             run.questions.extend(survey.questions(run.surveys.len(), spare, &mut self.rng, now));
@@ -450,7 +449,9 @@ impl Netcheck {
                 self.lifetime.begin(&card, &grid, &mut self.rng, now);
             }
         }
-        self.next_run = Some(now + self.rng.jitter(wait, 10));
+        // One that is due by what came meanwhile stays so.
+        let next_run = now + self.rng.jitter(wait, 10);
+        self.next_run = self.next_run.or(Some(next_run));
         (self.card, self.is_card_old) = (card, false);
         self.finish_run();
         self.events.push_back(NetcheckEvent::Checked(card));

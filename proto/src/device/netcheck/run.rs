@@ -69,9 +69,12 @@ impl Run {
 
     /// Where the main socket is seen from by IPv4, once its NAT is known to be one.
     pub(super) fn behind_nat(&self, local: &[SocketAddr]) -> Option<SocketAddr> {
-        let survey = self.surveys.iter().find(|survey| !survey.v6)?;
+        let place = self.surveys.iter().position(|survey| !survey.v6)?;
+        let survey = self.surveys.get(place)?;
         let mapping = verdict::mapping(&survey.seen, local)?;
-        (mapping != Mapping::None && self.is_nearly_answered()).then(|| survey.reflexive())?
+        let mut ours = self.questions.iter().filter(|question| question.is_of(place));
+        let is_open = ours.any(|question| question.is_sure_of_an_answer() && !question.answered);
+        (mapping != Mapping::None && !is_open).then(|| survey.reflexive())?
     }
 
     /// Whether a datagram of full size gets out, where that was asked: silence says no where a small one was answered.

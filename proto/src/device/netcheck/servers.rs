@@ -32,6 +32,17 @@ impl Servers {
         self.turn = self.turn.wrapping_add(1);
     }
 
+    /// The families to ask in (IPv6 or not), for a device with these addresses.
+    ///
+    /// Silence in one that it has no address of says nothing, and is not waited for. Where its addresses are not known all
+    /// are asked in.
+    pub(super) fn families(&self, local: &[SocketAddr]) -> Vec<bool> {
+        let has = |addrs: &[SocketAddr], v6| addrs.iter().any(|addr| addr.is_ipv6() == v6);
+        let served = || [false, true].into_iter().filter(|v6| has(&self.all, *v6));
+        let both: Vec<bool> = served().filter(|v6| has(local, *v6)).collect();
+        if both.is_empty() { served().collect() } else { both }
+    }
+
     /// Up to two addresses with two ports each out of the servers of one family: `grid[ip][port]`.
     pub(super) fn grid(&self, v6: bool) -> [[Option<SocketAddr>; 2]; 2] {
         let mut ips: Vec<IpAddr> = Vec::new();

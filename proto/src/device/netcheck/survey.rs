@@ -220,9 +220,14 @@ impl Question {
         matches!(self.topic, Topic::Mapping { .. } | Topic::Sample)
     }
 
+    /// Does it belong to that survey?
+    pub(super) fn is_of(&self, survey: usize) -> bool {
+        self.survey == survey
+    }
+
     /// Is it a sample of that survey?
     pub(super) fn is_sample_of(&self, survey: usize) -> bool {
-        self.survey == survey && self.topic == Topic::Sample
+        self.is_of(survey) && self.topic == Topic::Sample
     }
 
     /// Drops the question about another port once another address was heard: that says more.

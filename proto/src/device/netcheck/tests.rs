@@ -1,5 +1,7 @@
 //! Every kind of NAT gets its name, from a model of it.
 
+use core::net::IpAddr;
+
 use lanyard_wire::nat::PortPolicy;
 use lanyard_wire::stun;
 
@@ -222,6 +224,46 @@ fn ipv6_alone_is_judged_and_beside_ipv4_it_adds_its_address() {
     let card = world.run();
     assert_eq!(card.mapping, Some(Apdm), "IPv4 is the family that has NATs");
     assert!(card.reflexive4.is_some() && card.reflexive6.is_some());
+}
+
+#[test]
+fn a_family_without_an_address_here_is_not_waited_for() {
+    let both: Vec<_> = servers4().into_iter().chain(servers6()).collect();
+    let world = |nat, local: &[IpAddr]| {
+        let mut world = World::new(nat);
+        world.servers.clone_from(&both);
+        world.netcheck.set_servers(&both);
+        let local: Vec<_> = local.iter().map(|ip| SocketAddr::new(*ip, MAIN_PORT)).collect();
+        world.netcheck.set_local(&local);
+        world
+    };
+    let mut v4 = world(Nat::new(Eim, Eif, Ports::Preserve), &[HOME]);
+    v4.dead_family = Some(true);
+    assert_eq!((v4.run().hairpin, v4.netcheck.is_full_size()), (Some(false), Some(true)));
+    assert!(v4.now < Instant::ZERO + RUN_TIME, "{}", v4.now);
+
+    let mut v6 = world(Nat::new(NoMapping, Eif, Ports::Preserve), &[HOME6]);
+    v6.dead_family = Some(false);
+    assert_eq!((v6.run().mapping, v6.netcheck.is_full_size()), (Some(NoMapping), Some(true)));
+    assert_eq!(v6.now, Instant::ZERO + RTT);
+
+    let mut broken = world(Nat::new(Eim, Apdf, Ports::Preserve), &[HOME, HOME6]);
+    broken.dead_family = Some(true);
+    assert_eq!(broken.run().hairpin, Some(false), "an IPv6 address that leads nowhere hides nothing");
+}
+
+#[test]
+fn an_address_of_another_family_that_came_during_a_run_is_asked_about_after_it() {
+    let mut world = World::new(Nat::new(Eim, Apdf, Ports::Preserve));
+    world.servers.extend(servers6());
+    world.netcheck.set_servers(&world.servers);
+    world.netcheck.set_local(&[SocketAddr::new(HOME, MAIN_PORT)]);
+    world.netcheck.handle_timeout(world.now);
+    world.netcheck.set_local(&[SocketAddr::new(HOME, MAIN_PORT), SocketAddr::new(HOME6, MAIN_PORT)]);
+    assert_eq!(world.run().reflexive6, None);
+    let begin = world.now;
+    assert!(world.run().reflexive6.is_some());
+    assert!(world.now < begin + RUN_TIME + RTT, "not five minutes later");
 }
 
 #[test]

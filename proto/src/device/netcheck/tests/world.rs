@@ -133,6 +133,8 @@ pub(super) struct World {
     pub(super) air: Vec<(Instant, SocketId, SocketAddr, Option<SocketAddr>, Vec<u8>)>,
     pub(super) loss: Option<(Rng, u64)>,
     pub(super) blocked: bool,
+    /// What goes by this family is lost: by IPv6?
+    pub(super) dead_family: Option<bool>,
     pub(super) plain_servers: bool,
     pub(super) dead: Option<IpAddr>,
     pub(super) sent: usize,
@@ -160,6 +162,7 @@ impl World {
             air: vec![],
             loss: None,
             blocked: false,
+            dead_family: None,
             plain_servers: false,
             dead: None,
             sent: 0,
@@ -237,7 +240,9 @@ impl World {
         let inside = SocketAddr::new(home, MAIN_PORT + transmit.local.0);
         let outside = self.nat.outbound(inside, transmit.remote, self.now);
         let lost = self.loss.as_mut().is_some_and(|(rng, percent)| rng.below(100) < *percent);
-        if self.blocked || lost || self.dead == Some(transmit.remote.ip()) {
+        let is_dead =
+            self.dead == Some(transmit.remote.ip()) || self.dead_family == Some(transmit.remote.is_ipv6());
+        if self.blocked || lost || is_dead {
             return;
         }
         if transmit.remote.ip() == PUBLIC {
