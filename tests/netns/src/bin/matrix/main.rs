@@ -1,21 +1,9 @@
 //! `make matrix`: every pair of NATs, its path, and how soon it had which.
 //!
-//! ```text
-//! matrix [OPTIONS] [CELL...] [RESULTS.json...]
-//!
-//! CELL            full-cone:symmetric (the initiator first), block-1024:open, cgn, dual-stack...; all of them by default
-//! RESULTS.json    what an earlier run printed with --json: shown instead of measuring anything
-//! --runs N        each cell N times (1)
-//! --jobs N        labs at a time (1; more than one per core spoils the times)
-//! --delay MS      each way on each site's link: 20 makes 80 ms between peers and 40 ms to the coordinator
-//! --loss PERCENT  on each site's link, each way
-//! --json          results as JSON on standard output, the lines of the runs on standard error
-//! --markdown      the table of the README
-//! --share         the share of pairs that are direct, for three populations
-//! ```
+//! Its options are those of [`USAGE`].
 //!
 //! The exit code is 1 when a cell is not as expected: not connected, relayed although it could be direct, or dearer than
-//! the budget of packets.
+//! the budget of packets; 2 when it was not called as it wants to be, or could not measure.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this program is for")]
 
 mod measure;
@@ -29,6 +17,25 @@ use anyhow::{Context as _, Result, bail, ensure};
 use lanyard_netns::cell::{self, Cell, Links};
 
 use self::results::Results;
+
+/// What `--help` says.
+const USAGE: &str = "\
+Measures every pair of NATs: its path, and how soon it had which. Needs root.
+
+usage: matrix [OPTIONS] [CELL...] [RESULTS.json...]
+
+  CELL            full-cone:symmetric (the initiator first), block-1024:open, cgn,
+                  dual-stack...; all of them by default
+  RESULTS.json    what an earlier run printed with --json: shown, and nothing measured
+  --runs N        each cell N times (1)
+  --jobs N        labs at a time (1; more than one per core spoils the times)
+  --delay MS      each way on each site's link: 20 makes 80 ms between peers and
+                  40 ms to the coordinator
+  --loss PERCENT  on each site's link, each way
+  --json          results as JSON on standard output, the runs on standard error
+  --markdown      the table of the README
+  --share         the share of pairs that are direct, for three populations
+";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -50,7 +57,18 @@ enum Format {
     Share,
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    run().unwrap_or_else(|error| {
+        eprintln!("matrix: {error:#}; \"matrix --help\" tells how it is called");
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> Result<ExitCode> {
     let options = parse(std::env::args().skip(1))?;
     let results = if options.stored.is_empty() {
         measure::measure(&options)?
@@ -92,7 +110,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
             "--markdown" => options.format = Format::Markdown,
             "--share" => options.format = Format::Share,
             file if file.ends_with(".json") => options.stored.push(argument),
-            option if option.starts_with("--") => bail!("there is no option {option}"),
+            option if option.starts_with('-') => bail!("there is no option {option}"),
             name => {
                 let cell = Cell::named(name).with_context(|| format!("there is no cell {name}"))?;
                 options.cells.push(cell);
