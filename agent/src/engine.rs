@@ -14,6 +14,7 @@ mod networking;
 mod report;
 mod resolve;
 mod waiting;
+mod ways;
 
 use std::time::Duration;
 

@@ -7,14 +7,14 @@ use super::output::{other, span, unexpected};
 use super::status::{render_door, render_server};
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
-    Answer, Ask, Egress, Filtering, Mapping, Netcheck, PortMapping, PortMappingProtocol, PortMappingState,
-    Ports, Server, ServerState,
+    Answer, Ask, Egress, Filtering, Mapping, Nat, Netcheck, PortMapping, PortMappingProtocol,
+    PortMappingState, Ports, Server, ServerState,
 };
 
 /// Measure the NAT in front of this device
 ///
 /// Asks the coordinator's pair of STUN services from the tunnel's own UDP port, so that what is measured is
-/// what peers meet. Takes about a second.
+/// what peers meet. Takes about a second, and some more where UDP is blocked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
 
@@ -38,39 +38,61 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
     };
     let _ = writeln!(text, "{:<10} {value}", "udp");
     let page = netcheck.portal.as_deref().map(|page| format!("its page: {page}"));
-    for (name, value, gloss) in [
-        ("way out", egress(netcheck.egress), egress_gloss(netcheck.egress)),
-        ("", page.as_deref().unwrap_or_default(), ""),
-        ("mapping", mapping(nat.mapping), mapping_gloss(nat.mapping)),
-        ("filtering", filtering(nat.filtering), filtering_gloss(nat.filtering)),
+    for (name, value) in [
+        ("way out", egress(netcheck.egress)),
+        ("", egress_gloss(netcheck.egress)),
+        ("", page.as_deref().unwrap_or_default()),
     ] {
-        // Writing to a String cannot fail, here and below.
-        if !value.is_empty() {
-            let _ = writeln!(text, "{name:<10} {value}");
-        }
-        if !gloss.is_empty() {
-            let _ = writeln!(text, "{:10} {gloss}", "");
-        }
+        line(&mut text, name, value);
     }
-    let _ = writeln!(text, "ports      {}", ports(nat.ports));
-    let hairpin = match nat.hairpin {
-        None => "not measured",
-        Some(true) => "yes: devices behind this NAT reach each other by its outside address",
-        Some(false) => "no",
-    };
-    let _ = writeln!(text, "hairpin    {hairpin}");
-    let _ = writeln!(text, "lifetime   {}", lifetime(nat.lifetime_s, netcheck.keep_alive_s));
-    let _ = writeln!(text, "mtu        {}", full_size(netcheck.full_size));
-    let _ = writeln!(text, "port map   {}", port_mapping(&netcheck.port_mapping));
-    let seen = |address: Option<std::net::SocketAddr>| {
-        address.map_or("none seen".to_owned(), |seen| seen.to_string())
-    };
-    let _ = writeln!(text, "ipv4       {}", seen(nat.ip4));
-    let _ = writeln!(text, "ipv6       {}", seen(nat.ip6));
+    if nat.udp {
+        render_nat(&mut text, netcheck);
+    } else {
+        line(&mut text, "nat", "not measured: that takes UDP");
+    }
+    line(&mut text, "port map", &port_mapping(&netcheck.port_mapping));
+    if nat.udp {
+        let seen = |address: Option<std::net::SocketAddr>| {
+            address.map_or("none seen".to_owned(), |seen| seen.to_string())
+        };
+        line(&mut text, "ipv4", &seen(nat.ip4));
+        line(&mut text, "ipv6", &seen(nat.ip6));
+    }
     for server in &netcheck.servers {
-        let _ = writeln!(text, "server     {}", render_server(server));
+        line(&mut text, "server", &render_server(server).replace("\n  ", "\n           "));
     }
     text
+}
+
+/// A name and what there is to say; nothing where there is nothing.
+fn line(text: &mut String, name: &str, value: &str) {
+    if !value.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<10} {value}");
+    }
+}
+
+/// What takes UDP to find out.
+fn render_nat(text: &mut String, netcheck: &Netcheck) {
+    let nat = &netcheck.nat;
+    let hairpin = match (nat.hairpin, nat.mapping) {
+        (None, Some(Mapping::None)) => "not needed: no address translation",
+        (None, _) => "not measured",
+        (Some(true), _) => "yes: devices behind this NAT reach each other by its outside address",
+        (Some(false), _) => "no",
+    };
+    for (name, value) in [
+        ("mapping", mapping(nat.mapping)),
+        ("", mapping_gloss(nat.mapping)),
+        ("filtering", filtering(nat.filtering)),
+        ("", filtering_gloss(nat.filtering)),
+        ("ports", &ports(nat)),
+        ("hairpin", hairpin),
+        ("lifetime", &lifetime(netcheck)),
+        ("mtu", full_size(netcheck.full_size)),
+    ] {
+        line(text, name, value);
+    }
 }
 
 fn is_online(server: &Server) -> bool {
@@ -97,7 +119,7 @@ const fn egress_gloss(egress: Egress) -> &'static str {
     match egress {
         Egress::Udp => "",
         Egress::Tcp | Egress::Tcp443 | Egress::Proxy => {
-            "all peers are reached by relay: allow UDP out, and they can be direct"
+            "peers are reached by relay, but for public ones: allow UDP out"
         }
         Egress::CaptivePortal => "open any web page in a browser here and sign in; lanyard goes on then",
         Egress::Blocked => "allow UDP or TCP 443 out to it, or set proxy; or it is away",
@@ -105,11 +127,18 @@ const fn egress_gloss(egress: Egress) -> &'static str {
 }
 
 /// How long a silent mapping lives, and what is made of it.
-fn lifetime(lifetime_s: Option<u16>, keep_alive_s: u64) -> String {
-    match lifetime_s {
-        Some(240) => format!("a silent mapping lives 240 s or longer; kept every {keep_alive_s} s"),
-        Some(seconds) => format!("a silent mapping lives at least {seconds} s; kept every {keep_alive_s} s"),
-        None => format!("not measured; a mapping is kept every {keep_alive_s} s"),
+fn lifetime(netcheck: &Netcheck) -> String {
+    let every = format!("kept every {} s", netcheck.keep_alive_s);
+    match (netcheck.nat.lifetime_s, netcheck.nat.filtering) {
+        (Some(240), _) => format!("a silent mapping lives 240 s or longer; {every}"),
+        (Some(seconds), _) => format!("a silent mapping lives at least {seconds} s; {every}"),
+        (None, _) if netcheck.is_measuring_lifetime => {
+            format!("being measured in the background, 1 to 10 min; {every}")
+        }
+        (None, Some(Filtering::EndpointIndependent)) => {
+            format!("cannot be measured where everybody is let in; {every}")
+        }
+        (None, _) => format!("not measured; {every}"),
     }
 }
 
@@ -164,13 +193,15 @@ const fn filtering_gloss(filtering: Option<Filtering>) -> &'static str {
     }
 }
 
-fn ports(ports: Option<Ports>) -> String {
-    match ports {
-        None => "not measured".to_owned(),
-        Some(Ports::Preserved) => "preserved: outside as inside".to_owned(),
-        Some(Ports::Sequential { step }) => format!("sequential: {step:+} from one mapping to the next"),
-        Some(Ports::Block { low, high }) => format!("from the block {low} to {high}"),
-        Some(Ports::Random) => "random".to_owned(),
+fn ports(nat: &Nat) -> String {
+    match (nat.ports, nat.mapping) {
+        // With one outside port alone nothing tells a random one from a counted one, and nobody needs to know.
+        (None, Some(Mapping::EndpointIndependent)) => "changed: another outside than inside".to_owned(),
+        (None, _) => "not measured".to_owned(),
+        (Some(Ports::Preserved), _) => "preserved: outside as inside".to_owned(),
+        (Some(Ports::Sequential { step }), _) => format!("sequential: {step:+} from one mapping to the next"),
+        (Some(Ports::Block { low, high }), _) => format!("close together, from about {low} to {high}"),
+        (Some(Ports::Random), _) => "random".to_owned(),
     }
 }
 
@@ -208,7 +239,7 @@ mod tests {
     use super::*;
     use crate::cli::output::COLUMNS;
     use crate::cli::status::tests::example;
-    use crate::ipc::schema::{Door, Nat};
+    use crate::ipc::schema::Door;
 
     #[test]
     fn behaviours_have_their_technical_name_and_a_plain_one() {
@@ -270,6 +301,7 @@ mod tests {
             let text = render(&Answer::Netcheck(Netcheck { egress, portal, ..netcheck }));
             let lines: Vec<&str> = text.lines().collect();
             assert!(lines[1].starts_with("way out    "), "{text}");
+            assert!(lines.contains(&"nat        not measured: that takes UDP"), "{text}");
             assert!(lines.iter().all(|line| line.chars().count() <= COLUMNS), "{text}");
             assert_eq!(
                 text.contains("its page: http://login.cafe.example/"),
@@ -296,7 +328,7 @@ mod tests {
         ];
         for mapping in mappings {
             for filtering in filterings {
-                let nat = Nat { mapping, filtering, hairpin: Some(true), ..Nat::default() };
+                let nat = Nat { udp: true, mapping, filtering, hairpin: Some(true), ..Nat::default() };
                 let port_mapping = PortMapping::default();
                 let text = render(&Answer::Netcheck(of(nat, port_mapping, Vec::new())));
                 for line in text.lines() {
@@ -304,6 +336,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_known_says_why() {
+        let nat = Nat { udp: true, mapping: Some(Mapping::EndpointIndependent), ..Nat::default() };
+        let told = |nat, is_measuring_lifetime| {
+            let netcheck = of(nat, PortMapping::default(), Vec::new());
+            render(&Answer::Netcheck(Netcheck { is_measuring_lifetime, ..netcheck }))
+        };
+        let text = told(nat, true);
+        assert!(text.contains("ports      changed: another outside than inside\n"), "{text}");
+        assert!(text.contains("lifetime   being measured in the background"), "{text}");
+        let open = Some(Filtering::EndpointIndependent);
+        let text = told(Nat { mapping: Some(Mapping::None), filtering: open, ..nat }, false);
+        assert!(text.contains("hairpin    not needed"), "{text}");
+        assert!(text.contains("lifetime   cannot be measured where everybody is let in"), "{text}");
+        assert!(told(nat, false).contains("lifetime   not measured; kept every 14 s\n"));
     }
 
     #[test]
@@ -328,7 +377,17 @@ mod tests {
 
     fn of(nat: Nat, port_mapping: PortMapping, servers: Vec<Server>) -> Netcheck {
         let (egress, portal, full_size) = (Egress::Udp, None, Some(true));
-        Netcheck { nat, egress, portal, full_size, keep_alive_s: 14, port_mapping, servers }
+        let is_measuring_lifetime = false;
+        Netcheck {
+            nat,
+            egress,
+            portal,
+            full_size,
+            is_measuring_lifetime,
+            keep_alive_s: 14,
+            port_mapping,
+            servers,
+        }
     }
 
     fn mapped(state: PortMappingState) -> PortMapping {

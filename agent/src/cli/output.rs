@@ -1,6 +1,7 @@
 //! How values look to a person: times, sizes, paths, columns.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use crate::exit::{Code, Problem};
 use crate::ipc::schema::{Answer, Path, Transport};
@@ -47,8 +48,18 @@ pub(super) fn path(path: &Path) -> String {
     match path {
         Path::Direct { remote, transport: Transport::Udp } => format!("direct {remote}"),
         Path::Direct { remote, transport: Transport::Tcp } => format!("direct by TCP {remote}"),
-        Path::Relay { relay } => format!("relay {relay}"),
+        Path::Relay { relay, transport } => format!("relay {}", relay_at(*relay, *transport)),
         Path::None => "none".to_owned(),
+    }
+}
+
+/// A relay's address, with TLS where that carries the datagrams: `203.0.113.10:443 by TLS`.
+pub(super) fn relay_at(relay: SocketAddr, transport: Transport) -> String {
+    match transport {
+        Transport::Udp => relay.to_string(),
+        // A proxy alone knows where it is.
+        Transport::Tcp if relay.ip().is_unspecified() => "by TLS".to_owned(),
+        Transport::Tcp => format!("{relay} by TLS"),
     }
 }
 

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_reply_names_path_and_round_trip() {
-        let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap() };
+        let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap(), transport: Transport::Udp };
         let reply = |rtt_us| Reply {
             sequence: 1,
             peer: "nas".to_owned(),
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn silence_and_a_missing_direct_path_are_failures_of_their_own() {
-        let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap() };
+        let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap(), transport: Transport::Udp };
         let direct =
             Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };
         let pinged = |received, path| Pinged { peer: "nas".to_owned(), sent: 4, received, path };

@@ -264,7 +264,7 @@ pub(super) mod tests {
         };
         let direct =
             Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };
-        let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap() };
+        let relay = Path::Relay { relay: "203.0.113.10:7443".parse().unwrap(), transport: Transport::Udp };
         let members = vec![
             Member {
                 rtt_us: Some(11_249),

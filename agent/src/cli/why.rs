@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::netcheck::{filtering, mapping};
-use super::output::{COLUMNS, fit, millis, other, path, span, unexpected};
+use super::output::{COLUMNS, fit, millis, other, path, relay_at, span, unexpected};
+use super::status::render_door;
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
-    Answer, Ask, CandidateKind, Mapping, Member, Method, Nat, Path, PortMappingState, Tried, Verdict, Why,
+    Answer, Ask, CandidateKind, Mapping, Member, Method, Nat, Path, PortMappingState, Transport, Tried,
+    Verdict, Why,
 };
 
 /// Explain the path to a peer
@@ -38,8 +40,8 @@ fn render_why(why: &Why) -> String {
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(text, "  {}  {network}, {} {}", name("in"), peer.ip4, peer.ip6);
     for (first, lines) in [
-        (device.as_str(), nat(Some(&why.ours))),
-        (&peer.name, nat(why.theirs.as_ref())),
+        (device.as_str(), our_nat(why)),
+        (&peer.name, their_nat(why)),
         ("tried", tried(why)),
         ("tries", tries(why)),
         ("because", wrap(&format!("{} ({})", reason(why), why.verdict.word()), COLUMNS - width - 4)),
@@ -56,18 +58,35 @@ fn headline(peer: &Member) -> String {
     let rtt = peer.rtt_us.map(|us| format!(", {}", millis(us))).unwrap_or_default();
     match peer.path {
         Path::Direct { .. } => format!("{}{rtt}", path(&peer.path)),
-        Path::Relay { relay } => format!("relayed through {relay}{rtt}"),
+        Path::Relay { relay, transport } => {
+            format!("relayed through {}{rtt}", relay_at(relay, transport))
+        }
         Path::None if peer.online => "no path in use".to_owned(),
         Path::None => "offline".to_owned(),
     }
 }
 
-/// One end's NAT in RFC 4787 words.
-fn nat(nat: Option<&Nat>) -> Vec<String> {
-    let Some(nat) = nat else { return vec!["not told yet: it comes with the first try".to_owned()] };
-    if !nat.udp {
-        return vec!["no UDP gets out, or nothing was measured yet".to_owned()];
+fn our_nat(why: &Why) -> Vec<String> {
+    match &why.door {
+        Some(door) => vec![format!("no UDP gets out; {}", render_door(door))],
+        None if !why.ours.udp => vec!["not measured yet, or no UDP gets out".to_owned()],
+        None => nat(&why.ours),
     }
+}
+
+/// What came with the peer's offer; where ours was measured theirs should have been.
+fn their_nat(why: &Why) -> Vec<String> {
+    let line = match why.theirs {
+        None => "not told yet: it comes with the first try",
+        Some(theirs) if theirs.udp => return nat(&theirs),
+        Some(_) if why.ours.udp => "no UDP gets out",
+        Some(_) => "not measured yet, or no UDP gets out",
+    };
+    vec![line.to_owned()]
+}
+
+/// One end's NAT in RFC 4787 words.
+fn nat(nat: &Nat) -> Vec<String> {
     let ip6 = if nat.ip6.is_some() { "yes" } else { "no" };
     vec![
         format!("mapping {}", mapping(nat.mapping)),
@@ -107,7 +126,8 @@ fn one_tried(tried: &Tried) -> String {
         (false, 1) => "1 probe, no answer".to_owned(),
         (false, probes) => format!("{probes} probes, no answer"),
     };
-    format!("{} ({kind}): {outcome}", tried.address)
+    let by = if tried.transport == Transport::Tcp { ", by TCP" } else { "" };
+    format!("{} ({kind}{by}): {outcome}", tried.address)
 }
 
 fn tries(why: &Why) -> Vec<String> {
@@ -248,7 +268,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cli::status::tests::example;
-    use crate::ipc::schema::{Filtering, PortMapping};
+    use crate::ipc::schema::{Door, Filtering, PortMapping};
 
     const VERDICTS: [Verdict; 16] = [
         Verdict::Direct,
@@ -337,12 +357,30 @@ mod tests {
         assert!(text.contains("lanyard ping win-den"), "{text}");
     }
 
+    #[test]
+    fn an_end_without_udp_is_shown_as_it_is_and_what_goes_by_tcp_with_its_real_address() {
+        let mut why = relayed(Verdict::UdpBlockedHere);
+        why.ours = Nat::default();
+        why.door = Some(Door { port: 443, proxy: None, problem: None });
+        why.peer.path = Path::Relay { relay: "203.0.113.10:443".parse().unwrap(), transport: Transport::Tcp };
+        why.tried[1].transport = Transport::Tcp;
+        let text = render(&Answer::Why(why.clone()));
+        assert!(text.starts_with("t480 <-> win-den: relayed through 203.0.113.10:443 by TLS"), "{text}");
+        assert!(text.contains("  t480     no UDP gets out; connected by TLS 443\n"), "{text}");
+        assert!(text.contains("198.51.100.9:50112 (seen by STUN, by TCP): 6 probes"), "{text}");
+
+        let seen_there = Why { ours: why.theirs.unwrap(), door: None, theirs: Some(Nat::default()), ..why };
+        let text = render(&Answer::Why(seen_there));
+        assert!(text.contains("  win-den  no UDP gets out\n"), "{text}");
+    }
+
     fn relayed(verdict: Verdict) -> Why {
         let status = example();
         let hard = Nat { mapping: Some(Mapping::AddressAndPortDependent), ..status.nat };
         let tried = |kind, address: &str| Tried {
             kind,
             address: address.parse().unwrap(),
+            transport: Transport::Udp,
             probes: 6,
             answered: false,
         };
@@ -353,6 +391,7 @@ mod tests {
             peer: status.networks[0].members[1].clone(),
             ours: status.nat,
             port_mapping: PortMapping { state: PortMappingState::None, ..PortMapping::default() },
+            door: None,
             theirs: Some(hard),
             attempt: "relayed".to_owned(),
             method: Some(Method::Plain),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lanyard_proto::device::{Command, Status};
 use lanyard_wire::join::JoinString;
+use lanyard_wire::keys::PublicKey;
 use lanyard_wire::limits::{CONTROL_PORT, WEB_PORT};
 use lanyard_wire::names::DeviceName;
 use tokio::sync::mpsc;
@@ -13,7 +14,7 @@ use super::waiting::{COORDINATOR_WAIT, What, Wish};
 use super::{Engine, find, report};
 use crate::exit::{Code, Problem};
 use crate::ipc::schema;
-use crate::ipc::schema::{Answer, Ask, Device, Nat, Network, PortMapping, Switched};
+use crate::ipc::schema::{Answer, Ask, Device, Door, Nat, Network, PortMapping, Switched};
 use crate::ipc::server::Call;
 use crate::state::Host;
 
@@ -52,13 +53,12 @@ impl Engine {
         let hosts = &self.state.hosts;
         let (number, nat, servers, networks) = match &self.networking {
             Some(networking) => {
-                let (status, remotes) = (networking.status(), networking.remotes());
+                let (status, ways) = (networking.status(), networking.ways());
                 let servers = status.coordinators.iter();
                 let servers =
                     servers.map(|one| report::server(one, hosts, networking.doors().state(&one.key)));
                 let servers = servers.collect();
-                let networks =
-                    status.networks.iter().map(|one| report::network(one, hosts, &remotes)).collect();
+                let networks = status.networks.iter().map(|one| report::network(one, hosts, &ways)).collect();
                 (report::number(&status), report::nat(&status.card), servers, networks)
             }
             None => (None, Nat::default(), Vec::new(), self.remembered()),
@@ -197,7 +197,7 @@ impl Engine {
             Ping { device: peer.device, name: peer.name.to_string(), from, to, count, until_direct, size };
         self.command(Command::Connect { peer: peer.device });
         if let Some(networking) = &self.networking {
-            tokio::spawn(ping.run(networking.table(), networking.remotes(), answers.clone()));
+            tokio::spawn(ping.run(networking.table(), networking.ways(), answers.clone()));
         }
         Ok(())
     }
@@ -206,15 +206,18 @@ impl Engine {
         let status = self.machine()?;
         let (network, peer) = find::peer(&status, word)?;
         let now = self.networking.as_ref().map(super::Networking::now).unwrap_or_default();
-        let remotes = self.networking.as_ref().map(super::Networking::remotes).unwrap_or_default();
-        Ok(Answer::Why(report::why(
-            self.name().to_string(),
-            (&status.card, self.port_mapping()),
-            network,
-            peer,
-            &remotes,
-            now,
-        )))
+        let ways = self.networking.as_ref().map(super::Networking::ways).unwrap_or_default();
+        let door = self.door(&status, &network.coordinator);
+        let name = self.name().to_string();
+        let ours = (&status.card, self.port_mapping(), door);
+        Ok(Answer::Why(report::why(name, ours, network, peer, &ways, now)))
+    }
+
+    /// The door to a coordinator, while its session goes through it.
+    fn door(&self, status: &Status, key: &PublicKey) -> Option<Door> {
+        let state = self.networking.as_ref()?.doors().state(key);
+        let coordinator = status.coordinators.iter().find(|coordinator| coordinator.key == *key)?;
+        report::server(coordinator, &[], state).door.filter(|door| door.problem.is_none())
     }
 
     /// The machine's status, or why there is none.

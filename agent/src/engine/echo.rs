@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::report;
+use super::ways::Ways;
 use crate::exit::{Code, Problem};
 use crate::ipc::schema::{Answer, Pinged, Reply};
-use crate::stream::Remotes;
 
 /// From one request to the next.
 const EVERY: Duration = Duration::from_secs(1);
@@ -50,10 +50,10 @@ impl Ping {
     pub(super) async fn run(
         self,
         table: watch::Receiver<Arc<ForwardingTable>>,
-        remotes: Remotes,
+        ways: Ways,
         answers: mpsc::Sender<Answer>,
     ) {
-        if let Err(error) = self.send_all(&table, &remotes, &answers).await {
+        if let Err(error) = self.send_all(&table, &ways, &answers).await {
             let text = format!("cannot send echo requests to {}: {error}", self.to);
             drop(answers.send(Answer::Error(Problem::new(Code::PathNone, text))).await);
         }
@@ -62,7 +62,7 @@ impl Ping {
     async fn send_all(
         &self,
         table: &watch::Receiver<Arc<ForwardingTable>>,
-        remotes: &Remotes,
+        ways: &Ways,
         answers: &mpsc::Sender<Answer>,
     ) -> io::Result<()> {
         let echo = Echo::open(self.from, self.to)?;
@@ -80,7 +80,7 @@ impl Ping {
                 peer: self.name.clone(),
                 ip: self.to,
                 rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-                path: report::path(&by, remotes),
+                path: report::path(&by, ways),
             };
             if answers.send(Answer::Reply(reply)).await.is_err() {
                 return Ok(());
@@ -95,7 +95,7 @@ impl Ping {
                 }
             }
         }
-        let pinged = Pinged { peer: self.name.clone(), sent, received, path: report::path(&path(), remotes) };
+        let pinged = Pinged { peer: self.name.clone(), sent, received, path: report::path(&path(), ways) };
         // Nobody listens any more.
         drop(answers.send(Answer::Pinged(pinged)).await);
         Ok(())

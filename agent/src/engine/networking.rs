@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, trace, warn};
 
+use super::ways::Ways;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataplane::{DataPlane, shard_count};
@@ -25,7 +26,7 @@ use crate::netmon::{LocalNetwork, Monitor, Router};
 use crate::portmap::{self, PortMapper};
 use crate::sockets::{Inbound, Sockets, SpareSockets};
 use crate::state::{Host, Keys};
-use crate::stream::{Opened, Remotes, Streams};
+use crate::stream::{Opened, Streams};
 use crate::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig};
 
 /// Datagrams for the machine that wait while it works; on top of that the newest are dropped and counted.
@@ -232,9 +233,10 @@ impl Networking {
         &mut self.streams
     }
 
-    /// What TCP connections with peers lead to, for those who only look.
-    pub(super) fn remotes(&self) -> Remotes {
-        self.streams.remotes()
+    /// Where paths lead that go by TCP.
+    pub(super) fn ways(&self) -> Ways {
+        let port = |key: &_| self.doors.state(key).map(|(_, port)| port);
+        Ways::new(&self.status(), self.streams.remotes(), port)
     }
 
     /// Passes on a wish.

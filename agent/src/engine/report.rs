@@ -14,15 +14,14 @@ use lanyard_wire::door::is_door;
 use lanyard_wire::handshake;
 use lanyard_wire::nat::{self, NatCard, PortPolicy};
 
+use super::ways::Ways;
 use crate::door;
 use crate::ipc::schema::{
     CandidateKind, Door, Egress, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path,
-    PortMapping, PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Transport, Tried,
-    Verdict, Why,
+    PortMapping, PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Tried, Verdict, Why,
 };
 use crate::portmap;
 use crate::state::Host;
-use crate::stream::Remotes;
 
 /// A coordinator; the join string's host stands for it where it is known.
 pub(super) fn server(
@@ -72,7 +71,7 @@ pub(super) fn place(host: &Host) -> String {
 }
 
 /// A network with its members.
-pub(super) fn network(network: &NetworkStatus, hosts: &[Host], remotes: &Remotes) -> Network {
+pub(super) fn network(network: &NetworkStatus, hosts: &[Host], ways: &Ways) -> Network {
     Network {
         name: network.name.to_string(),
         id: network.id.to_string(),
@@ -83,7 +82,7 @@ pub(super) fn network(network: &NetworkStatus, hosts: &[Host], remotes: &Remotes
         ip4: network.ip4,
         ip6: network.ip6,
         clash: network.clash.clone(),
-        members: network.members.iter().map(|one| member(one, remotes)).collect(),
+        members: network.members.iter().map(|one| member(one, ways)).collect(),
     }
 }
 
@@ -123,25 +122,25 @@ pub(super) fn remembered(cache: &NetworkCache, server: String) -> Network {
 /// The story of a pair.
 pub(super) fn why(
     device: String,
-    (card, port_mapping): (&NatCard, PortMapping),
+    (card, port_mapping, door): (&NatCard, PortMapping, Option<Door>),
     network: &NetworkStatus,
     peer: &MemberStatus,
-    remotes: &Remotes,
+    ways: &Ways,
     now: Instant,
 ) -> Why {
     let attempt = &peer.attempt;
-    let tried = attempt.candidates_tried.iter().map(|tried| Tried {
-        kind: kind(tried.candidate.kind),
-        address: tried.candidate.addr,
-        probes: tried.probes_sent,
-        answered: tried.answered,
+    let tried = attempt.candidates_tried.iter().filter_map(|tried| {
+        let (address, transport) = ways.find(tried.candidate.addr)?;
+        let kind = kind(tried.candidate.kind);
+        Some(Tried { kind, address, transport, probes: tried.probes_sent, answered: tried.answered })
     });
     Why {
         device,
         network: network.name.to_string(),
-        peer: member(peer, remotes),
+        peer: member(peer, ways),
         ours: nat(card),
         port_mapping,
+        door,
         theirs: attempt.their_card.as_ref().map(nat),
         attempt: attempt.state.to_owned(),
         method: attempt.method.map(method),
@@ -153,7 +152,7 @@ pub(super) fn why(
     }
 }
 
-fn member(member: &MemberStatus, remotes: &Remotes) -> Member {
+fn member(member: &MemberStatus, ways: &Ways) -> Member {
     Member {
         name: member.name.to_string(),
         id: member.device.to_string(),
@@ -162,7 +161,7 @@ fn member(member: &MemberStatus, remotes: &Remotes) -> Member {
         ip6: member.ip6,
         online: member.online,
         refused: member.refused,
-        path: path(&member.path, remotes),
+        path: path(&member.path, ways),
         rtt_us: member.rtt.map(micros),
         tx_bytes: member.tx_bytes,
         rx_bytes: member.rx_bytes,
@@ -170,13 +169,16 @@ fn member(member: &MemberStatus, remotes: &Remotes) -> Member {
 }
 
 /// A path.
-pub(super) fn path(path: &overlay::Path, remotes: &Remotes) -> Path {
+pub(super) fn path(path: &overlay::Path, ways: &Ways) -> Path {
     match *path {
-        overlay::Path::Direct { remote, .. } => match remotes.of(remote) {
-            Some(remote) => Path::Direct { remote, transport: Transport::Tcp },
-            None => Path::Direct { remote, transport: Transport::Udp },
-        },
-        overlay::Path::Relayed { relay, .. } => Path::Relay { relay },
+        overlay::Path::Direct { remote, .. } => {
+            let (remote, transport) = ways.lead(remote);
+            Path::Direct { remote, transport }
+        }
+        overlay::Path::Relayed { relay, .. } => {
+            let (relay, transport) = ways.lead(relay);
+            Path::Relay { relay, transport }
+        }
         overlay::Path::None => Path::None,
     }
 }
@@ -336,10 +338,10 @@ pub(super) mod tests {
         let network = &status.networks[0];
         let why = why(
             "t480".to_owned(),
-            (&status.card, PortMapping::default()),
+            (&status.card, PortMapping::default(), None),
             network,
             &network.members[0],
-            &Remotes::default(),
+            &Ways::default(),
             now,
         );
         assert_eq!((why.last_try_s, why.next_try_s), (Some(40), Some(80)));
@@ -467,6 +469,7 @@ pub(super) mod tests {
             device: DeviceId::from_bytes([1; 16]),
             card,
             full_size: Some(true),
+            is_measuring_lifetime: false,
             keep_alive: Duration::from_secs(15),
             coordinators: vec![online],
             networks: vec![home],

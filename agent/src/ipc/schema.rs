@@ -290,21 +290,24 @@ pub enum Path {
     },
     /// Through a relay.
     Relay {
-        /// The relay's address.
+        /// The relay's address; `0.0.0.0` where a proxy alone knows it.
         relay: SocketAddr,
+        /// What carries the datagrams.
+        #[serde(default)]
+        transport: Transport,
     },
     /// No path is in use.
     None,
 }
 
-/// What carries datagrams to a peer.
+/// What carries datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// UDP.
     #[default]
     Udp,
-    /// A TCP connection, where UDP does not get out at one end.
+    /// A TCP connection, where UDP does not get out at one end; with TLS to a coordinator.
     Tcp,
 }
 

@@ -26,6 +26,7 @@ impl Device {
             device: self.me,
             card: *self.netcheck.card(),
             full_size: self.netcheck.is_full_size(),
+            is_measuring_lifetime: self.netcheck.is_measuring_lifetime(),
             keep_alive: self.netcheck.keep_alive(),
             coordinators: self.coordinators.iter().map(Coordinator::status).collect(),
             networks: self

@@ -26,6 +26,8 @@ pub struct Status {
     pub card: NatCard,
     /// Datagrams as long as the tunnel's longest reach the coordinator's STUN service, once that was asked.
     pub full_size: Option<bool>,
+    /// How long a silent mapping lives is being measured, which takes minutes.
+    pub is_measuring_lifetime: bool,
     /// Mean time between the datagrams that keep a mapping open here.
     pub keep_alive: Duration,
     /// Coordinators, in the order they were added.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use lanyard_wire::checkpoint::PairCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Member, Server};
+use super::{Door, Member, Server, Transport};
 
 /// The pair's story.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Why {
     /// What the router at this end maps.
     #[serde(default)]
     pub port_mapping: PortMapping,
+    /// The way to the coordinator from this end, where that is not UDP.
+    #[serde(default)]
+    pub door: Option<Door>,
     /// The NAT at the other end, once told.
     pub theirs: Option<Nat>,
     /// State of the newest try for a direct path, in one word.
@@ -69,6 +72,9 @@ pub struct Tried {
     pub kind: CandidateKind,
     /// The address.
     pub address: SocketAddr,
+    /// What carries the probes.
+    #[serde(default)]
+    pub transport: Transport,
     /// Probes sent to it.
     pub probes: u32,
     /// An authentic answer came.
@@ -304,6 +310,9 @@ pub struct Netcheck {
     /// Datagrams as long as the tunnel's longest reach the coordinator; `null` while that is not known.
     #[serde(default)]
     pub full_size: Option<bool>,
+    /// How long a silent mapping lives is being measured in the background.
+    #[serde(default)]
+    pub is_measuring_lifetime: bool,
     /// Seconds between the datagrams that keep a mapping open, on average.
     #[serde(default)]
     pub keep_alive_s: u64,

@@ -126,6 +126,11 @@ impl Lifetime {
         self.work.is_some()
     }
 
+    /// Whether it is on.
+    pub(super) const fn is_on(&self) -> bool {
+        self.work.is_some()
+    }
+
     /// Ends it; says whether its socket is to be closed.
     pub(super) fn end(&mut self) -> bool {
         self.work.take().is_some()

@@ -189,6 +189,11 @@ impl Netcheck {
         self.attachments.facts(&self.local, &self.card).full_size
     }
 
+    /// For how long a mapping survives is being measured.
+    pub(super) const fn is_measuring_lifetime(&self) -> bool {
+        self.lifetime.is_on()
+    }
+
     /// Mean time between two datagrams that keep a mapping open here: half of what it was seen to live.
     pub(super) fn keep_alive(&self) -> Duration {
         match self.card.lifetime_s.filter(|_| !self.is_card_old) {
