@@ -59,7 +59,7 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
         line(&mut text, "ipv6", &seen(nat.ip6));
     }
     for server in &netcheck.servers {
-        line(&mut text, "server", &render_server(server).replace("\n  ", "\n           "));
+        line(&mut text, "server", &render_server(server, 11));
     }
     text
 }
@@ -132,7 +132,7 @@ fn lifetime(netcheck: &Netcheck) -> String {
     match (netcheck.nat.lifetime_s, netcheck.nat.filtering) {
         (Some(240), _) => format!("a silent mapping lives 240 s or longer; {every}"),
         (Some(seconds), _) => format!("a silent mapping lives at least {seconds} s; {every}"),
-        (None, _) if netcheck.is_measuring_lifetime => {
+        (None, _) if netcheck.measuring_lifetime => {
             format!("being measured in the background, 1 to 10 min; {every}")
         }
         (None, Some(Filtering::EndpointIndependent)) => {
@@ -339,11 +339,24 @@ mod tests {
     }
 
     #[test]
+    fn a_coordinator_that_does_not_answer_fits_the_terminal_with_the_reason() {
+        let mut servers = example().servers;
+        servers[0].state = ServerState::Offline;
+        let problem = "the door at 203.0.113.10:443 is not reached: Connection refused (os error 111)";
+        servers[0].door = Some(Door { port: 443, proxy: None, problem: Some(problem.to_owned()) });
+        let text = render(&Answer::Netcheck(of(Nat::default(), PortMapping::default(), servers)));
+        let end = "server     203.0.113.10:7443  no answer; tunnels go on  14.0 ms\n\
+                   \x20          UDP gets no answer, and the door at 203.0.113.10:443 is not reached:\n\
+                   \x20          Connection refused (os error 111)\n";
+        assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
     fn what_is_not_known_says_why() {
         let nat = Nat { udp: true, mapping: Some(Mapping::EndpointIndependent), ..Nat::default() };
-        let told = |nat, is_measuring_lifetime| {
+        let told = |nat, measuring_lifetime| {
             let netcheck = of(nat, PortMapping::default(), Vec::new());
-            render(&Answer::Netcheck(Netcheck { is_measuring_lifetime, ..netcheck }))
+            render(&Answer::Netcheck(Netcheck { measuring_lifetime, ..netcheck }))
         };
         let text = told(nat, true);
         assert!(text.contains("ports      changed: another outside than inside\n"), "{text}");
@@ -377,13 +390,13 @@ mod tests {
 
     fn of(nat: Nat, port_mapping: PortMapping, servers: Vec<Server>) -> Netcheck {
         let (egress, portal, full_size) = (Egress::Udp, None, Some(true));
-        let is_measuring_lifetime = false;
+        let measuring_lifetime = false;
         Netcheck {
             nat,
             egress,
             portal,
             full_size,
-            is_measuring_lifetime,
+            measuring_lifetime,
             keep_alive_s: 14,
             port_mapping,
             servers,

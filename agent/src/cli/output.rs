@@ -76,6 +76,23 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     head.chain(['…']).chain(tail).collect()
 }
 
+/// The text in lines of at most `width` characters, broken at blanks; a longer word stays whole.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 /// Rows in aligned columns, two blanks between them.
 ///
 /// `flexible` is the column that gives way when a row would be longer than [`COLUMNS`].

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::netcheck::protocol;
-use super::output::{bytes, columns, fit, millis, other, path, unexpected};
+use super::output::{COLUMNS, bytes, columns, fit, millis, other, path, unexpected, wrap};
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{
     Answer, Ask, Door, Filtering, Mapping, Member, Membership, Nat, Network, Path, PortMapping,
@@ -71,7 +71,7 @@ fn render_status(status: &Status) -> String {
     let _ = writeln!(text, "  udp port {}", status.device.port);
     let _ = writeln!(text, "nat     {}{}", nat(&status.nat), port_mapping(&status.port_mapping));
     for server in &status.servers {
-        let _ = writeln!(text, "server  {}", render_server(server));
+        let _ = writeln!(text, "server  {}", render_server(server, 8));
     }
     if status.networks.is_empty() {
         text.push_str("no networks yet: lanyard join JOIN-STRING\n");
@@ -111,15 +111,18 @@ fn port_mapping(mapping: &PortMapping) -> String {
     }
 }
 
-pub(super) fn render_server(server: &Server) -> String {
+/// A coordinator, in lines of which the first begins behind `indent` blanks and the others with them.
+pub(super) fn render_server(server: &Server, indent: usize) -> String {
     let state = match server.state {
         ServerState::Connecting => "connecting",
         ServerState::Online => "online",
-        ServerState::Offline => "no answer (tunnels go on; \"lanyard netcheck\" tells more)",
+        ServerState::Offline => "no answer; tunnels go on",
     };
     let rtt = server.rtt_us.map(|us| format!("  {}", millis(us))).unwrap_or_default();
-    let door = server.door.as_ref().map(|door| format!("\n  {}", render_door(door))).unwrap_or_default();
-    format!("{}  {state}{rtt}{door}", server.host)
+    let door = server.door.as_ref().map(render_door).unwrap_or_default();
+    let door = wrap(&door, COLUMNS - indent).into_iter().filter(|line| !line.is_empty());
+    let lines = [format!("{}  {state}{rtt}", server.host)].into_iter().chain(door);
+    lines.collect::<Vec<_>>().join(&format!("\n{}", " ".repeat(indent)))
 }
 
 /// The way a session takes where UDP does not get out.
@@ -177,7 +180,6 @@ fn row(member: &Member, presence_known: bool) -> Vec<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cli::output::COLUMNS;
     use crate::ipc::schema::{Device, Transport};
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::netcheck::{filtering, mapping};
-use super::output::{COLUMNS, fit, millis, other, path, relay_at, span, unexpected};
+use super::output::{COLUMNS, fit, millis, other, path, relay_at, span, unexpected, wrap};
 use super::status::render_door;
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
@@ -245,23 +245,6 @@ fn softer_end(why: &Why) -> &str {
 /// Whether a NAT gives another port to every destination, as far as measured.
 const fn is_hard(nat: &Nat) -> bool {
     matches!(nat.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent))
-}
-
-/// The text in lines of at most `width` characters, broken at blanks.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let Some(line) = lines.last_mut() else { break };
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Engine {
             egress: report::egress(Egress::Udp),
             portal: None,
             full_size: status.full_size,
-            is_measuring_lifetime: status.is_measuring_lifetime,
+            measuring_lifetime: status.is_measuring_lifetime,
             keep_alive_s: status.keep_alive.as_secs(),
             port_mapping: self.port_mapping(),
             servers: self.status().servers,

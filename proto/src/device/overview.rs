@@ -66,7 +66,7 @@ impl Device {
     fn member_status(&self, coordinator: &Coordinator, device: DeviceId, member: &Member) -> MemberStatus {
         let peer = self.peers.get(&device);
         let mut attempt = peer.map_or_else(never_tried, Peer::attempt_status);
-        attempt.advice = self.advice(coordinator, &device, &attempt);
+        attempt.advice = self.advice(coordinator, &device, member.online, &attempt);
         let (tx_bytes, rx_bytes) = peer.map_or((0, 0), Peer::bytes);
         MemberStatus {
             device,
@@ -106,12 +106,20 @@ impl Device {
     }
 
     /// What stands in the way, with what both NATs do taken into account.
-    fn advice(&self, coordinator: &Coordinator, device: &DeviceId, attempt: &AttemptStatus) -> Advice {
+    fn advice(
+        &self,
+        coordinator: &Coordinator,
+        device: &DeviceId,
+        is_online: bool,
+        attempt: &AttemptStatus,
+    ) -> Advice {
         if !self.consent.allows(device) {
             return Advice::RefusedHere;
         }
         let is_up = matches!(coordinator.state(), CoordinatorState::Online { .. });
-        if attempt.advice == Advice::ProbesLost {
+        if attempt.advice == Advice::Idle && is_up && !is_online {
+            Advice::PeerOffline
+        } else if attempt.advice == Advice::ProbesLost {
             let is_detoured = coordinator.is_detoured();
             blame(self.netcheck.card(), is_detoured, attempt.their_card.as_ref())
         } else if attempt.advice == Advice::NoRelay && !is_up {

@@ -312,7 +312,7 @@ pub struct Netcheck {
     pub full_size: Option<bool>,
     /// How long a silent mapping lives is being measured in the background.
     #[serde(default)]
-    pub is_measuring_lifetime: bool,
+    pub measuring_lifetime: bool,
     /// Seconds between the datagrams that keep a mapping open, on average.
     #[serde(default)]
     pub keep_alive_s: u64,

@@ -59,8 +59,9 @@ impl Peer {
             (Path::Direct { .. }, _) => Advice::Direct,
             _ if self.traffic_at.is_none() => Advice::Idle,
             _ if self.attempt.is_running() => Advice::Trying,
+            // Of two things in the way, the relay's is the one without which nothing goes.
+            (Path::None, None | Some(Advice::ProbesLost | Advice::FullSizeLost)) => Advice::NoRelay,
             (_, Some(failure)) => failure,
-            (Path::None, None) => Advice::NoRelay,
             (Path::Relayed { .. }, None) => Advice::Trying,
         };
         // Who answered an earlier try and is not reached by it now is not there any more, for all that is known.
