@@ -10,24 +10,37 @@ use std::time::Duration;
 use lanyard_netns::{Fleet, Lab, connect, wait_for};
 use serde_json::Value;
 
-/// Kind, mapping and filtering (RFC 4787) as `tests/natlab/README.md` lists them, in the words of `netcheck --json`.
-const KINDS: &[(&str, &str, &str)] = &[
-    ("open", "none", "endpoint-independent"),
-    ("firewall", "none", "address-and-port-dependent"),
-    ("full-cone", "endpoint-independent", "endpoint-independent"),
-    ("addr-restricted", "endpoint-independent", "address-dependent"),
-    ("port-restricted", "endpoint-independent", "address-and-port-dependent"),
-    ("remapped", "endpoint-independent", "address-and-port-dependent"),
-    ("addr-symmetric", "address-dependent", "address-and-port-dependent"),
-    ("symmetric", "address-and-port-dependent", "address-and-port-dependent"),
-    ("symmetric-seq", "address-and-port-dependent", "address-and-port-dependent"),
+/// A kind of `tests/natlab/README.md` with settings of its site, and what `netcheck --json` says of it: mapping and
+/// filtering in the words of RFC 4787, the policy for ports.
+const KINDS: &[(&str, &str, &str, &str, Option<&str>)] = &[
+    ("open", "", "none", "endpoint-independent", Some("preserved")),
+    ("firewall", "", "none", "address-and-port-dependent", Some("preserved")),
+    ("full-cone", "", "endpoint-independent", "endpoint-independent", Some("preserved")),
+    ("addr-restricted", "", "endpoint-independent", "address-dependent", Some("preserved")),
+    ("port-restricted", "", "endpoint-independent", "address-and-port-dependent", Some("preserved")),
+    // One port for all destinations tells nothing of how it was chosen.
+    ("remapped", "", "endpoint-independent", "address-and-port-dependent", None),
+    // natlab takes these ports from 2,000.
+    ("addr-symmetric", "", "address-dependent", "address-and-port-dependent", Some("block")),
+    ("symmetric", "", "address-and-port-dependent", "address-and-port-dependent", Some("random")),
+    (
+        "symmetric",
+        "port_block = 1024",
+        "address-and-port-dependent",
+        "address-and-port-dependent",
+        Some("block"),
+    ),
+    ("symmetric-seq", "", "address-and-port-dependent", "address-and-port-dependent", Some("sequential")),
 ];
 
 #[test]
-fn netcheck_and_why_name_mapping_and_filtering_of_every_kind() {
-    let kinds: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
-    let fleet = Fleet::start(Lab::up(&kinds.join(":")).unwrap()).unwrap();
+fn netcheck_and_why_name_mapping_filtering_and_ports_of_every_kind() {
     let hosts: Vec<String> = ('a'..).take(KINDS.len()).map(String::from).collect();
+    let site = |(host, (kind, settings, ..)): (&String, &(&str, &str, _, _, _))| {
+        format!("[site.r{host}]\nnat = \"{kind}\"\n{settings}\nhosts = [\"{host}\"]\n")
+    };
+    let topology: String = hosts.iter().zip(KINDS).map(site).collect();
+    let fleet = Fleet::start(Lab::up(&topology).unwrap()).unwrap();
     let string = fleet.join_string_for_many().unwrap();
     let agents: Vec<_> = hosts
         .iter()
@@ -38,16 +51,71 @@ fn netcheck_and_why_name_mapping_and_filtering_of_every_kind() {
         })
         .collect();
     let first = &agents[0];
-    for (agent, (kind, mapping, filtering)) in agents.iter().zip(KINDS) {
+    for (agent, (kind, settings, mapping, filtering, policy)) in agents.iter().zip(KINDS) {
         let card = agent.json(&["netcheck"]).unwrap();
+        let kind = format!("{kind} {settings}");
         assert_eq!(card["mapping"], *mapping, "{kind}: {card}");
         assert_eq!(card["filtering"], *filtering, "{kind}: {card}");
+        assert_eq!(card["ports"]["policy"].as_str(), *policy, "{kind}: {card}");
         let told = agent.run(&["netcheck"]).unwrap();
+        println!("{kind}: {}", card["ports"]);
         assert!(told.contains(mapping) && told.contains(filtering), "{kind}: {told}");
+        assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+        ports_are(&card);
         if agent.host != first.host {
             connect(first, agent).unwrap();
             why_names(first, &agent.host, mapping, filtering);
         }
+    }
+}
+
+/// The details of a policy for ports fit to what natlab does and to what the servers see.
+fn ports_are(card: &Value) {
+    let ports = &card["ports"];
+    let port = |address: &Value| address.as_str()?.rsplit(':').next()?.parse::<u64>().ok();
+    let seen = [port(&card["ip4"]).unwrap(), port(&card["servers"][0]["observed"]).unwrap()];
+    if ports["policy"] == "sequential" {
+        assert_eq!(ports["step"], 1, "{card}");
+    } else if ports["policy"] == "block" {
+        let (low, high) = (ports["low"].as_u64().unwrap(), ports["high"].as_u64().unwrap());
+        assert!(seen.iter().all(|port| (low..=high).contains(port)), "{card}");
+        assert!(high - low < 8_192, "{card}");
+    } else if ports["policy"] == "preserved" {
+        assert_eq!(seen[0], seen[1], "{card}");
+    }
+}
+
+/// What a router between the device and the world does to large datagrams; and the families, of which each device has
+/// those that its site has, and the coordinator both.
+const LINKS: &str = "[site.ra]\npmtud = false\nmtu = 1380\nhosts = [\"a\"]\n\
+    [site.rb]\nhosts = [\"b\"]\n\
+    [site.rc]\nnat = \"symmetric\"\nv6 = true\nhosts = [\"c\"]\n\
+    [site.rd]\nnat = \"v6-firewall\"\nhosts = [\"d\"]\n\
+    [site.re]\npmtud = false\nmtu = 1300\nhosts = [\"e\"]\n";
+
+#[test]
+fn netcheck_says_whether_large_datagrams_get_out_and_which_families_there_are() {
+    let fleet = Fleet::start(Lab::up(LINKS).unwrap()).unwrap();
+    let rule = "table ip large { chain forward { type filter hook forward priority -10; \
+         iifname \"lan\" udp length > 1200 drop; }; }";
+    assert!(fleet.lab.command("rb", "nft").arg(rule).status().unwrap().success());
+    for (host, full_size, mapping, families) in [
+        ("a", true, "endpoint-independent", [true, false]),
+        ("b", false, "endpoint-independent", [true, false]),
+        ("c", true, "address-and-port-dependent", [true, true]),
+        ("d", true, "none", [false, true]),
+        ("e", true, "endpoint-independent", [true, false]),
+    ] {
+        let agent = fleet.join(host).unwrap();
+        let card = agent.json(&["netcheck"]).unwrap();
+        assert_eq!(card["full_size"], full_size, "{host}: {card}\n{}", fleet.log(host));
+        assert_eq!(card["mapping"], mapping, "{host}: {card}");
+        assert_eq!([&card["ip4"], &card["ip6"]].map(Value::is_string), families, "{host}: {card}");
+        let hairpin = if families[0] { Value::Bool(false) } else { Value::Null };
+        assert_eq!(card["hairpin"], hairpin, "a family that is not there hides nothing: {host}: {card}");
+        let told = agent.run(&["netcheck"]).unwrap();
+        let is_told = told.contains("full-size datagrams do not reach the coordinator: peers go by relay");
+        assert_eq!(is_told, !full_size, "{told}");
     }
 }
 
@@ -165,30 +233,6 @@ impl Drop for Guard {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-#[test]
-fn the_coordinator_lists_the_verdict_of_each_pair() {
-    let fleet = Fleet::start(Lab::up("port-restricted:symmetric:symmetric").unwrap()).unwrap();
-    let [a, b, c] = ["a", "b", "c"].map(|host| fleet.join(host).unwrap());
-    connect(&a, &b).unwrap();
-    connect(&b, &c).unwrap();
-    let verdict = |one: &str, other: &str, expected: &str| {
-        let mut last = String::new();
-        let seen = wait_for("the pair's verdict", Duration::from_secs(30), || {
-            last = fleet.admin(&["verdict", "list", "--json"]).ok()?;
-            let listed: Value = serde_json::from_str(&last).ok()?;
-            let pair = listed["verdicts"].as_array()?.iter().find(|pair| {
-                let ends = [&pair["reporter_name"], &pair["peer_name"]];
-                ends.contains(&&Value::from(one)) && ends.contains(&&Value::from(other))
-            })?;
-            (pair["code"] == expected).then_some(())
-        });
-        seen.unwrap_or_else(|error| panic!("{one} {other} {expected}: {error:#}: {last}"));
-    };
-    verdict("a", "b", "direct");
-    verdict("b", "c", "both_mappings_vary");
-    println!("{}", fleet.admin(&["verdict", "list", "c"]).unwrap());
 }
 
 /// Both cards are exchanged by the attempt, so `why` at one end names the NAT of the other.

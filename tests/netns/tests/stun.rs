@@ -1,11 +1,13 @@
-//! Clients of other hands measure their NAT with our STUN service.
+//! Clients of other hands measure their NAT with our STUN service, and we ours with another's.
 //!
 //! coturn's `turnutils_stunclient` and `turnutils_natdiscovery` speak RFC 5389 and 5780, Debian's `stun` RFC 3489.
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::process::Stdio;
+use std::time::Duration;
 
-use lanyard_netns::{Fleet, Lab};
+use lanyard_netns::{Fleet, Lab, wait_for};
+use serde_json::Value;
 
 /// The words of `turnutils_natdiscovery` and of `stun` for a NAT of each kind.
 const KINDS: &[(&str, &str, &str, &str)] = &[
@@ -67,4 +69,61 @@ fn a_request_without_padding_gets_nothing_by_default() {
         \x20   except TimeoutError: print('silence')\n";
     let told = says(&fleet.lab, "a", "python3", &["-c", script]);
     assert_eq!(told, "silence\nsilence\n");
+}
+
+/// coturn in place of our STUN service, on both addresses of the server (RFC 5780).
+const COTURN: &[&str] = &[
+    "-n",
+    "-z",
+    "-L",
+    "203.0.113.1",
+    "-L",
+    "203.0.113.2",
+    "-p",
+    "3478",
+    "--alt-listening-port",
+    "3479",
+    "--no-tls",
+    "--no-dtls",
+    "--no-cli",
+    "--log-file",
+    "stdout",
+];
+
+#[test]
+fn our_netcheck_names_every_nat_with_the_server_of_coturn_too() {
+    let elsewhere = "203.0.113.1:3478,203.0.113.1:3479,203.0.113.2:3478,203.0.113.2:3479";
+    let settings = &[
+        ("LANYARD_SERVER_SERVICES_RUN", "checkpoint,handshake,relay,index"),
+        ("LANYARD_SERVER_STUN_ELSEWHERE", elsewhere),
+    ];
+    let fleet = Fleet::start_with(Lab::up(&kinds()).unwrap(), settings).unwrap();
+    let mut turnserver = fleet.lab.command("s", "turnserver");
+    turnserver.args(COTURN).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Where the test fails the lab ends it.
+    let mut turnserver = turnserver.spawn().unwrap();
+    for (host, (kind, mapping, filtering, _)) in ["a", "b", "c", "d"].into_iter().zip(KINDS) {
+        let agent = fleet.join(host).unwrap();
+        let mut card = Value::Null;
+        let measured = wait_for("an answer of coturn", Duration::from_secs(10), || {
+            card = agent.json(&["netcheck"]).ok()?;
+            (card["udp"] == true).then_some(())
+        });
+        measured.unwrap_or_else(|error| panic!("{kind}: {error:#}: {card}"));
+        for (ours, theirs) in [(&card["mapping"], mapping), (&card["filtering"], filtering)] {
+            // "Address Dependent Filtering" is "address-dependent" with us; their "Port Dependent" is of both.
+            let words = ours.as_str().unwrap().replace("address-and-port", "port").replace('-', " ");
+            assert_eq!(theirs.to_lowercase().rsplit_once(' ').unwrap().0, words, "{kind}: {card}");
+        }
+        assert_eq!(card["full_size"], true, "{kind}: {card}");
+        let expected = if *kind == "symmetric" { "random" } else { "preserved" };
+        assert_eq!(card["ports"]["policy"], expected, "{kind}: {card}");
+    }
+    let ours = says(&fleet.lab, "s", "ss", &["-Huln", "sport = :3478"]);
+    assert!(
+        ours.contains("203.0.113.1:3478") && !ours.contains("0.0.0.0:3478"),
+        "coturn has the port: {ours}"
+    );
+    turnserver.kill().unwrap();
+    turnserver.wait().unwrap();
 }
