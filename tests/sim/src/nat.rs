@@ -122,6 +122,12 @@ impl Nat {
         !matches!(self.behaviour.mapping, Mapping::None)
     }
 
+    /// Whether a mapping has the port of its socket, or a free one beside it.
+    #[must_use]
+    pub const fn preserves_ports(&self) -> bool {
+        !self.translates() || self.chooser.preserves()
+    }
+
     /// Forgets every mapping, as on a power cut.
     pub fn reboot(&mut self) {
         self.entries.clear();

@@ -182,9 +182,12 @@ impl Pattern {
         }
     }
 
-    const fn then(self, outer: Self) -> Self {
+    /// Behind another router, which leaves the ports as they are as long as it `preserves` them.
+    const fn then(self, outer: Self, preserves: bool) -> Self {
         match (self, outer) {
-            (Self::Kept, other) | (other, Self::Kept) => other,
+            (Self::Kept, other) => other,
+            // One mapping for all destinations of a port that is another for each of them.
+            (other, Self::Kept) if preserves => other,
             _ => Self::Mixed,
         }
     }
@@ -217,7 +220,7 @@ impl Traits {
                 Mapping::AddressDependent => 1,
                 Mapping::AddressAndPortDependent => 2,
             });
-            all.pattern = all.pattern.then(Pattern::of(&nat));
+            all.pattern = all.pattern.then(Pattern::of(&nat), site.nat.preserves_ports());
             all.filters_ports |= nat.filtering == Filtering::AddressAndPortDependent;
             all.udp &= nat.udp;
             all.strangers |= nat.accepts_strangers;
@@ -319,6 +322,25 @@ mod tests {
                 there
             });
             assert_eq!(found, [plain, guessing], "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn ports_of_a_block_are_told_through_another_router_as_long_as_that_one_leaves_them() {
+        use Expect::{Direct, Either};
+        for (outer, rebinds, expected) in
+            [(Kind::FullCone, 0, Direct), (Kind::FullCone, 1, Either), (Kind::Remapped, 0, Either)]
+        {
+            let mut net = Net::default();
+            let mut rng = Rng::from_seed([0; 32]);
+            let outer = net.add_site(SiteConfig::of(outer), &mut rng);
+            let inner = SiteConfig { via: Some(outer), lan: 10, ..SiteConfig::of(Kind::Block2048) };
+            let inner = net.add_site(inner, &mut rng);
+            let firewall = net.add_site(SiteConfig::of(Kind::Firewall), &mut rng);
+            net.plug(HostId(0), inner);
+            net.plug(HostId(1), firewall);
+            (0..rebinds).for_each(|_| net.rebind(outer));
+            assert_eq!(expect(&net, HostId(0), HostId(1)), expected, "{rebinds} rebinds");
         }
     }
 

@@ -37,6 +37,11 @@ impl Chooser {
         self.next = if next < FIRST { FIRST } else { next };
     }
 
+    /// Whether a port is the socket's own where that is free.
+    pub(super) const fn preserves(&self) -> bool {
+        matches!(self.ports, Ports::Preserved) && self.rebinds == 0
+    }
+
     /// A free port for a socket whose own is `wanted`, if there is one.
     pub(super) fn choose(
         &mut self,
@@ -48,7 +53,7 @@ impl Chooser {
         let any = |rng: &mut Rng| below(rng, u16::MAX - LOWEST + 1).saturating_add(LOWEST);
         let from = |start| first_free(start, LOWEST, u16::MAX, &is_free);
         match self.ports {
-            Ports::Preserved if self.rebinds == 0 => from(wanted),
+            Ports::Preserved if self.preserves() => from(wanted),
             Ports::Preserved | Ports::Random => from(any(rng)),
             Ports::Sequential { step, others } => {
                 for _ in 0..self.taken_by_others(others, rng, now) {
