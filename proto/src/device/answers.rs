@@ -234,11 +234,11 @@ impl Device {
 
     fn on_go(&mut self, key: PublicKey, go: &Go, now: Instant) {
         let theirs = candidates::accept(&go.candidates, &self.local, |ip| self.forwarding.is_overlay(ip));
-        let mut sockets = self.sockets_for(go);
+        let (mut sockets, ours) = (self.sockets_for(go), *self.netcheck.card());
         for device in self.peers.of_attempt(go.attempt) {
             tracing::debug!(attempt = %go.attempt, peer = %device, method = ?go.method, ?theirs, "start signal");
             let mut is_begun = false;
-            self.with_peer(&device, now, |peer| match peer.go(key, go, &theirs, &sockets, now) {
+            self.with_peer(&device, now, |peer| match peer.go(key, go, &theirs, &sockets, &ours, now) {
                 Ok(()) => {
                     sockets.clear();
                     is_begun = true;

@@ -254,13 +254,15 @@ impl Attempt {
 
     /// HANDSHAKE has both offers: punch. Says whether the attempt was one of ours.
     ///
-    /// `sockets` are those opened for it: to guess with, or the one to punch from if the method is fresh.
+    /// `sockets` are those opened for it: to guess with, or the one to punch from if the method is fresh; `ours` is the card
+    /// of our NAT.
     pub(super) fn go(
         &mut self,
         coordinator: PublicKey,
         go: &Go,
         candidates: &[Candidate],
         sockets: &[SocketId],
+        ours: &NatCard,
         rtt: Option<Duration>,
         now: Instant,
     ) -> bool {
@@ -270,6 +272,7 @@ impl Attempt {
         self.offers.remove(at);
         self.method = Some(go.method);
         self.their_card = Some(go.card);
+        self.retry.told(go, ours);
         let start = now + Duration::from_millis(u64::from(go.start_after_ms));
         let may_guess = !Guess::is_dear(go.method) || self.ration.take(GUESSES, GUESS_EVERY, now);
         let guess = may_guess.then(|| Guess::new(go, candidates, sockets, start, &mut self.rng)).flatten();

@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+use lanyard_wire::handshake::{Go, Method};
+use lanyard_wire::nat::{Mapping, NatCard, PortPolicy};
+
 use crate::rng::Rng;
 use crate::time::Instant;
 
@@ -18,6 +21,12 @@ const AFTER_FAILURE_S: [u64; 4] = [30, 120, 600, 3_600];
 /// then and chooses another plan.
 const OTHER_PLAN_AFTER: Duration = Duration::from_millis(250);
 
+/// While HANDSHAKE lets a guess rest that hardly ever misses, the steps grow no longer than the second one, so many times.
+///
+/// It rests for ten minutes, and whoever comes sooner learns nothing: with steps that grow, a pair that was told so three
+/// times waited up to an hour for a path that was there again. A few messages each, as nothing is guessed meanwhile.
+const RESTS_MAX: u32 = 7;
+
 /// Spread of the retries, in percent, so that pairs that failed together do not retry together.
 const JITTER: u32 = 10;
 
@@ -25,6 +34,10 @@ const JITTER: u32 = 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retry {
     failures: u32,
+    /// HANDSHAKE lets the plan for the try that runs rest.
+    is_resting: bool,
+    /// How many tries on end ended so.
+    rests: u32,
     /// The other plan is being tried, or was.
     is_second_try: bool,
     is_stale: bool,
@@ -34,7 +47,14 @@ pub(super) struct Retry {
 impl Retry {
     /// Nothing was tried yet.
     pub(super) const fn new() -> Self {
-        Self { failures: 0, is_second_try: false, is_stale: false, began_at: None }
+        Self {
+            failures: 0,
+            is_resting: false,
+            rests: 0,
+            is_second_try: false,
+            is_stale: false,
+            began_at: None,
+        }
     }
 
     /// A try begins.
@@ -54,7 +74,12 @@ impl Retry {
 
     /// Failures do not count any more.
     pub(super) const fn forget(&mut self) {
-        (self.failures, self.is_second_try) = (0, false);
+        (self.failures, self.rests, self.is_second_try) = (0, 0, false);
+    }
+
+    /// HANDSHAKE gave the start signal of the try that runs; `ours` is the card of our NAT.
+    pub(super) const fn told(&mut self, go: &Go, ours: &NatCard) {
+        self.is_resting = is_put_off(go, ours);
     }
 
     /// The try that runs may go by what holds no more: if it fails, the next one does not wait long.
@@ -64,15 +89,38 @@ impl Retry {
 
     /// A try failed; gives the moment of the next. `has_other_plan` when HANDSHAKE may know a better one for the pair.
     pub(super) fn failed(&mut self, has_other_plan: bool, rng: &mut Rng, now: Instant) -> Instant {
+        let is_resting = core::mem::take(&mut self.is_resting) && self.rests < RESTS_MAX;
         if core::mem::take(&mut self.is_stale) {
             return self.not_before(now);
         }
         if has_other_plan && !core::mem::replace(&mut self.is_second_try, true) {
             return now + rng.jitter(OTHER_PLAN_AFTER, JITTER);
         }
-        let step = usize::try_from(self.failures).unwrap_or(usize::MAX).min(AFTER_FAILURE_S.len() - 1);
+        let longest = if is_resting { 1 } else { AFTER_FAILURE_S.len() - 1 };
+        let step = usize::try_from(self.failures).unwrap_or(usize::MAX).min(longest);
         let wait = Duration::from_secs(AFTER_FAILURE_S.get(step).copied().unwrap_or(AFTER_FAILURE_S[0]));
-        self.failures = self.failures.saturating_add(1);
+        if is_resting {
+            self.rests += 1;
+            self.failures = self.failures.max(1);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
         now + rng.jitter(wait, JITTER)
     }
+}
+
+/// Whether these cards ask for a guess in a carrier's block, and HANDSHAKE says relay all the same: one has failed between
+/// the two networks, which is hardly ever the fault of the guess.
+const fn is_put_off(go: &Go, ours: &NatCard) -> bool {
+    let theirs = &go.card;
+    let has_block = match (varies(ours), varies(theirs)) {
+        (true, false) => matches!(ours.ports, Some(PortPolicy::Block { .. })),
+        (false, true) => matches!(theirs.ports, Some(PortPolicy::Block { .. })),
+        (true, true) | (false, false) => false,
+    };
+    has_block && matches!(go.method, Method::Relay)
+}
+
+const fn varies(card: &NatCard) -> bool {
+    matches!(card.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent))
 }

@@ -5,6 +5,7 @@ use alloc::vec;
 use lanyard_wire::candidate::CandidateKind;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::SymmetricKey;
+use lanyard_wire::nat::{Mapping, PortPolicy};
 use lanyard_wire::token::Purpose;
 
 use super::*;
@@ -15,7 +16,7 @@ fn asking_offering_and_punching_follow_each_other() {
     attempt.began(coordinator(), started(5), at(40));
     assert_eq!(attempt.state(), "offered");
     assert_eq!(attempt.poll_wish(), Some(offer(5)));
-    assert!(attempt.go(coordinator(), &go(5, 100), &theirs(), &[], None, at(80)));
+    assert!(attempt.go(coordinator(), &go(5, 100), &theirs(), &[], &NatCard::default(), None, at(80)));
     assert_eq!(attempt.poll_probe(), None, "both ends start at the same moment");
     attempt.handle_timeout(at(180));
     assert_eq!(attempt.poll_probe().unwrap().way.remote, theirs()[0].addr);
@@ -52,6 +53,40 @@ fn failures_are_retried_after_thirty_seconds_two_minutes_ten_minutes_and_hourly(
 }
 
 #[test]
+fn a_guess_that_rests_is_asked_for_every_two_minutes_for_more_than_the_ten_it_rests_for() {
+    let card = |mapping, ports| NatCard { mapping: Some(mapping), ports: Some(ports), ..NatCard::default() };
+    let block = card(Mapping::AddressAndPortDependent, PortPolicy::Block { low: 1_024, high: 3_071 });
+    let random = card(Mapping::AddressAndPortDependent, PortPolicy::Random);
+    let home = card(Mapping::EndpointIndependent, PortPolicy::Preserved);
+    let often = [30, 120, 120, 120, 120, 120, 120, 120, 600].as_slice();
+    let ever_less = [30, 120, 600, 3_600].as_slice();
+    for (ours, theirs, expected) in [
+        (block, home, often),
+        (home, block, often),
+        (home, random, ever_less),
+        (block, block, ever_less),
+        (home, home, ever_less),
+    ] {
+        let mut attempt = asking();
+        let mut now = at(0);
+        for (id, seconds) in (0..).zip(expected) {
+            attempt.began(coordinator(), started(id), now);
+            let go = Go { method: Method::Relay, card: theirs, ..go(id, 0) };
+            assert!(attempt.go(coordinator(), &go, &self::theirs(), &[], &ours, None, now));
+            now += Duration::from_secs(5);
+            attempt.handle_timeout(now);
+            assert_eq!(attempt.state(), "relayed");
+            let wait = attempt.next_at().unwrap().saturating_since(now);
+            let expected = Duration::from_secs(*seconds);
+            assert!(wait >= expected * 9 / 10 && wait <= expected * 11 / 10, "{ours:?} {theirs:?} {wait:?}");
+            now = attempt.poll_timeout().unwrap().at;
+            attempt.handle_timeout(now);
+            assert_eq!(attempt.state(), "asking");
+        }
+    }
+}
+
+#[test]
 fn traffic_does_not_hurry_a_retry_and_a_change_does() {
     let mut attempt = asking();
     attempt.began(coordinator(), BeginOutcome::Offline, at(40));
@@ -78,7 +113,7 @@ fn a_change_in_the_middle_of_an_attempt_makes_the_next_one_come_soon() {
     let mut attempt = asking();
     attempt.began(coordinator(), started(5), at(0));
     attempt.restart(at(100));
-    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(200)));
+    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), &[], &NatCard::default(), None, at(200)));
     attempt.handle_timeout(at(1_700));
     assert_eq!(attempt.next_at(), Some(at(1_700)), "at once: the first began long ago");
 }
@@ -87,7 +122,7 @@ fn a_change_in_the_middle_of_an_attempt_makes_the_next_one_come_soon() {
 fn when_a_path_dies_soon_the_next_attempt_does_not_wait_for_the_end_of_its_punch() {
     let mut attempt = asking();
     attempt.began(coordinator(), started(5), at(0));
-    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(200)));
+    assert!(attempt.go(coordinator(), &go(5, 0), &theirs(), &[], &NatCard::default(), None, at(200)));
     let direct = Some((theirs()[0].addr.into(), ms(44)));
     attempt.set_standing(Standing { direct, has_relay: true, ..Standing::default() });
     attempt.set_standing(Standing { has_relay: true, ..Standing::default() });
@@ -149,9 +184,9 @@ fn two_ends_that_begin_together_offer_both_and_go_with_the_first() {
     attempt.offer(coordinator(), AttemptId::new(9), ticket(9), 0, at(10));
     attempt.began(coordinator(), started(5), at(20));
     assert_eq!(wishes(&mut attempt), [offer(9), offer(5)]);
-    assert!(attempt.go(coordinator(), &go(9, 0), &theirs(), &[], None, at(60)));
+    assert!(attempt.go(coordinator(), &go(9, 0), &theirs(), &[], &NatCard::default(), None, at(60)));
     assert!(
-        attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(70)),
+        attempt.go(coordinator(), &go(5, 0), &theirs(), &[], &NatCard::default(), None, at(70)),
         "the other one only adds probes"
     );
     assert_eq!(attempt.state(), "punching");
@@ -160,13 +195,21 @@ fn two_ends_that_begin_together_offer_both_and_go_with_the_first() {
 #[test]
 fn an_unknown_attempt_starts_nothing_and_a_repeated_invitation_offers_once() {
     let mut attempt = asking();
-    assert!(!attempt.go(coordinator(), &go(5, 0), &theirs(), &[], None, at(0)));
+    assert!(!attempt.go(coordinator(), &go(5, 0), &theirs(), &[], &NatCard::default(), None, at(0)));
     for _ in 0..3 {
         attempt.offer(coordinator(), AttemptId::new(5), ticket(5), 0, at(10));
     }
     assert_eq!(wishes(&mut attempt), [offer(5)]);
     assert!(
-        !attempt.go(PublicKey::from_bytes([8; 32]), &go(5, 0), &theirs(), &[], None, at(0)),
+        !attempt.go(
+            PublicKey::from_bytes([8; 32]),
+            &go(5, 0),
+            &theirs(),
+            &[],
+            &NatCard::default(),
+            None,
+            at(0)
+        ),
         "another coordinator"
     );
 }
@@ -192,7 +235,7 @@ fn asking() -> Attempt {
 fn punching(id: u64) -> Attempt {
     let mut attempt = asking();
     attempt.began(coordinator(), started(id), at(0));
-    assert!(attempt.go(coordinator(), &go(id, 0), &theirs(), &[], None, at(0)));
+    assert!(attempt.go(coordinator(), &go(id, 0), &theirs(), &[], &NatCard::default(), None, at(0)));
     wishes(&mut attempt);
     attempt
 }
@@ -243,7 +286,7 @@ fn dear_guesses_for_one_peer_are_rationed_whatever_the_service_says() {
     let mut guesses_of = |id: u64, from: u64| {
         attempt.offer(coordinator(), AttemptId::new(id), ticket(id), 0, at(from));
         let go = Go { method: Method::Guess { ports: 1_200 }, ..go(id, 0) };
-        assert!(attempt.go(coordinator(), &go, &theirs(), &[], None, at(from)));
+        assert!(attempt.go(coordinator(), &go, &theirs(), &[], &NatCard::default(), None, at(from)));
         attempt.handle_timeout(at(from + 2_400));
         while attempt.poll_probe().is_some() {}
         attempt.guesses()

@@ -6,6 +6,7 @@ use lanyard_wire::candidate::Candidate;
 use lanyard_wire::handshake::Go;
 use lanyard_wire::ids::AttemptId;
 use lanyard_wire::keys::PublicKey;
+use lanyard_wire::nat::NatCard;
 
 use super::{Action, Peer};
 use crate::rejected::Rejected;
@@ -19,7 +20,7 @@ impl Peer {
     }
 
     /// HANDSHAKE gave the start signal; `candidates` are those of its list worth a probe, `sockets` fresh ones, which
-    /// become the peer's.
+    /// become the peer's, `ours` the card of our NAT.
     ///
     /// # Errors
     ///
@@ -30,10 +31,11 @@ impl Peer {
         go: &Go,
         candidates: &[Candidate],
         sockets: &[SocketId],
+        ours: &NatCard,
         now: Instant,
     ) -> Result<(), Rejected> {
         let rtt = self.paths.shortest_rtt();
-        if !self.attempt.go(coordinator, go, candidates, sockets, rtt, now) {
+        if !self.attempt.go(coordinator, go, candidates, sockets, ours, rtt, now) {
             return Err(Rejected::UnknownAttempt);
         }
         self.sockets.extend(sockets.iter().map(|socket| (*socket, false)));

@@ -258,7 +258,7 @@ impl Pair {
             relay: None,
         };
         let now = self.now;
-        self.ends[at].peer.go(coordinator, &go, &candidates, &[], now).unwrap();
+        self.ends[at].peer.go(coordinator, &go, &candidates, &[], &NatCard::default(), now).unwrap();
     }
 }
 
