@@ -222,8 +222,13 @@ impl Peer {
         self.called(now);
     }
 
-    /// The checkpoint answered our question for an attempt.
+    /// The checkpoint answered our question for an attempt, perhaps so late that nobody here wants a path any more.
     pub(super) fn began(&mut self, coordinator: PublicKey, outcome: BeginOutcome, now: Instant) {
+        if matches!(outcome, BeginOutcome::Started { .. }) {
+            // The peer is called, and punches. An end that took part without wanting a path would find none, hold that for a
+            // failure, and have the next traffic wait for its retry.
+            self.traffic_at.get_or_insert(now);
+        }
         self.attempt.began(coordinator, outcome, now);
         self.settle("the coordinator's word", now);
     }

@@ -7,7 +7,7 @@ use crate::device::status::Advice;
 
 mod pair;
 
-use self::pair::{End, Pair, addr, direct, direct_pair, kind, ms, observation, peer};
+use self::pair::{End, Pair, addr, coordinator, direct, direct_pair, kind, ms, observation, peer};
 
 #[test]
 fn the_first_packet_goes_by_relay_and_the_direct_path_follows_without_a_gap() {
@@ -148,6 +148,24 @@ fn a_pair_without_traffic_closes_and_sends_nothing_at_all() {
     assert!(pair.ends[1].peer.path().is_relayed(), "and the next packet goes by relay at once");
     pair.run_for(ms(300));
     assert!(pair.ends.iter().all(|end| end.peer.path().is_direct()));
+}
+
+#[test]
+fn an_attempt_that_begins_after_its_traffic_ended_is_no_failure_for_the_traffic_that_comes() {
+    let mut pair = direct_pair();
+    pair.run_for(Duration::from_secs(200));
+    // A question from before, to which the checkpoint was not there to answer sooner.
+    pair.on_attempt(0, AttemptWish::Begin { coordinator: coordinator() });
+    pair.drain();
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.ends.each_ref().map(|end| kind(end.peer.path())), ["direct"; 2]);
+    pair.run_for(Duration::from_secs(400));
+    let sent = pair.sent;
+    pair.run_for(Duration::from_secs(3_600));
+    assert_eq!(pair.sent, sent, "nobody tries again for nobody");
+    pair.connect(0);
+    pair.run_for(ms(300));
+    assert_eq!(pair.ends.each_ref().map(|end| kind(end.peer.path())), ["direct"; 2]);
 }
 
 #[test]
