@@ -11,6 +11,9 @@ use crate::ipc::schema::{
     PortMappingState, Ports, Server, ServerState,
 };
 
+/// The longest IPv4 packet of a tunnel: 1,280 bytes inside, 32 of WireGuard and 28 of headers.
+const TUNNEL_MTU: u16 = 1_340;
+
 /// Measure the NAT in front of this device
 ///
 /// Asks the coordinator's pair of STUN services from the tunnel's own UDP port, so that what is measured is
@@ -89,7 +92,8 @@ fn render_nat(text: &mut String, netcheck: &Netcheck) {
         ("ports", &ports(nat)),
         ("hairpin", hairpin),
         ("lifetime", &lifetime(netcheck)),
-        ("mtu", full_size(netcheck.full_size)),
+        ("mtu", &mtu(netcheck)),
+        ("", full_size(netcheck)),
     ] {
         line(text, name, value);
     }
@@ -142,12 +146,21 @@ fn lifetime(netcheck: &Netcheck) -> String {
     }
 }
 
-/// Whether long datagrams get to the coordinator.
-const fn full_size(full_size: Option<bool>) -> &'static str {
-    match full_size {
-        Some(true) => "full-size datagrams reach the coordinator",
-        Some(false) => "full-size datagrams do not reach the coordinator: peers go by relay",
-        None => "not measured",
+/// The longest packet that gets to the coordinator.
+fn mtu(netcheck: &Netcheck) -> String {
+    match netcheck.mtu {
+        Some(mtu) => format!("packets of {mtu} bytes reach the coordinator in one piece"),
+        None => "not measured".to_owned(),
+    }
+}
+
+/// Whether a tunnel's longest datagrams do: without fragments, or with.
+fn full_size(netcheck: &Netcheck) -> &'static str {
+    match (netcheck.full_size, netcheck.mtu) {
+        (Some(true), Some(..TUNNEL_MTU)) => "a tunnel's full-size datagrams do in several, which costs speed",
+        (Some(true), _) => "a tunnel's full-size datagrams do",
+        (Some(false), _) => "full-size datagrams do not reach the coordinator: peers go by relay",
+        (None, _) => "",
     }
 }
 
@@ -266,7 +279,8 @@ mod tests {
              ports      sequential: +2 from one mapping to the next\n\
              hairpin    no\n\
              lifetime   a silent mapping lives at least 28 s; kept every 14 s\n\
-             mtu        full-size datagrams reach the coordinator\n\
+             mtu        packets of 1492 bytes reach the coordinator in one piece\n\
+             \x20          a tunnel's full-size datagrams do\n\
              port map   by NAT-PMP: 192.0.2.44:41641, for 2 h\n\
              ipv4       192.0.2.44:41641\n\
              ipv6       none seen\n\
@@ -396,6 +410,7 @@ mod tests {
             egress,
             portal,
             full_size,
+            mtu: Some(1_492),
             measuring_lifetime,
             keep_alive_s: 14,
             port_mapping,

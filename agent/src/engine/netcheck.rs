@@ -1,15 +1,19 @@
 //! `lanyard netcheck`: the machine measures, and where UDP gets no answer a look at TCP tells what does.
 
+use std::net::SocketAddr;
+
 use lanyard_proto::device::Command;
 use lanyard_proto::device::egress::{Egress, PlainSign, Signs};
 use lanyard_wire::nat::NatCard;
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use super::waiting::{NETCHECK_WAIT, What};
 use super::{Engine, report};
 use crate::door::web::Look;
 use crate::exit::{Code, Problem};
 use crate::ipc::schema::{Answer, Netcheck};
+use crate::sockets::whole;
 
 impl Engine {
     /// Has the machine measure, and notes who waits for it.
@@ -36,6 +40,7 @@ impl Engine {
             egress: report::egress(Egress::Udp),
             portal: None,
             full_size: status.full_size,
+            mtu: None,
             measuring_lifetime: status.is_measuring_lifetime,
             keep_alive_s: status.keep_alive.as_secs(),
             port_mapping: self.port_mapping(),
@@ -44,11 +49,23 @@ impl Engine {
         let host = self.state.hosts.iter().find(|host| Some(host.key) == key);
         let udp = card.udp || is_session_udp;
         let look = host.filter(|_| !udp).map(|host| networking.doors().look(&host.name, host.door));
+        let family = |addr: &&SocketAddr| match addr {
+            SocketAddr::V4(_) => card.reflexive4.is_some(),
+            SocketAddr::V6(_) => card.reflexive4.is_none() && card.reflexive6.is_some(),
+        };
+        let stun = status.coordinators.iter().flat_map(|coordinator| &coordinator.stun).find(family).copied();
         let answers = wait.answers;
         let answer = async move {
             let look = match look {
                 Some(look) => look.await,
                 None => Look { is_door_reached: false, plain: PlainSign::Silent, page: None },
+            };
+            netcheck.mtu = match stun {
+                Some(server) => whole(server).await.unwrap_or_else(|error| {
+                    debug!(%error, "the path's MTU cannot be measured");
+                    None
+                }),
+                None => None,
             };
             let Look { is_door_reached, plain, page } = look;
             let egress = Egress::judge(Signs { udp, door, is_door_reached, plain });

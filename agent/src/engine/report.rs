@@ -463,6 +463,7 @@ pub(super) mod tests {
             },
             number: Some("291-044-871".parse().unwrap()),
             addrs: vec!["203.0.113.10:7443".parse().unwrap()],
+            stun: Vec::new(),
             remote: Some("203.0.113.10:7443".parse().unwrap()),
         };
         Status {

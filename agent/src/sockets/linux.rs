@@ -62,12 +62,22 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 /// flag it would have to tell us, and where that message is filtered everything large would vanish: direct and by
 /// relay alike, for the overlay's 1,280 bytes cannot become less. What such messages claim is not believed either.
 /// IPv6 routers never cut; there the full-size probe decides whether a path counts.
-#[expect(unsafe_code, reason = "the standard library, socket2 and nix have no call for IP_MTU_DISCOVER")]
 pub(super) fn let_routers_fragment(socket: &UdpSocket) -> io::Result<()> {
+    discover(socket, [libc::IP_PMTUDISC_OMIT, libc::IPV6_PMTUDISC_OMIT])
+}
+
+/// Datagrams go out in one piece or not at all, whatever the kernel heard of the path.
+pub(super) fn forbid_fragments(socket: &UdpSocket) -> io::Result<()> {
+    discover(socket, [libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE])
+}
+
+/// Sets what the kernel does about the path's MTU, by one value for IPv4 and one for IPv6.
+#[expect(unsafe_code, reason = "the standard library, socket2 and nix have no call for IP_MTU_DISCOVER")]
+fn discover(socket: &UdpSocket, [v4, v6]: [libc::c_int; 2]) -> io::Result<()> {
     let (level, option, value) = if socket.local_addr()?.is_ipv4() {
-        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, v4)
     } else {
-        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, v6)
     };
     let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
     // SAFETY: the pointer and the length describe `value`, which outlives the call; the kernel only reads it.

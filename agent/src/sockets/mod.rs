@@ -5,7 +5,7 @@
 //! (`SO_REUSEPORT`); the kernel keeps a flow on one of them and all send from the same port. What arrives is
 //! read by the shards alone. What goes to a door's address waits for its connection in [`Doors`]. Spare sockets on
 //! other ports, for measuring a NAT or for a punch, are [`SpareSockets`]; those by which a peer was reached become
-//! [`Kept`].
+//! [`Kept`]. [`whole`] measures a path's MTU with one of its own.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -17,6 +17,7 @@ compile_error!("lanyard's agent runs on Linux only so far: this system needs its
 mod doors;
 mod kept;
 mod spare;
+mod whole;
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -32,6 +33,7 @@ use thiserror::Error;
 pub use doors::{Doors, Outlet};
 pub use kept::Kept;
 pub use spare::SpareSockets;
+pub use whole::whole;
 
 /// A datagram for the device machine: a control message, an answer of STUN or a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]

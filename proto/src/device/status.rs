@@ -47,6 +47,8 @@ pub struct CoordinatorStatus {
     pub number: Option<DeviceNumber>,
     /// Where it is looked for.
     pub addrs: Vec<SocketAddr>,
+    /// Its STUN services, as far as known.
+    pub stun: Vec<SocketAddr>,
     /// Where its session goes while one stands: an address of UDP, or a door's (`lanyard_wire::door`).
     pub remote: Option<SocketAddr>,
 }

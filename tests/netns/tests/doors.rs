@@ -13,9 +13,6 @@ use lanyard_netns::{Agent, Fleet, Lab, Transfer, wait_for};
 /// From the start of the agent to the first reply of a peer that it knew before.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
-/// UDP is asked every minute, give or take a tenth, and once for each address.
-const BACK_TO_UDP: Duration = Duration::from_secs(75);
-
 /// Brings up a pair of which `a` has no UDP, and joins both.
 fn pair(kinds: &str) -> (Fleet, Agent, Agent) {
     let fleet = Fleet::start(Lab::up(kinds).unwrap()).unwrap();
@@ -118,42 +115,6 @@ fn netcheck_status_and_why_tell_of_the_door() {
     blames(&a, "b");
     blames(&b, "a");
     traffic.stop();
-}
-
-#[test]
-fn a_device_goes_back_to_udp_when_that_is_let_out_and_becomes_direct() {
-    let (fleet, a, b) = pair("udp-blocked:open");
-    first_ping(&a, &b).unwrap();
-    assert_eq!(door(&a)["port"], 443);
-    assert!(has_door(&a));
-    let mut traffic = Traffic::start(&a, &b).unwrap();
-    fleet.lab.event(&["set", "ra", "nat=port-restricted"]).unwrap();
-    let begun = Instant::now();
-    let back = wait_for("a session by UDP", BACK_TO_UDP, || door(&a).is_null().then(|| begun.elapsed()));
-    println!("back to UDP after {:?}", back.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.log("a"))));
-    let mut traffic_again = Traffic::start(&a, &b).unwrap();
-    let direct = wait_for("a direct path by UDP", Duration::from_secs(90), || {
-        (transport(&a, "b")? == "udp").then(|| begun.elapsed())
-    });
-    println!("direct after {:?}", direct.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.log("a"))));
-    traffic.stop();
-    traffic_again.stop();
-    let closed =
-        wait_for("a closed door", Duration::from_secs(75), || (!has_door(&a)).then(|| begun.elapsed()));
-    println!("the door was closed after {:?}", closed.unwrap());
-}
-
-/// Whether the agent's host has a TCP connection to port 443 (0x01BB) that is established (01).
-fn has_door(agent: &Agent) -> bool {
-    let listed = std::process::Command::new("ip")
-        .args(["netns", "exec", agent.namespace(), "cat", "/proc/net/tcp"])
-        .output()
-        .unwrap();
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    listed.lines().any(|line| {
-        let mut words = line.split_whitespace().skip(2);
-        words.next().is_some_and(|remote| remote.ends_with(":01BB")) && words.next() == Some("01")
-    })
 }
 
 /// The queues in front of a stream are short: a bulk transfer fills them and delays what goes beside it by no

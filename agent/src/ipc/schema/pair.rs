@@ -310,6 +310,10 @@ pub struct Netcheck {
     /// Datagrams as long as the tunnel's longest reach the coordinator; `null` while that is not known.
     #[serde(default)]
     pub full_size: Option<bool>,
+    /// The longest IP packet, of those tried, that the coordinator's STUN service answered and no router had cut; `null` where
+    /// it answers none.
+    #[serde(default)]
+    pub mtu: Option<u16>,
     /// How long a silent mapping lives is being measured in the background.
     #[serde(default)]
     pub measuring_lifetime: bool,
