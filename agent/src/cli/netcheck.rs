@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Context;
-use super::output::{other, span, unexpected};
+use super::output::{millis, other, span, unexpected};
 use super::status::{render_door, render_server};
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
     Answer, Ask, Egress, Filtering, Mapping, Nat, Netcheck, PortMapping, PortMappingProtocol,
-    PortMappingState, Ports, Server, ServerState,
+    PortMappingState, Ports, Relay, Server, ServerState,
 };
 
 /// The longest IPv4 packet of a tunnel: 1,280 bytes inside, 32 of WireGuard and 28 of headers.
@@ -63,8 +63,20 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
     }
     for server in &netcheck.servers {
         line(&mut text, "server", &render_server(server, 11));
+        // The line of the server says all there is to say of a relay in it.
+        let has_others = server.relays.iter().any(|relay| !relay.is_server);
+        for relay in server.relays.iter().filter(|_| has_others) {
+            line(&mut text, "relay", &render_relay(relay));
+        }
     }
     text
+}
+
+fn render_relay(relay: &Relay) -> String {
+    let state = if relay.ok { "ok" } else { "no answer, or about to end" };
+    let rtt = relay.rtt_us.filter(|_| relay.ok).map(|us| format!("  {}", millis(us))).unwrap_or_default();
+    let server = if relay.is_server { "  (the server)" } else { "" };
+    format!("{}  {state}{rtt}{server}", relay.address)
 }
 
 /// A name and what there is to say; nothing where there is nothing.
@@ -362,6 +374,25 @@ mod tests {
         let end = "server     203.0.113.10:7443  no answer; tunnels go on  14.0 ms\n\
                    \x20          UDP gets no answer, and the door at 203.0.113.10:443 is not reached:\n\
                    \x20          Connection refused (os error 111)\n";
+        assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
+    fn relays_are_listed_where_there_is_a_choice() {
+        let mut servers = example().servers;
+        let relay = |address: &str, is_server, ok| Relay {
+            address: address.parse().unwrap(),
+            is_server,
+            ok,
+            rtt_us: Some(14_000),
+        };
+        servers[0].relays = vec![relay("203.0.113.10:7443", true, true)];
+        let told = |servers| render(&Answer::Netcheck(of(Nat::default(), PortMapping::default(), servers)));
+        assert!(!told(servers.clone()).contains("relay      "), "the server's line is enough");
+        servers[0].relays.push(relay("203.0.113.17:7443", false, false));
+        let text = told(servers);
+        let end = "relay      203.0.113.10:7443  ok  14.0 ms  (the server)\n\
+                   relay      203.0.113.17:7443  no answer, or about to end\n";
         assert!(text.ends_with(end), "{text}");
     }
 

@@ -324,6 +324,7 @@ pub(super) mod tests {
                 observed: Some("192.0.2.44:41641".parse().unwrap()),
                 rtt_us: Some(14_000),
                 door: None,
+                relays: Vec::new(),
             }],
             networks: vec![home, party],
         }

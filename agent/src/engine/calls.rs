@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::echo::Ping;
 use super::waiting::{COORDINATOR_WAIT, What, Wish};
+use super::ways::Ways;
 use super::{Engine, find, report};
 use crate::exit::{Code, Problem};
 use crate::ipc::schema;
@@ -56,7 +57,7 @@ impl Engine {
                 let (status, ways) = (networking.status(), networking.ways());
                 let servers = status.coordinators.iter();
                 let servers =
-                    servers.map(|one| report::server(one, hosts, networking.doors().state(&one.key)));
+                    servers.map(|one| report::server(one, hosts, networking.doors().state(&one.key), &ways));
                 let servers = servers.collect();
                 let networks = status.networks.iter().map(|one| report::network(one, hosts, &ways)).collect();
                 (report::number(&status), report::nat(&status.card), servers, networks)
@@ -217,7 +218,7 @@ impl Engine {
     fn door(&self, status: &Status, key: &PublicKey) -> Option<Door> {
         let state = self.networking.as_ref()?.doors().state(key);
         let coordinator = status.coordinators.iter().find(|coordinator| coordinator.key == *key)?;
-        report::server(coordinator, &[], state).door.filter(|door| door.problem.is_none())
+        report::server(coordinator, &[], state, &Ways::default()).door.filter(|door| door.problem.is_none())
     }
 
     /// The machine's status, or why there is none.

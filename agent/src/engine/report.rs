@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lanyard_proto::device::egress::{self, DoorSign};
-use lanyard_proto::device::status::{CoordinatorStatus, MemberStatus, NetworkStatus};
+use lanyard_proto::device::status::{CoordinatorStatus, MemberStatus, NetworkStatus, RelayStatus};
 use lanyard_proto::device::{Advice, CoordinatorState, NetworkCache, Status};
 use lanyard_proto::overlay;
 use lanyard_proto::time::Instant;
@@ -18,7 +18,8 @@ use super::ways::Ways;
 use crate::door;
 use crate::ipc::schema::{
     CandidateKind, Door, Egress, Filtering, Mapping, Member, Membership, Method, Nat, Network, Path,
-    PortMapping, PortMappingProtocol, PortMappingState, Ports, Server, ServerState, Tried, Verdict, Why,
+    PortMapping, PortMappingProtocol, PortMappingState, Ports, Relay, Server, ServerState, Tried, Verdict,
+    Why,
 };
 use crate::portmap;
 use crate::state::Host;
@@ -28,6 +29,7 @@ pub(super) fn server(
     coordinator: &CoordinatorStatus,
     hosts: &[Host],
     state_of_door: Option<(door::State, u16)>,
+    ways: &Ways,
 ) -> Server {
     let (state, observed, rtt) = match coordinator.state {
         CoordinatorState::Connecting => (ServerState::Connecting, None, None),
@@ -43,6 +45,16 @@ pub(super) fn server(
         rtt_us: rtt.map(micros),
         door: state_of_door
             .and_then(|(state, port)| door(coordinator.remote.is_some_and(is_door), state, port)),
+        relays: coordinator.relays.iter().map(|one| relay(one, coordinator, ways)).collect(),
+    }
+}
+
+fn relay(relay: &RelayStatus, coordinator: &CoordinatorStatus, ways: &Ways) -> Relay {
+    Relay {
+        address: ways.lead(relay.addr).0,
+        is_server: relay.key == coordinator.key,
+        ok: relay.is_good,
+        rtt_us: relay.rtt.map(micros),
     }
 }
 
@@ -374,11 +386,11 @@ pub(super) mod tests {
         let key = status.coordinators[0].key;
         let named = |name: &str| {
             let host = Host { key, name: name.to_owned(), port: 7443, door: 443 };
-            server(&status.coordinators[0], &[host], None)
+            server(&status.coordinators[0], &[host], None, &Ways::default())
         };
         assert_eq!(named(HOST).host, "vpn.example:7443");
         assert_eq!(named("2001:db8::1").host, "[2001:db8::1]:7443");
-        assert_eq!(server(&status.coordinators[0], &[], None).host, key.to_string());
+        assert_eq!(server(&status.coordinators[0], &[], None, &Ways::default()).host, key.to_string());
         assert_eq!(named(HOST).state, ServerState::Online);
     }
 
@@ -386,7 +398,7 @@ pub(super) mod tests {
     fn a_door_is_told_while_it_is_used_or_did_not_open() {
         let mut coordinator = example().coordinators.remove(0);
         let door_of = |coordinator: &CoordinatorStatus, state: door::State| {
-            server(coordinator, &[], Some((state, 443))).door
+            server(coordinator, &[], Some((state, 443)), &Ways::default()).door
         };
         let proxy = Some("10.0.0.1:3128".to_owned());
         let open = door::State::Open { proxy: proxy.clone() };
@@ -397,7 +409,7 @@ pub(super) mod tests {
         coordinator.remote = Some(addr);
         coordinator.state = CoordinatorState::Online { observed: addr, rtt: None };
         assert_eq!(door_of(&coordinator, open), Some(Door { port: 443, proxy, problem: None }));
-        assert_eq!(server(&coordinator, &[], None).observed, None, "no address of ours");
+        assert_eq!(server(&coordinator, &[], None, &Ways::default()).observed, None, "no address of ours");
     }
 
     #[test]
@@ -463,6 +475,7 @@ pub(super) mod tests {
             },
             number: Some("291-044-871".parse().unwrap()),
             addrs: vec!["203.0.113.10:7443".parse().unwrap()],
+            relays: Vec::new(),
             stun: Vec::new(),
             remote: Some("203.0.113.10:7443".parse().unwrap()),
         };

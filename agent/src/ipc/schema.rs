@@ -187,6 +187,22 @@ pub struct Server {
     /// Its door, while the session goes through it or it did not open.
     #[serde(default)]
     pub door: Option<Door>,
+    /// Its relays.
+    #[serde(default)]
+    pub relays: Vec<Relay>,
+}
+
+/// A relay of a coordinator; a pair meets at the one with the least sum of both round trips.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Its address, or that of the door to it.
+    pub address: SocketAddr,
+    /// It is the coordinator itself.
+    pub is_server: bool,
+    /// It answers, and is not about to end.
+    pub ok: bool,
+    /// Round trip.
+    pub rtt_us: Option<u64>,
 }
 
 /// The way to a coordinator where UDP does not get out: TLS.

@@ -47,10 +47,25 @@ pub struct CoordinatorStatus {
     pub number: Option<DeviceNumber>,
     /// Where it is looked for.
     pub addrs: Vec<SocketAddr>,
+    /// Its relays, in its order; the coordinator itself is mostly one of them.
+    pub relays: Vec<RelayStatus>,
     /// Its STUN services, as far as known.
     pub stun: Vec<SocketAddr>,
     /// Where its session goes while one stands: an address of UDP, or a door's (`lanyard_wire::door`).
     pub remote: Option<SocketAddr>,
+}
+
+/// One relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayStatus {
+    /// Its identity key.
+    pub key: PublicKey,
+    /// Where it is reached, or is looked for.
+    pub addr: SocketAddr,
+    /// Round trip, once measured.
+    pub rtt: Option<Duration>,
+    /// It answers, and is not about to end.
+    pub is_good: bool,
 }
 
 /// One network.

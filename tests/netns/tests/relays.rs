@@ -96,6 +96,7 @@ fn every_pair_meets_at_the_near_relay_and_no_transfer_stops_when_it_moves_there(
         pairs.iter().all(sees).then_some(())
     })
     .unwrap();
+    netcheck_lists_both_relays(&agents[0]);
     // From the first packet on, while each pair is still where it was counted to.
     let transfers = pairs
         .iter()
@@ -115,4 +116,22 @@ fn every_pair_meets_at_the_near_relay_and_no_transfer_stops_when_it_moves_there(
         println!("{} to {}: {:?}", a.host, b.host, received);
         assert!(received.longest_stall < Duration::from_secs(1), "{received:?}");
     }
+}
+
+/// With their round trips: the far one is 80 ms away.
+fn netcheck_lists_both_relays(agent: &Agent) {
+    let mut relays = serde_json::Value::Null;
+    let measured = wait_for("two relays with their round trips", Duration::from_secs(10), || {
+        relays = agent.json(&["netcheck"]).ok()?["servers"][0]["relays"].take();
+        let far = relays.as_array()?.iter().find(|relay| relay["is_server"] == true)?;
+        let near = relays.as_array()?.iter().find(|relay| relay["address"] == NEAR)?;
+        assert_eq!(near["is_server"], false, "{relays}");
+        let rtts = (far["rtt_us"].as_u64()?, near["rtt_us"].as_u64()?);
+        (far["ok"] == true && near["ok"] == true).then_some(rtts)
+    });
+    let (far, near) = measured.unwrap_or_else(|error| panic!("{error:#}: {relays}"));
+    println!("netcheck: the far relay is {far} us away, the near one {near} us");
+    assert!(far > 80_000 && near < far, "{relays}");
+    let told = agent.run(&["netcheck"]).unwrap();
+    assert!(told.contains(&format!("relay      {NEAR}  ok")), "{told}");
 }

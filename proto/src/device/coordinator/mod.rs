@@ -233,6 +233,7 @@ impl Coordinator {
             state: self.state(),
             number: self.presence.number(),
             addrs: self.addrs.clone(),
+            relays: self.relay_status(),
             stun: self.stun_addrs().to_vec(),
             remote: self.links.get(&self.key).filter(|link| link.is_open()).and_then(Link::remote),
         }

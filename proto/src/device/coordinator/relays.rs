@@ -16,6 +16,7 @@ use lanyard_wire::token::Token;
 
 use super::{Coordinator, CoordinatorEvent};
 use crate::device::link::{Link, LinkState};
+use crate::device::status::RelayStatus;
 use crate::rejected::Rejected;
 
 /// Channels whose relay HANDSHAKE named; one more displaces the first one. As many as may be bound.
@@ -75,6 +76,18 @@ impl Coordinator {
     pub(in crate::device) fn relay_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         let relays = self.services().map_or(&[][..], |services| services.relay.as_slice());
         relays.iter().filter_map(|relay| self.links.get(&relay.key).and_then(Link::remote))
+    }
+
+    /// All of them, for `lanyard netcheck`.
+    pub(super) fn relay_status(&self) -> Vec<RelayStatus> {
+        let relays = self.services().map_or(&[][..], |services| services.relay.as_slice());
+        let status = relays.iter().filter_map(|relay| {
+            let link = self.links.get(&relay.key)?;
+            let rtt = if let LinkState::Open { rtt, .. } = link.state() { rtt } else { None };
+            let is_good = self.is_good(&relay.key) && self.answers(&relay.key);
+            Some(RelayStatus { key: relay.key, addr: link.remote()?, rtt, is_good })
+        });
+        status.collect()
     }
 
     /// Whether one of them is neither about to end nor silent.
