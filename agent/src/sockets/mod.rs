@@ -5,7 +5,7 @@
 //! (`SO_REUSEPORT`); the kernel keeps a flow on one of them and all send from the same port. What arrives is
 //! read by the shards alone. What goes to a door's address waits for its connection in [`Doors`]. Spare sockets on
 //! other ports, for measuring a NAT or for a punch, are [`SpareSockets`]; those by which a peer was reached become
-//! [`Kept`]. [`whole`] measures a path's MTU with one of its own.
+//! [`Kept`]. [`whole()`] measures a path's MTU with one of its own.
 
 #[cfg(target_os = "linux")]
 mod linux;
