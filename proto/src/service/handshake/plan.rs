@@ -121,7 +121,8 @@ pub(super) fn choose(ends: &[End; 2], past: &Past) -> Plan {
     let kind = kind(ends);
     let hard = usize::from(!is_hard(&ends[0].card));
     match kind {
-        Kind::Plain | Kind::Fresh if past.prefers_fresh() => {
+        // Fresh sockets have fresh mappings, and no other way: what is open by IPv6 or a mapped port leads to the main socket.
+        Kind::Plain | Kind::Fresh if past.prefers_fresh() && by_mappings(ends) == Kind::Plain => {
             Plan { prepares: [true; 2], ..Plan::even(Kind::Fresh, Method::Fresh) }
         }
         Kind::Plain | Kind::Fresh => Plan::even(Kind::Plain, Method::Plain),
@@ -166,9 +167,11 @@ fn kind(ends: &[End; 2]) -> Kind {
         || a.has_mapped_port()
         || b.has_mapped_port()
         || behind_the_same_address(&a.card, &b.card);
-    if is_open_way {
-        return Kind::Plain;
-    }
+    if is_open_way { Kind::Plain } else { by_mappings(ends) }
+}
+
+/// What the mappings and filters of both suggest, all other ways left aside.
+fn by_mappings([a, b]: &[End; 2]) -> Kind {
     match (is_hard(&a.card), is_hard(&b.card)) {
         (false, false) => Kind::Plain,
         (true, true) if counts(&a.card) && counts(&b.card) => Kind::Predict,

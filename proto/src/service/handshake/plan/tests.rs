@@ -123,3 +123,25 @@ fn after_a_plain_try_that_failed_both_ends_take_fresh_sockets() {
     let plan = choose(&[end(strict(), 0), end(strict(), 0)], &memory.past(networks, Instant::ZERO));
     assert_eq!((plan.methods, plan.prepares), ([Method::Fresh; 2], [true; 2]));
 }
+
+#[test]
+fn fresh_sockets_are_not_tried_where_the_only_open_way_leads_to_the_main_ones() {
+    let random = hard(PortPolicy::Random);
+    let mut memory = Memory::default();
+    let networks = Networks::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    memory.ended(networks, Kind::Plain, false, Instant::ZERO);
+    let past = memory.past(networks, Instant::ZERO);
+    for (kind, addr) in
+        [(CandidateKind::Host, "[2001:db8::1]:4000"), (CandidateKind::Mapped, "192.0.2.9:4000")]
+    {
+        let open = |card| {
+            let mut end = end(card, 0);
+            end.candidates.push(candidate(kind, addr));
+            end
+        };
+        for (other, expected) in [(random, Kind::Plain), (strict(), Kind::Plain), (easy(), Kind::Fresh)] {
+            assert_eq!(choose(&[open(random), open(other)], &past).kind, expected, "{other}");
+        }
+        assert_eq!(choose(&[open(strict()), open(strict())], &past).kind, Kind::Fresh);
+    }
+}
