@@ -43,7 +43,7 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
     let page = netcheck.portal.as_deref().map(|page| format!("its page: {page}"));
     for (name, value) in [
         ("way out", egress(netcheck.egress)),
-        ("", egress_gloss(netcheck.egress)),
+        ("", egress_gloss(netcheck)),
         ("", page.as_deref().unwrap_or_default()),
     ] {
         line(&mut text, name, value);
@@ -54,6 +54,7 @@ fn render_netcheck(netcheck: &Netcheck) -> String {
         line(&mut text, "nat", "not measured: that takes UDP");
     }
     line(&mut text, "port map", &port_mapping(&netcheck.port_mapping));
+    line(&mut text, "", port_mapping_gloss(netcheck));
     if nat.udp {
         let seen = |address: Option<std::net::SocketAddr>| {
             address.map_or("none seen".to_owned(), |seen| seen.to_string())
@@ -131,13 +132,16 @@ const fn egress(egress: Egress) -> &'static str {
     }
 }
 
-const fn egress_gloss(egress: Egress) -> &'static str {
-    match egress {
+const fn egress_gloss(netcheck: &Netcheck) -> &'static str {
+    match netcheck.egress {
         Egress::Udp => "",
         Egress::Tcp | Egress::Tcp443 | Egress::Proxy => {
             "peers are reached by relay, but for public ones: allow UDP out"
         }
         Egress::CaptivePortal => "open any web page in a browser here and sign in; lanyard goes on then",
+        Egress::Blocked if matches!(netcheck.host_answers, Some(true)) => {
+            "its host answers: lanyard-server is down, or a firewall refuses it"
+        }
         Egress::Blocked => "allow UDP or TCP 443 out to it, or set proxy; or it is away",
     }
 }
@@ -250,6 +254,19 @@ fn port_mapping(mapping: &PortMapping) -> String {
     }
 }
 
+/// What a port would be good for: behind a hard NAT.
+const fn port_mapping_gloss(netcheck: &Netcheck) -> &'static str {
+    let is_hard =
+        matches!(netcheck.nat.mapping, Some(Mapping::AddressDependent | Mapping::AddressAndPortDependent));
+    match (is_hard, netcheck.port_mapping.state) {
+        (true, PortMappingState::None | PortMappingState::Off | PortMappingState::DoubleNat) => {
+            "with a port that leads to this device more peers would be direct"
+        }
+        (true, PortMappingState::Mapped) => "peers reach this device there, hard as the NAT is",
+        _ => "",
+    }
+}
+
 /// How a port was asked for, as routers' pages call it.
 pub(super) const fn protocol(protocol: PortMappingProtocol) -> &'static str {
     match protocol {
@@ -294,6 +311,7 @@ mod tests {
              mtu        packets of 1492 bytes reach the coordinator in one piece\n\
              \x20          a tunnel's full-size datagrams do\n\
              port map   by NAT-PMP: 192.0.2.44:41641, for 2 h\n\
+             \x20          peers reach this device there, hard as the NAT is\n\
              ipv4       192.0.2.44:41641\n\
              ipv6       none seen\n\
              server     203.0.113.10:7443  online  14.0 ms\n"
@@ -378,6 +396,17 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_answers_without_its_coordinator_is_told_from_a_network_that_lets_nothing_out() {
+        let told = |host_answers| {
+            let netcheck = of(Nat::default(), PortMapping::default(), Vec::new());
+            render(&Answer::Netcheck(Netcheck { egress: Egress::Blocked, host_answers, ..netcheck }))
+        };
+        assert!(told(Some(true)).contains("lanyard-server is down, or a firewall refuses it"));
+        assert!(told(Some(false)).contains("allow UDP or TCP 443 out to it"));
+        assert!(told(None).contains("allow UDP or TCP 443 out to it"));
+    }
+
+    #[test]
     fn relays_are_listed_where_there_is_a_choice() {
         let mut servers = example().servers;
         let relay = |address: &str, is_server, ok| Relay {
@@ -439,6 +468,7 @@ mod tests {
         Netcheck {
             nat,
             egress,
+            host_answers: None,
             portal,
             full_size,
             mtu: Some(1_492),

@@ -38,6 +38,7 @@ impl Engine {
         let mut netcheck = Netcheck {
             nat: report::nat(card),
             egress: report::egress(Egress::Udp),
+            host_answers: None,
             portal: None,
             full_size: status.full_size,
             mtu: None,
@@ -49,6 +50,7 @@ impl Engine {
         let host = self.state.hosts.iter().find(|host| Some(host.key) == key);
         let udp = card.udp || is_session_udp;
         let look = host.filter(|_| !udp).map(|host| networking.doors().look(&host.name, host.door));
+        let is_asked = look.is_some();
         let family = |addr: &&SocketAddr| match addr {
             SocketAddr::V4(_) => card.reflexive4.is_some(),
             SocketAddr::V6(_) => card.reflexive4.is_none() && card.reflexive6.is_some(),
@@ -70,6 +72,8 @@ impl Engine {
             let Look { is_door_reached, plain, page } = look;
             let egress = Egress::judge(Signs { udp, door, is_door_reached, plain });
             netcheck.egress = report::egress(egress);
+            netcheck.host_answers =
+                (egress == Egress::Blocked && is_asked).then_some(plain != PlainSign::Silent);
             netcheck.portal = page.filter(|_| egress == Egress::CaptivePortal);
             // Whoever hung up needs no answer.
             drop(answers.try_send(Answer::Netcheck(netcheck)));

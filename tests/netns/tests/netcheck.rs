@@ -5,7 +5,7 @@
     reason = "a test that fails panics, and tells what it measured"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lanyard_netns::{Fleet, Lab, connect, wait_for};
 use serde_json::Value;
@@ -145,6 +145,29 @@ fn netcheck_says_whether_the_router_turns_datagrams_around() {
         assert_eq!(card["full_size"], Value::Bool(true), "{nat}: {card}");
         assert_eq!(card["egress"], "udp", "{nat}: {card}");
     }
+}
+
+/// Nobody asks for it: what `status` shows is measured when the network changes, and remembered of the last one.
+#[test]
+fn a_device_that_roams_is_measured_anew_at_once() {
+    let topology =
+        "[site.ra]\nhairpin = true\nhosts = [\"a\"]\n[site.rb]\nnat = \"symmetric\"\nhosts = [\"b\"]\n";
+    let fleet = Fleet::start(Lab::up(topology).unwrap()).unwrap();
+    let agent = fleet.join("a").unwrap();
+    let becomes = |mapping: &str, hairpin: bool| {
+        let (begun, mut last) = (Instant::now(), Value::Null);
+        let seen = wait_for(mapping, Duration::from_secs(5), || {
+            last = agent.json(&["status"]).ok()?["nat"].take();
+            (last["mapping"] == mapping && last["hairpin"] == hairpin).then_some(())
+        });
+        seen.unwrap_or_else(|error| panic!("{error:#}: {last}\n{}", fleet.log("a")));
+        println!("{mapping}, hairpin {hairpin} after {:?}", begun.elapsed());
+    };
+    becomes("endpoint-independent", true);
+    fleet.lab.event(&["roam", "a", "rb"]).unwrap();
+    becomes("address-and-port-dependent", false);
+    fleet.lab.event(&["roam", "a", "ra"]).unwrap();
+    becomes("endpoint-independent", true);
 }
 
 #[test]

@@ -103,6 +103,9 @@ fn both_ends_of_every_pair_name_the_reason_and_the_coordinator_lists_it() {
     let _traffic = Traffic::start(agent("b"), agent("g")).unwrap();
     reaches(agent("b"), "g", "coordinator_unreachable").unwrap();
     assert_eq!(verdict(agent("a"), "g").unwrap(), "direct", "that one needs no coordinator");
+    let netcheck = agent("b").json(&["netcheck"]).unwrap();
+    let way_out = (&netcheck["egress"], &netcheck["host_answers"]);
+    assert_eq!(way_out, (&"blocked".into(), &true.into()), "its host is still there: {netcheck}");
 }
 
 #[test]

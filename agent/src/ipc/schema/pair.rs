@@ -304,6 +304,9 @@ pub struct Netcheck {
     /// The way out of this network.
     #[serde(default)]
     pub egress: Egress,
+    /// TCP to the coordinator's host was answered or refused, where neither UDP nor its door was; `null` where it was not asked.
+    #[serde(default)]
+    pub host_answers: Option<bool>,
     /// Where a captive portal wants a browser to go, where it says so.
     #[serde(default)]
     pub portal: Option<String>,
