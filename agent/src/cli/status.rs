@@ -7,8 +7,8 @@ use super::netcheck::protocol;
 use super::output::{COLUMNS, bytes, columns, fit, millis, other, path, unexpected, wrap};
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{
-    Answer, Ask, Door, Filtering, Mapping, Member, Membership, Nat, Network, Path, PortMapping,
-    PortMappingState, Server, ServerState, Status,
+    Answer, Ask, Door, Filtering, Mapping, Member, Membership, Network, Path, PortMapping, PortMappingState,
+    Server, ServerState, Status,
 };
 
 /// The longest device name shown in full; `lanyard why` shows the rest.
@@ -69,7 +69,7 @@ fn render_status(status: &Status) -> String {
         return text;
     }
     let _ = writeln!(text, "  udp port {}", status.device.port);
-    let _ = writeln!(text, "nat     {}{}", nat(&status.nat), port_mapping(&status.port_mapping));
+    let _ = writeln!(text, "nat     {}{}", nat(status), port_mapping(&status.port_mapping));
     for server in &status.servers {
         let _ = writeln!(text, "server  {}", render_server(server, 8));
     }
@@ -85,7 +85,12 @@ fn render_status(status: &Status) -> String {
 }
 
 /// What the NAT means for this device, in a line.
-fn nat(nat: &Nat) -> String {
+fn nat(status: &Status) -> String {
+    let nat = &status.nat;
+    let is_open = |door: &Door| door.problem.is_none();
+    if !nat.udp && status.servers.iter().any(|server| server.door.as_ref().is_some_and(is_open)) {
+        return "not measured: no UDP gets out (\"lanyard netcheck\" tells more)".to_owned();
+    }
     if !nat.udp {
         return "unknown yet, or UDP is blocked (\"lanyard netcheck\" tells)".to_owned();
     }
@@ -180,7 +185,7 @@ fn row(member: &Member, presence_known: bool) -> Vec<String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::ipc::schema::{Device, Transport};
+    use crate::ipc::schema::{Device, Nat, Transport};
 
     #[test]
     fn there_is_one_line_per_peer_and_it_fits_the_terminal() {
@@ -228,6 +233,19 @@ pub(super) mod tests {
         status.networks[0].members[1].online = false;
         let text = render(&Answer::Status(status));
         assert!(text.contains("win-den  10.61.7.9  offline"), "{text}");
+    }
+
+    #[test]
+    fn a_device_that_came_by_the_door_knows_that_udp_is_blocked() {
+        let mut status = example();
+        status.nat = Nat::default();
+        assert!(render(&Answer::Status(status.clone())).contains("nat     unknown yet, or UDP is blocked"));
+        status.servers[0].door = Some(Door { port: 443, proxy: None, problem: None });
+        let text = render(&Answer::Status(status.clone()));
+        assert!(text.contains("nat     not measured: no UDP gets out"), "{text}");
+        assert!(text.contains("\n        connected by TLS 443\n"), "{text}");
+        status.servers[0].door = Some(Door { port: 443, proxy: None, problem: Some("no".to_owned()) });
+        assert!(render(&Answer::Status(status)).contains("nat     unknown yet, or UDP is blocked"));
     }
 
     #[test]

@@ -216,23 +216,38 @@ fn open(why: &Why, end: &str) -> String {
         false if why.tried.iter().any(is_mapped) => PortMappingState::Mapped,
         false => PortMappingState::None,
     };
+    let ip6 = ip6(why, is_ours);
     match state {
         PortMappingState::Mapped => {
-            format!("let the firewall of {end} pass its UDP port, which its router opens, or give {end} IPv6")
+            format!("let the firewall of {end} pass its UDP port, which its router opens, or {ip6}")
         }
         PortMappingState::DoubleNat => {
-            format!("{end} is behind two NATs: switch off that of its router, or give {end} IPv6")
+            format!("{end} is behind two NATs: switch off that of its router, or {ip6}")
         }
         PortMappingState::Off if is_ours => {
-            format!("set port_mapping = true on {end}, or forward one UDP port to it, or give {end} IPv6")
+            format!("set port_mapping = true on {end}, or forward one UDP port to it, or {ip6}")
         }
         PortMappingState::Off
         | PortMappingState::Unneeded
         | PortMappingState::Asking
         | PortMappingState::None => format!(
-            "switch on UPnP, NAT-PMP or PCP in the router of {end}, or forward one UDP port to it, or give \
-             {end} IPv6"
+            "switch on UPnP, NAT-PMP or PCP in the router of {end}, or forward one UDP port to it, or {ip6}"
         ),
+    }
+}
+
+/// What it takes for both ends to have IPv6, which has no NATs; where both have it, it does not lead from one to the other.
+fn ip6(why: &Why, is_ours: bool) -> String {
+    let theirs = why.theirs.as_ref();
+    let [own, other] = if is_ours { [Some(&why.ours), theirs] } else { [theirs, Some(&why.ours)] };
+    let has = |nat: Option<&Nat>| nat.is_some_and(|nat| nat.ip6.is_some());
+    let [own_name, other_name] =
+        if is_ours { [&why.device, &why.peer.name] } else { [&why.peer.name, &why.device] };
+    match (has(own), has(other)) {
+        (false, true) => format!("give {own_name} IPv6"),
+        (true, false) => format!("give {other_name} IPv6"),
+        (false, false) => "give both ends IPv6".to_owned(),
+        (true, true) => "let UDP pass between them by IPv6".to_owned(),
     }
 }
 
@@ -289,7 +304,7 @@ mod tests {
              \x20 because  win-den's router uses another port for every destination, and t480's\n\
              \x20          lets in only known ones (mapping_varies_there)\n\
              \x20 fix      switch on UPnP, NAT-PMP or PCP in the router of win-den, or forward\n\
-             \x20          one UDP port to it, or give win-den IPv6\n"
+             \x20          one UDP port to it, or give both ends IPv6\n"
         );
     }
 
@@ -325,6 +340,19 @@ mod tests {
         assert!(advice(&why).contains("firewall of win-den"), "its router maps a port already");
         let no_nat_in_the_way = [Verdict::Direct, Verdict::ProbesLost, Verdict::FullSizeLost];
         assert!(no_nat_in_the_way.into_iter().all(|verdict| !advice(&relayed(verdict)).contains("UPnP")));
+    }
+
+    #[test]
+    fn ipv6_is_advised_to_the_end_that_has_none() {
+        let some = Some("[2001:db8::1]:41641".parse().unwrap());
+        let mut why = relayed(Verdict::MappingVariesThere);
+        assert!(advice(&why).ends_with("give both ends IPv6"));
+        why.ours.ip6 = some;
+        assert!(advice(&why).ends_with("give win-den IPv6"));
+        why.theirs.as_mut().unwrap().ip6 = some;
+        assert!(advice(&why).ends_with("let UDP pass between them by IPv6"));
+        why.ours.ip6 = None;
+        assert!(advice(&why).ends_with("give t480 IPv6"));
     }
 
     #[test]
