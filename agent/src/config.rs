@@ -33,6 +33,10 @@ pub struct Config {
     pub name: String,
     /// The proxy that doors are opened through.
     pub proxy: ProxySetting,
+    /// Pass on sealed packets for pairs of its networks that cannot meet directly.
+    pub relay: bool,
+    /// Mbit/s of that, for all of them together.
+    pub relay_rate: u32,
     /// The highest log level, or a filter such as `info,lanyard_proto=debug`.
     pub log: String,
     /// How log lines are written.
@@ -148,6 +152,22 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "relay",
+        flag: "relay",
+        variable: "LANYARD_RELAY",
+        default: "off",
+        help: "pass on sealed packets for pairs of your networks that cannot meet directly: off or network",
+        set: |config, text| willing(text).map(|value| config.relay = value),
+    },
+    Key {
+        name: "relay_rate",
+        flag: "relay-rate",
+        variable: "LANYARD_RELAY_RATE",
+        default: "50",
+        help: "Mbit/s passed on for all of them together, 1 to 100000",
+        set: |config, text| relay_rate(text).map(|value| config.relay_rate = value),
+    },
+    Key {
         name: "log",
         flag: "log",
         variable: "LANYARD_LOG",
@@ -223,6 +243,8 @@ impl Config {
             port_mapping: true,
             name: String::new(),
             proxy: ProxySetting::default(),
+            relay: false,
+            relay_rate: 0,
             log: String::new(),
             log_format: LogFormat::Text,
         }
@@ -306,6 +328,21 @@ fn interface(text: &str) -> Result<String, String> {
 
 fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "is neither true nor false".to_owned())
+}
+
+fn willing(text: &str) -> Result<bool, String> {
+    match text {
+        "off" => Ok(false),
+        "network" => Ok(true),
+        _ => Err("is neither off nor network".to_owned()),
+    }
+}
+
+fn relay_rate(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(rate @ 1..=100_000) => Ok(rate),
+        Ok(_) | Err(_) => Err("is not a number of Mbit/s from 1 to 100000".to_owned()),
+    }
 }
 
 fn device_name(text: &str) -> Result<String, String> {

@@ -212,6 +212,13 @@ fn networks_are_added_listed_and_shown() {
     assert!(list.lines().all(|line| line.len() <= 80), "{list}");
     let shown = coordinator.ok(&["network", "show", "office"]);
     assert!(shown.contains("10.61.4.0/22") && shown.contains("no members yet"), "{shown}");
+    let shown = coordinator.ok(&["network", "set", "office", "--peer-relay", "off", "--join", "locked"]);
+    assert!(
+        shown.contains("relaying  by the coordinator alone") && shown.contains("join      locked"),
+        "{shown}"
+    );
+    assert_eq!(coordinator.run(&["network", "set", "office"]).status.code(), Some(2), "nothing is named");
+    assert!(coordinator.refusal(&["network", "set", "nowhere", "--join", "invite"]).contains("network list"));
     let text = coordinator.refusal(&["network", "add", "office"]);
     assert!(text.contains("(index.taken)"), "{text}");
     let text = coordinator.refusal(&["network", "add", "annex", "--prefix", "10.61.5.0/24"]);

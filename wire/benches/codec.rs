@@ -9,7 +9,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lanyard_wire::body::ServiceBody;
 use lanyard_wire::checkpoint::{
-    Change, FromCheckpoint, Member, MemberState, NetworkCard, RelayGrant, Roster,
+    Availability, Change, FromCheckpoint, Member, MemberState, NetworkCard, RelayGrant, Roster,
 };
 use lanyard_wire::classify::classify;
 use lanyard_wire::envelope::{DataHeader, GateKeys, Hello, RelayHeader, Resume, ResumeBody, ResumedKeys};
@@ -142,7 +142,7 @@ fn roster() -> Roster {
             name: DeviceName::parse("office-7").unwrap(),
             ip4: [10, 77, 0, index].into(),
             ip6: [0xFD; 16].into(),
-            online: true,
+            availability: Availability::Online,
             relay: RelayGrant::of(&token).unwrap(),
         })
     };
@@ -156,6 +156,7 @@ fn roster() -> Roster {
             ip4: [10, 77, 0, 2].into(),
             ip6: [0xFD; 16].into(),
             state: MemberState::Active,
+            peer_relay: true,
         },
         from: Revision::ZERO,
         to: Revision::new(9),

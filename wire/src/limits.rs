@@ -47,6 +47,9 @@ pub const RELAY_HEADER: usize = 8;
 /// Length of PING and PONG without padding.
 pub const PROBE_LEN: usize = 64;
 
+/// Length of CARRY.
+pub const CARRY_LEN: usize = 64;
+
 /// Longest padded PING: an Ethernet frame's payload; larger paths are not probed.
 pub const PROBE_MAX: usize = 1_500;
 

@@ -51,6 +51,16 @@ impl PairKey {
         let from = |sender: &PublicKey| shared.derive(b"lanyard probe", &[&attempt, sender.as_bytes()]);
         Some(Self { outbound: from(&me.public()), inbound: from(peer) })
     }
+
+    /// What this end seals with.
+    pub(crate) const fn outbound(&self) -> &[u8; 32] {
+        self.outbound.as_bytes()
+    }
+
+    /// What the other end seals with.
+    pub(crate) const fn inbound(&self) -> &[u8; 32] {
+        self.inbound.as_bytes()
+    }
 }
 
 /// A PING or PONG without MAC and padding.

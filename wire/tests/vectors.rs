@@ -10,6 +10,7 @@ mod exchange;
 
 use document::{Example, PAGE, blocks, bytes, examples, input, secret, symmetric};
 use lanyard_wire::body::{DeviceBody, ServiceBody};
+use lanyard_wire::carry::Carry;
 use lanyard_wire::checkpoint::{FromCheckpoint, RelayGrant, ToCheckpoint};
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::codec::Wire;
@@ -17,7 +18,7 @@ use lanyard_wire::envelope::{
     self, DataHeader, GateKeys, Hello, RelayHeader, Resume, Resumed, ResumedKeys, Retry, Unknown, Welcome,
 };
 use lanyard_wire::handshake::{FromHandshake, ToHandshake};
-use lanyard_wire::ids::{DeviceId, NetworkTag};
+use lanyard_wire::ids::{AttemptId, DeviceId, NetworkTag};
 use lanyard_wire::join::JoinString;
 use lanyard_wire::probe::{PairKey, Probe, ProbeKind};
 use lanyard_wire::relay::{FromRelay, ToRelay};
@@ -94,8 +95,13 @@ fn again(example: &Example) -> Vec<u8> {
         }
         "PING" | "PONG" => {
             let probe = ok!(Probe::parse(bytes));
-            let sender = if probe.kind == ProbeKind::Ping { pair(&probe).0 } else { pair(&probe).1 };
+            let (device, peer) = pair(probe.attempt);
+            let sender = if probe.kind == ProbeKind::Ping { device } else { peer };
             probe.seal(&sender, bytes.len())
+        }
+        "CARRY" => {
+            let carry = ok!(Carry::parse(bytes));
+            carry.seal(&pair(carry.attempt).0)
         }
         "HELLO payload" => ok!(envelope::HelloPayload::from_bytes(bytes)).to_bytes(),
         "WELCOME payload" => ok!(envelope::WelcomePayload::from_bytes(bytes)).to_bytes(),
@@ -116,11 +122,11 @@ fn again(example: &Example) -> Vec<u8> {
     }
 }
 
-/// The keys of the probe's attempt, as the sender of PING and the sender of PONG have them.
-fn pair(probe: &Probe) -> (PairKey, PairKey) {
+/// The keys of an attempt, as the sender of PING and CARRY and the sender of PONG have them.
+fn pair(attempt: AttemptId) -> (PairKey, PairKey) {
     let (device, peer) = (secret("device secret"), secret("peer secret"));
     let key = |me: &lanyard_wire::keys::SecretKey, other: &lanyard_wire::keys::SecretKey| {
-        PairKey::new(me, &other.public(), probe.attempt).unwrap()
+        PairKey::new(me, &other.public(), attempt).unwrap()
     };
     (key(&device, &peer), key(&peer, &device))
 }
@@ -194,10 +200,16 @@ fn the_ticket_opens_to_its_body_and_brings_the_session_back() {
 #[test]
 fn the_probes_open_at_their_receivers() {
     let ping = Probe::parse(&bytes("PING")).unwrap();
-    let (device, peer) = pair(&ping);
+    let (device, peer) = pair(ping.attempt);
     assert_eq!(Probe::open(&bytes("PING"), &peer), Some(ping));
     let pong = Probe::open(&bytes("PONG"), &device).unwrap();
     assert_eq!(ping.pong(pong.observed.unwrap()), pong);
+}
+
+#[test]
+fn the_question_to_a_peer_relay_opens_there() {
+    let ask = Carry::parse(&bytes("CARRY")).unwrap();
+    assert_eq!(Carry::open(&bytes("CARRY"), &pair(ask.attempt).1), Some(ask));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use crate::exit::{Code, Problem};
-use crate::ipc::schema::{Answer, Path, Transport};
+use crate::ipc::schema::{Answer, Member, Path, Transport};
 
 /// Lines longer than this wrap in a usual terminal.
 pub(super) const COLUMNS: usize = 80;
@@ -60,6 +60,14 @@ pub(super) fn relay_at(relay: SocketAddr, transport: Transport) -> String {
         // A proxy alone knows where it is.
         Transport::Tcp if relay.ip().is_unspecified() => "by TLS".to_owned(),
         Transport::Tcp => format!("{relay} by TLS"),
+    }
+}
+
+/// The same for a member, whose datagrams another one may pass on: `by nas`.
+pub(super) fn way(member: &Member) -> String {
+    match (&member.carrier, &member.path) {
+        (Some(carrier), Path::Relay { .. }) => format!("by {carrier}"),
+        (Some(_) | None, shown) => path(shown),
     }
 }
 

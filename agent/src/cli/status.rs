@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::netcheck::protocol;
-use super::output::{COLUMNS, bytes, columns, fit, millis, other, path, unexpected, wrap};
+use super::output::{COLUMNS, bytes, columns, fit, millis, other, unexpected, way, wrap};
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{
     Answer, Ask, Door, Filtering, Mapping, Member, Membership, Network, Path, PortMapping, PortMappingState,
@@ -168,7 +168,7 @@ fn row(member: &Member, presence_known: bool) -> Vec<String> {
     let state = match member.path {
         // The relay takes datagrams for a peer that is not there, too.
         Path::Relay { .. } if presence_known && !member.online => "offline".to_owned(),
-        Path::Direct { .. } | Path::Relay { .. } => path(&member.path),
+        Path::Direct { .. } | Path::Relay { .. } => way(member),
         Path::None if member.refused => "refused by this device".to_owned(),
         Path::None if !presence_known => "idle (presence unknown)".to_owned(),
         Path::None if member.online => "idle".to_owned(),
@@ -281,6 +281,7 @@ pub(super) mod tests {
             rtt_us: None,
             tx_bytes: 0,
             rx_bytes: 0,
+            carrier: None,
         };
         let direct =
             Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::netcheck::{filtering, mapping};
-use super::output::{COLUMNS, fit, millis, other, path, relay_at, span, unexpected, wrap};
+use super::output::{COLUMNS, fit, millis, other, path, relay_at, span, unexpected, way, wrap};
 use super::status::render_door;
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{
@@ -58,6 +58,7 @@ fn headline(peer: &Member) -> String {
     let rtt = peer.rtt_us.map(|us| format!(", {}", millis(us))).unwrap_or_default();
     match peer.path {
         Path::Direct { .. } => format!("{}{rtt}", path(&peer.path)),
+        Path::Relay { .. } if peer.carrier.is_some() => format!("relayed {}{rtt}", way(peer)),
         Path::Relay { relay, transport } => {
             format!("relayed through {}{rtt}", relay_at(relay, transport))
         }

@@ -53,6 +53,8 @@ dropped! {
     CounterLimit => "rx_counter_limit",
     /// From the network: a relay frame of a channel that is not ours.
     UnknownChannel => "rx_unknown_channel",
+    /// From the network: of a pair for which this device is a peer relay, and more than it passes on.
+    OverRate => "rx_over_rate",
     /// From the network: for a session that is not known, after a restart mostly.
     NoSession => "rx_no_session",
     /// From the network: seen before, or too old.

@@ -4,7 +4,8 @@
 //!    brought comes in by [`Inbound::turn_doors`] and takes the same steps.
 //! 2. `wire::classify`: STUN and lanyard's own go to the engine; what is nothing of ours is counted and never
 //!    answered.
-//! 3. A relay frame must be of a channel we know; it is stripped, and the path is (relay, channel).
+//! 3. A relay frame must be of a channel we know; it is stripped, and the path is (relay, channel). Frames of a pair for which
+//!    we are a peer relay leave as they came ([`super::transit`]).
 //! 4. WireGuard: handshakes go to the keeper. Data finds its peer by the index in it, and is decrypted under
 //!    one lock per peer and train. Only then is the path noted: **a path moves on authentic bytes only.**
 //! 5. The inner source must be the peer's, the inner destination ours.
@@ -30,9 +31,10 @@ use super::counters::Dropped;
 use super::keeper::Work;
 use super::peers::{Found, PeerState, Peers};
 use super::split::PACKET_MAX;
+use super::transit::{self, Fate};
 use super::tunnel::{self, HANDSHAKE_MAX, Message, Opened, Refusal};
 use super::virtio::VirtioHeader;
-use crate::sockets::{self, Doors, Udp};
+use crate::sockets::{self, ShardSockets, Udp};
 use crate::tun::{Offload, TunQueue};
 
 /// Messages of one batch. 16 trains of 64 KB are more than a shard decrypts in a scheduler's turn.
@@ -85,7 +87,13 @@ impl Inbound {
     }
 
     /// Steps 1 to 6 for one batch of a socket; whether there was one.
-    pub(super) fn turn(&mut self, queue: &TunQueue, local: SocketId, udp: &Udp, peers: &Peers) -> bool {
+    pub(super) fn turn(
+        &mut self,
+        queue: &TunQueue,
+        sockets: &ShardSockets,
+        (local, udp): (SocketId, &Udp),
+        peers: &Peers,
+    ) -> bool {
         let mut meta = [RecvMeta::default(); BATCH];
         let mut places = self.messages.chunks_exact_mut(MESSAGE_MAX);
         let mut buffers: [IoSliceMut<'_>; BATCH] =
@@ -106,7 +114,7 @@ impl Inbound {
                 self.plain.drop_one(Dropped::Noise);
                 continue;
             }
-            self.plain.take_in(Way { local, remote: meta.addr }, message, meta.stride, peers);
+            self.plain.take_in(sockets, Way { local, remote: meta.addr }, message, meta.stride, peers);
             if self.plain.used >= PLAIN_FLUSH {
                 self.plain.flush(queue);
             }
@@ -116,10 +124,10 @@ impl Inbound {
     }
 
     /// Steps 2 to 6 for what doors brought; whether there was anything.
-    pub(super) fn turn_doors(&mut self, queue: &TunQueue, doors: &Doors, peers: &Peers) -> bool {
-        let arrived = doors.take(DOORS_BATCH);
+    pub(super) fn turn_doors(&mut self, queue: &TunQueue, sockets: &ShardSockets, peers: &Peers) -> bool {
+        let arrived = sockets.doors.take(DOORS_BATCH);
         for (remote, datagram) in &arrived {
-            self.plain.take_in(Way::main(*remote), datagram, datagram.len(), peers);
+            self.plain.take_in(sockets, Way::main(*remote), datagram, datagram.len(), peers);
             if self.plain.used >= PLAIN_FLUSH {
                 self.plain.flush(queue);
             }
@@ -133,8 +141,15 @@ impl Inbound {
 
 impl Plain {
     /// Steps 2 and 3 for every datagram of a message.
-    fn take_in(&mut self, way: Way, message: &[u8], stride: usize, peers: &Peers) {
+    fn take_in(&mut self, sockets: &ShardSockets, way: Way, message: &[u8], stride: usize, peers: &Peers) {
         let Way { local, remote } = way;
+        match peers.meters.judge(&peers.table, remote, message, stride, || self.shared.clock.now()) {
+            Fate::Own => {}
+            Fate::Pass(to) => return transit::pass(sockets, to, message, stride, &self.shared.counts),
+            Fate::Drop(why) => {
+                return self.shared.counts.drop_many(why, message.len().div_ceil(stride.max(1)) as u64);
+            }
+        }
         let mut held = None;
         for datagram in message.chunks(stride.max(1)) {
             match classify(datagram) {
@@ -145,7 +160,11 @@ impl Plain {
                 Class::Relay => match RelayHeader::parse(datagram) {
                     Ok((header, inner)) => {
                         let path = Path::Relayed { relay: remote, channel: header.channel };
-                        self.take_wireguard(path, inner, peers, &mut held);
+                        if classify(inner) == Class::Lanyard && peers.is_known(path) {
+                            self.hand_over(way, datagram);
+                        } else {
+                            self.take_wireguard(path, inner, peers, &mut held);
+                        }
                     }
                     Err(_) => self.drop_one(Dropped::Malformed),
                 },

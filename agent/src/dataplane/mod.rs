@@ -18,6 +18,7 @@ mod peers;
 mod shard;
 mod sources;
 mod split;
+mod transit;
 mod tunnel;
 mod unreachable;
 mod virtio;

@@ -20,6 +20,7 @@ use tracing::warn;
 
 use super::counters::PeerCounters;
 use super::split::PACKET_MAX;
+use super::transit::Meters;
 use super::tunnel::{OVERHEAD, Tunnel};
 use crate::sockets::Sockets;
 
@@ -64,6 +65,7 @@ pub(super) struct Peers {
     by_index: HashMap<u32, usize>,
     by_key: HashMap<PublicKey, usize>,
     by_remote: HashMap<SocketAddr, usize>,
+    pub(super) meters: Meters,
 }
 
 /// A peer as one snapshot has it.
@@ -79,7 +81,8 @@ impl Peers {
     pub(super) fn next(&self, table: &Arc<ForwardingTable>, sockets: &Sockets) -> (Self, Vec<Arc<Peer>>) {
         let mut known: HashMap<(DeviceId, PublicKey), &Arc<Peer>> =
             self.all.iter().map(|peer| ((peer.device, peer.wireguard), peer)).collect();
-        let mut next = Self { table: Arc::clone(table), ..Self::default() };
+        let meters = self.meters.next(table);
+        let mut next = Self { table: Arc::clone(table), meters, ..Self::default() };
         for (position, entry) in table.peers.iter().enumerate() {
             let peer = known
                 .remove(&(entry.device, entry.wireguard))

@@ -46,14 +46,15 @@ impl Shard {
                 break;
             }
             let mut busy = outbound == Turn::Busy;
-            busy |= self.inbound.turn(&self.queue, SocketId::MAIN, &sockets.v4, &peers);
+            busy |= self.inbound.turn(&self.queue, sockets, (SocketId::MAIN, &sockets.v4), &peers);
             if let Some(v6) = &sockets.v6 {
-                busy |= self.inbound.turn(&self.queue, SocketId::MAIN, v6, &peers);
+                busy |= self.inbound.turn(&self.queue, sockets, (SocketId::MAIN, v6), &peers);
             }
             if self.number == 0 {
-                busy |= self.inbound.turn_doors(&self.queue, &sockets.doors, &peers);
+                busy |= self.inbound.turn_doors(&self.queue, sockets, &peers);
                 let (inbound, queue) = (&mut self.inbound, &self.queue);
-                busy |= sockets.kept.read_ready(|local, udp| inbound.turn(queue, local, udp, &peers));
+                busy |=
+                    sockets.kept.read_ready(|local, udp| inbound.turn(queue, sockets, (local, udp), &peers));
             }
             // Not held while sleeping: an old table's peers are to go.
             drop(peers);

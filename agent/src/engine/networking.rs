@@ -136,6 +136,7 @@ impl Networking {
             os: std::env::consts::OS.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             tunnel_mtu: OVERLAY_MTU,
+            peer_relay: config.relay.then_some(u64::from(config.relay_rate) * 1_000_000),
         };
         let mut networking = Self {
             device: Device::new(device, clock.now()),

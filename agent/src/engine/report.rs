@@ -115,6 +115,7 @@ pub(super) fn remembered(cache: &NetworkCache, server: String) -> Network {
             rtt_us: None,
             tx_bytes: 0,
             rx_bytes: 0,
+            carrier: None,
         }
     });
     Network {
@@ -177,6 +178,7 @@ fn member(member: &MemberStatus, ways: &Ways) -> Member {
         rtt_us: member.rtt.map(micros),
         tx_bytes: member.tx_bytes,
         rx_bytes: member.rx_bytes,
+        carrier: member.carrier.as_ref().map(ToString::to_string),
     }
 }
 
@@ -451,6 +453,7 @@ pub(super) mod tests {
             path: overlay::Path::None,
             rtt: Some(Duration::from_micros(11_249)),
             attempt,
+            carrier: None,
             tx_bytes: 1,
             rx_bytes: 2,
         };

@@ -290,6 +290,9 @@ pub struct Member {
     pub tx_bytes: u64,
     /// Bytes heard from it since the agent started.
     pub rx_bytes: u64,
+    /// The member through which they travel, where that is no relay of the coordinator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<String>,
 }
 
 /// How datagrams travel.

@@ -6,7 +6,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanyard_proto::device::{CoordinatorCache, MemberCache, NetworkCache};
-use lanyard_wire::checkpoint::{Member, MemberState, NetworkCard, RelayGrant, ServiceAddr, Services};
+use lanyard_wire::checkpoint::{
+    Availability, Member, MemberState, NetworkCard, RelayGrant, ServiceAddr, Services,
+};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceNumber, NetworkId, Revision};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::{DeviceName, NetworkName};
@@ -61,9 +63,16 @@ struct NetworkFile {
     ip4: Ipv4Addr,
     ip6: Ipv6Addr,
     state: StateWord,
+    #[serde(default = "yes")]
+    peer_relay: bool,
     revision: u64,
     enabled: bool,
     members: Vec<MemberFile>,
+}
+
+/// What a network's card said before it said it.
+const fn yes() -> bool {
+    true
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,6 +177,7 @@ impl From<&NetworkCache> for NetworkFile {
                 MemberState::Pending => StateWord::Pending,
                 MemberState::Suspended => StateWord::Suspended,
             },
+            peer_relay: card.peer_relay,
             revision: cache.revision.value(),
             enabled: cache.enabled,
             members: cache.members.iter().map(MemberFile::from).collect(),
@@ -189,6 +199,7 @@ impl From<NetworkFile> for NetworkCache {
                 StateWord::Pending => MemberState::Pending,
                 StateWord::Suspended => MemberState::Suspended,
             },
+            peer_relay: file.peer_relay,
         };
         Self {
             card,
@@ -209,7 +220,7 @@ impl From<&MemberCache> for MemberFile {
             name: Text(member.name.clone()),
             ip4: member.ip4,
             ip6: member.ip6,
-            online: member.online,
+            online: member.availability.is_online(),
             relay: GrantFile {
                 channel: member.relay.channel,
                 expires_s: member.relay.expires_s,
@@ -236,7 +247,7 @@ impl From<MemberFile> for MemberCache {
             name: file.name.0,
             ip4: file.ip4,
             ip6: file.ip6,
-            online: file.online,
+            availability: if file.online { Availability::Online } else { Availability::Offline },
             relay,
         };
         Self {
@@ -292,7 +303,7 @@ pub(crate) mod tests {
             name: "nas".parse().unwrap(),
             ip4: Ipv4Addr::new(10, 61, 7, 2),
             ip6: "fd5a::2".parse().unwrap(),
-            online: true,
+            availability: Availability::Online,
             relay: RelayGrant { channel: Channel::new(77).unwrap(), expires_s: 1_800_000_000, mac: [7; 16] },
         };
         let card = NetworkCard {
@@ -303,6 +314,7 @@ pub(crate) mod tests {
             ip4: Ipv4Addr::new(10, 61, 7, 3),
             ip6: "fd5a::3".parse().unwrap(),
             state: MemberState::Active,
+            peer_relay: true,
         };
         let members = vec![MemberCache {
             member,

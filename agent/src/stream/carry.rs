@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::door::MESSAGE_MAX;
-use lanyard_wire::envelope::{PING, PONG};
+use lanyard_wire::envelope::{CARRY, PING, PONG};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
 use crate::sockets::{Doors, Outlet};
@@ -28,9 +28,12 @@ pub(super) async fn inbound(read: impl AsyncRead + Unpin, doors: &Doors, addr: S
         let mut bytes = vec![0; length];
         read.read_exact(&mut bytes).await?;
         match classify(&bytes) {
-            Class::WireGuard => doors.arrived(addr, bytes),
-            Class::Lanyard if matches!(bytes.first(), Some(&(PING | PONG))) => doors.arrived(addr, bytes),
-            Class::Lanyard | Class::Relay | Class::Stun | Class::Noise => {}
+            // Frames: one end may be the other's peer relay.
+            Class::WireGuard | Class::Relay => doors.arrived(addr, bytes),
+            Class::Lanyard if matches!(bytes.first(), Some(&(PING | PONG | CARRY))) => {
+                doors.arrived(addr, bytes);
+            }
+            Class::Lanyard | Class::Stun | Class::Noise => {}
         }
     }
 }

@@ -209,6 +209,7 @@ impl Feed {
                     name: network.name,
                     prefix4: (network.prefix4.network(), network.prefix4.prefix()),
                     prefix6: network.prefix6,
+                    peer_relay: network.peer_relay,
                     revision: network.revision,
                 }))
                 .await;

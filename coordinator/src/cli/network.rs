@@ -1,4 +1,4 @@
-//! `lanyard-server network add|list|show`
+//! `lanyard-server network add|set|list|show`
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use lanyard_wire::names::NetworkName;
 use super::output::{ago, table};
 use super::{Place, args, member, operator};
 use crate::index::Clock;
-use crate::index::networks::{self, Approve, JoinMode, NewNetwork};
+use crate::index::networks::{self, Approve, JoinMode, NetworkWishes, NewNetwork};
 use crate::routes::local_prefixes;
 
 /// What to do with networks.
@@ -30,6 +30,16 @@ pub enum Network {
         #[arg(long)]
         approve_by_hand: bool,
     },
+    /// Change a network's settings; what is not named stays.
+    #[command(after_help = "Example: lanyard-server network set home --peer-relay off")]
+    Set {
+        /// Its name.
+        #[arg(value_parser = args::network_name)]
+        name: NetworkName,
+        /// What to change.
+        #[command(flatten)]
+        wishes: Wishes,
+    },
     /// List networks.
     List,
     /// Show one network and its members.
@@ -49,6 +59,48 @@ pub enum Door {
     Request,
     /// Nobody.
     Locked,
+}
+
+/// Settings of a network, at least one.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[group(required = true, multiple = true)]
+pub struct Wishes {
+    /// Who may ask to join.
+    #[arg(long, value_enum)]
+    join: Option<Door>,
+    /// What an invite is worth.
+    #[arg(long, value_enum)]
+    approve: Option<Admit>,
+    /// Whether members that are willing may pass on the sealed packets of pairs that cannot meet directly.
+    #[arg(long, value_enum)]
+    peer_relay: Option<Switch>,
+}
+
+/// What an invite is worth.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Admit {
+    /// Its holder is a member at once.
+    Auto,
+    /// Its holder waits for "member approve".
+    Manual,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+impl From<Admit> for Approve {
+    fn from(admit: Admit) -> Self {
+        match admit {
+            Admit::Auto => Self::Auto,
+            Admit::Manual => Self::Manual,
+        }
+    }
 }
 
 impl From<Door> for JoinMode {
@@ -80,6 +132,15 @@ impl Network {
                         network.slug, network.prefix4, network.prefix6, network.slug
                     )
                 })
+            }
+            Self::Set { name, wishes } => {
+                let wishes = NetworkWishes {
+                    join_mode: wishes.join.map(JoinMode::from),
+                    approve: wishes.approve.map(Approve::from),
+                    peer_relay: wishes.peer_relay.map(|switch| switch == Switch::On),
+                };
+                let network = index.set_network(&name, wishes, &operator()).await?;
+                place.output.print("network", &network, || describe(&network, Clock::system().now_ms()))
             }
             Self::List => {
                 let networks = index.networks().await?;
@@ -114,13 +175,18 @@ fn row(network: &networks::Network) -> Vec<String> {
 
 fn describe(network: &networks::Network, now_ms: i64) -> String {
     format!(
-        "network   {}\nid        {}\nprefixes  {} and {}/64\njoin      {}, approved {}\nrevision  {}\nmade      {}\n",
+        "network   {}\nid        {}\nprefixes  {} and {}/64\njoin      {}, approved {}\nrelaying  {}\nrevision  {}\nmade      {}\n",
         network.slug,
         network.id,
         network.prefix4,
         network.prefix6,
         network.join_mode,
         if network.approve == Approve::Auto { "at once" } else { "by hand" },
+        if network.peer_relay {
+            "by members that are willing, then by the coordinator"
+        } else {
+            "by the coordinator alone"
+        },
         network.revision,
         ago(network.created_at, now_ms),
     )

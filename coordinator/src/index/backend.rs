@@ -51,6 +51,7 @@ pub(super) fn migrations() -> Migrator {
     let texts = [
         (1, "foundation", include_str!("../../../migrations/sqlite/0001_foundation.sql")),
         (2, "pair_verdicts", include_str!("../../../migrations/sqlite/0002_pair_verdicts.sql")),
+        (3, "peer_relay", include_str!("../../../migrations/sqlite/0003_peer_relay.sql")),
     ];
     let list = texts.map(|(version, name, sql)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
@@ -214,7 +215,7 @@ mod tests {
 
         let error = Backend::open(&path, Schema::Upgrade, &migrations()).await.unwrap_err();
 
-        assert!(matches!(error, IndexError::Newer { found: 9_000, known: 2 }), "{error}");
+        assert!(matches!(error, IndexError::Newer { found: 9_000, known: 3 }), "{error}");
         assert_eq!(before, std::fs::read(&path).unwrap());
     }
 
@@ -226,7 +227,7 @@ mod tests {
 
         let error = Backend::open(&path, Schema::Require, &with_a_later_migration()).await.unwrap_err();
 
-        assert!(matches!(error, IndexError::Older { found: 2, known: 9_000 }), "{error}");
+        assert!(matches!(error, IndexError::Older { found: 3, known: 9_000 }), "{error}");
     }
 
     #[tokio::test]

@@ -61,6 +61,8 @@ pub struct Network {
     pub prefix4_fixed: bool,
     /// Its IPv6 /64.
     pub prefix6: Ipv6Addr,
+    /// Whether members may pass on frames for each other.
+    pub peer_relay: bool,
     /// Count of changes that devices see.
     #[serde(with = "text::revision")]
     pub revision: Revision,
@@ -95,6 +97,17 @@ impl NewNetwork {
     }
 }
 
+/// What is to be changed about a network; `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetworkWishes {
+    /// Who may ask to join.
+    pub join_mode: Option<JoinMode>,
+    /// What an invite is worth.
+    pub approve: Option<Approve>,
+    /// Whether members may pass on frames for each other.
+    pub peer_relay: Option<bool>,
+}
+
 impl FromRow<'_, SqliteRow> for Network {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
@@ -122,6 +135,7 @@ impl Network {
             prefix4: text::column(row, "prefix4")?,
             prefix4_fixed: row.try_get("prefix4_fixed")?,
             prefix6: text::column(row, "prefix6")?,
+            peer_relay: row.try_get("peer_relay")?,
             revision: revision_from(row.try_get("revision")?)?,
             active: row.try_get("active")?,
             pending: row.try_get("pending")?,
@@ -169,6 +183,7 @@ impl Index {
             prefix4,
             prefix4_fixed: new.prefix4.is_some(),
             prefix6: draft.draw_prefix6().await?,
+            peer_relay: true,
             revision: Revision::new(1),
             active: 0,
             pending: 0,
@@ -176,6 +191,38 @@ impl Index {
         };
         draft.insert_network(&network).await?;
         draft.record_network("network.add", None, Some(&network)).await?;
+        draft.publish(&Change::from(&network)).await?;
+        draft.commit().await?;
+        Ok(network)
+    }
+
+    /// Changes settings of a network; those that are as they are wished change nothing.
+    ///
+    /// # Errors
+    /// [`IndexError::NotFound`] when there is no network of that name.
+    pub async fn set_network(
+        &self,
+        slug: &NetworkName,
+        wishes: NetworkWishes,
+        actor: &Actor,
+    ) -> Result<Network> {
+        let mut draft = self.draft(actor).await?;
+        let before = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
+        let mut network = Network {
+            join_mode: wishes.join_mode.unwrap_or(before.join_mode),
+            approve: wishes.approve.unwrap_or(before.approve),
+            peer_relay: wishes.peer_relay.unwrap_or(before.peer_relay),
+            ..before.clone()
+        };
+        if network == before {
+            return Ok(network);
+        }
+        // How one gets in is nothing that devices see.
+        if network.peer_relay != before.peer_relay {
+            network.revision = draft.bump(network.id).await?;
+        }
+        draft.update_network(&network).await?;
+        draft.record_network("network.set", Some(&before), Some(&network)).await?;
         draft.publish(&Change::from(&network)).await?;
         draft.commit().await?;
         Ok(network)
@@ -249,6 +296,21 @@ impl Draft<'_> {
             }
             other => other.map(|_| ()),
         }
+    }
+
+    async fn update_network(&mut self, network: &Network) -> Result<()> {
+        let now = self.now();
+        sqlx::query(
+            "UPDATE networks SET join_mode = $2, approve = $3, peer_relay = $4, updated_at = $5 WHERE id = $1",
+        )
+        .bind(network.id.to_string())
+        .bind(network.join_mode.as_str())
+        .bind(network.approve.as_str())
+        .bind(network.peer_relay)
+        .bind(now)
+        .execute(self.connection())
+        .await?;
+        Ok(())
     }
 
     async fn record_network(

@@ -83,6 +83,9 @@ pub struct NetworkChange {
     pub prefix4: Ipv4Network,
     /// Its IPv6 /64.
     pub prefix6: Ipv6Addr,
+    /// Whether members may pass on frames for each other; rows from before that could be said say nothing.
+    #[serde(default = "yes")]
+    pub peer_relay: bool,
     /// Its revision after the change.
     #[serde(with = "text::revision")]
     pub revision: Revision,
@@ -137,9 +140,14 @@ impl From<&Network> for Change {
             name: network.slug.clone(),
             prefix4: network.prefix4,
             prefix6: network.prefix6,
+            peer_relay: network.peer_relay,
             revision: network.revision,
         })
     }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Everything at one moment.

@@ -45,12 +45,13 @@ impl Device {
                 is_quiet = false;
                 self.refresh_reach(now);
             }
+            is_quiet &= !self.settle_carriers(now);
             if is_quiet {
                 break;
             }
         }
         if core::mem::take(&mut self.is_table_stale) {
-            self.publish();
+            self.publish(now);
         }
         self.close_served();
         if self.memory.is_due(now) {
@@ -79,9 +80,11 @@ impl Device {
                     self.is_table_stale = true;
                 }
                 Action::Repeat => self.is_table_stale = true,
+                Action::CarrierLost => self.carrier_lost(*device, now),
                 Action::Learnt => self.memory.changed(now),
             }
         }
+        self.carriers.touch(*device);
         self.peers.changed(device);
     }
 
@@ -89,10 +92,10 @@ impl Device {
     pub(super) fn register(&mut self, now: Instant) {
         let card = *self.netcheck.card();
         let candidates = self.candidates();
-        let keep_alive = self.netcheck.keep_alive();
+        let (keep_alive, relays) = (self.netcheck.keep_alive(), self.relays());
         for coordinator in &mut self.coordinators {
             coordinator.set_keep_alive(keep_alive);
-            coordinator.register(card, candidates.clone(), now);
+            coordinator.register(card, candidates.clone(), relays, now);
         }
     }
 
@@ -317,6 +320,7 @@ impl Device {
     }
 
     fn members_changed(&mut self, now: Instant) {
+        self.recheck_carriers();
         self.is_reach_stale = true;
         self.is_table_stale = true;
         self.memory.changed(now);
@@ -330,8 +334,10 @@ impl Device {
         }
     }
 
-    fn publish(&mut self) {
-        let built = self.forwarding.build(&self.coordinators, &self.peers, &self.consent, &self.prefixes);
+    fn publish(&mut self, now: Instant) {
+        let transits = self.transits(now);
+        let Self { coordinators, peers, consent, prefixes, .. } = self;
+        let built = self.forwarding.build(coordinators, peers, consent, prefixes, transits);
         for (network, name, with) in built.clashes {
             self.push_event(Event::Clash { network, name, with });
         }

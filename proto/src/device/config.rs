@@ -28,4 +28,6 @@ pub struct DeviceConfig {
     pub version: String,
     /// Largest IP packet inside the tunnel; a path counts only when proven for it.
     pub tunnel_mtu: u16,
+    /// Bits a second that this device passes on for pairs of its networks that cannot meet directly; `None`: it does not.
+    pub peer_relay: Option<u64>,
 }

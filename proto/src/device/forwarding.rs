@@ -10,10 +10,10 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanyard_wire::checkpoint::{Member, MemberState, NetworkCard};
-use lanyard_wire::ids::{DeviceId, NetworkId};
+use lanyard_wire::ids::{Channel, DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::NetworkName;
 
@@ -23,7 +23,7 @@ use super::directory::NetworkView;
 use super::peer::Peer;
 use super::peers::Peers;
 use super::relayed::Grant;
-use crate::overlay::{ForwardingTable, OverlayAddress, Path, PeerEntry};
+use crate::overlay::{ForwardingTable, OverlayAddress, Path, PeerEntry, Transit};
 
 /// The newest table, and what has to stay the same from one to the next.
 #[derive(Debug, Default)]
@@ -95,6 +95,7 @@ impl Forwarding {
         peers: &Peers,
         consent: &Consent,
         local: &[(Ipv4Addr, u8)],
+        transits: BTreeMap<Channel, Transit>,
     ) -> Built {
         let mut networks = Vec::new();
         for coordinator in coordinators {
@@ -117,6 +118,8 @@ impl Forwarding {
                 if consent.allows(device) {
                     draft.add_member(*device, member, &network.card, peers.get(device));
                     draft.add_channels(coordinator, *device);
+                    let carrier = peers.get(device).and_then(Peer::carrier);
+                    draft.channels.extend(carrier.map(|(carrier, channel)| (carrier, channel, *device)));
                 }
             }
         }
@@ -124,7 +127,7 @@ impl Forwarding {
         let clashes = clashes.cloned().collect();
         self.clashes = draft.clashes.iter().map(|(id, _, with)| (*id, with.clone())).collect();
 
-        let table = draft.finish(self.table.generation + 1);
+        let table = draft.finish(self.table.generation + 1).with_transits(transits);
         let is_news = !table.is_same_as(&self.table);
         if is_news {
             self.table = Arc::new(table);
@@ -151,7 +154,7 @@ struct Draft {
     prefixes: Vec<(Ipv4Addr, u8, NetworkName)>,
     entries: BTreeMap<DeviceId, PeerEntry>,
     claimed: BTreeSet<IpAddr>,
-    channels: Vec<(core::net::SocketAddr, lanyard_wire::ids::Channel, DeviceId)>,
+    channels: Vec<(SocketAddr, Channel, DeviceId)>,
     clashes: Vec<(NetworkId, NetworkName, String)>,
     /// The network under way has its IPv4.
     has_ip4: bool,

@@ -12,6 +12,7 @@
 mod answers;
 mod attempt;
 mod candidates;
+mod carriers;
 mod consent;
 mod coordinator;
 mod directory;
@@ -54,7 +55,7 @@ use lanyard_wire::candidate::{Candidate, CandidateKind};
 use lanyard_wire::checkpoint::{JoinOutcome, JoinRefusal};
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::door::{is_door, is_peers};
-use lanyard_wire::envelope::{PING, PONG};
+use lanyard_wire::envelope::{CARRY, PING, PONG};
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
@@ -68,6 +69,7 @@ pub use spares::FRESH_SOCKETS_MAX;
 pub use status::{Advice, Status};
 
 use self::attempt::AttemptWish;
+use self::carriers::Carriers;
 use self::consent::Consent;
 use self::coordinator::{Coordinator, Shared};
 use self::forwarding::Forwarding;
@@ -100,6 +102,7 @@ pub struct Device {
     netcheck: Netcheck,
     netchecks: Vec<u64>,
     peers: Peers,
+    carriers: Carriers,
     spares: Spares,
     /// Offers that wait for the first netcheck.
     held: Vec<(DeviceId, AttemptWish)>,
@@ -123,7 +126,8 @@ impl Device {
     /// A device that knows no coordinator yet.
     #[must_use]
     pub fn new(config: DeviceConfig, now: Instant) -> Self {
-        let DeviceConfig { identity, wireguard, boot, seed, wall, name, os, version, tunnel_mtu } = config;
+        let DeviceConfig { identity, wireguard, boot, seed, wall, name, os, version, tunnel_mtu, peer_relay } =
+            config;
         let mut rng = Rng::from_seed(seed);
         let me = DeviceId::of(&identity.public());
         Self {
@@ -134,6 +138,7 @@ impl Device {
             netcheck: Netcheck::new(full_size(tunnel_mtu), rng.fork(b"netcheck")),
             netchecks: Vec::new(),
             peers: Peers::new(tunnel_mtu, rng.fork(b"peers")),
+            carriers: Carriers::new(peer_relay),
             spares: Spares::default(),
             held: Vec::new(),
             consent: Consent::default(),
@@ -150,7 +155,7 @@ impl Device {
         }
     }
 
-    /// Takes a datagram that is neither WireGuard's nor a relay frame; those are the data plane's.
+    /// Takes a datagram that is not WireGuard's, neither by itself nor in a relay frame; those are the data plane's.
     ///
     /// # Errors
     ///
@@ -161,14 +166,16 @@ impl Device {
             Class::Stun if is_door(datagram.remote) => Err(Rejected::NotAllowed),
             Class::Lanyard
                 if is_door(datagram.remote)
-                    && is_peers(datagram.remote) != matches!(datagram.bytes, [PING | PONG, ..]) =>
+                    && is_peers(datagram.remote) != matches!(datagram.bytes, [PING | PONG | CARRY, ..]) =>
             {
                 Err(Rejected::NotAllowed)
             }
             Class::Stun => self.netcheck.handle_datagram(datagram, now).unwrap_or(Err(Rejected::Unexpected)),
             Class::Lanyard if matches!(datagram.bytes, [PING | PONG, ..]) => self.handle_probe(datagram, now),
+            Class::Lanyard if matches!(datagram.bytes, [CARRY, ..]) => self.handle_carry(datagram, now),
             Class::Lanyard => self.handle_service(datagram, now),
-            Class::WireGuard | Class::Relay | Class::Noise => Err(Rejected::NotOurs),
+            Class::Relay => self.handle_frame(datagram, now),
+            Class::WireGuard | Class::Noise => Err(Rejected::NotOurs),
         };
         self.settle(now);
         result
@@ -237,6 +244,7 @@ impl Device {
             coordinator.handle_timeout(now);
         }
         self.netcheck.handle_timeout(now);
+        self.carriers_timeout(now);
         while let Some(device) = self.peers.pop_due(now) {
             if let Some(peer) = self.peers.get_mut(&device) {
                 peer.handle_timeout(now);
@@ -273,7 +281,12 @@ impl Device {
     /// When [`Device::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Wakeup> {
-        let own = [self.netcheck.poll_timeout(), self.peers.poll_timeout(), self.memory.poll_timeout()];
+        let own = [
+            self.netcheck.poll_timeout(),
+            self.peers.poll_timeout(),
+            self.carriers_wakeup(),
+            self.memory.poll_timeout(),
+        ];
         let coordinators = self.coordinators.iter().map(Coordinator::poll_timeout);
         own.into_iter().chain(coordinators).fold(None, Wakeup::earliest)
     }
@@ -303,6 +316,7 @@ impl Device {
             result = peer.handle_datagram(datagram, now);
             if result.is_ok() {
                 self.drain_peer(&device, now);
+                self.recheck_load(&device, datagram.remote, now);
                 break;
             }
         }

@@ -66,18 +66,23 @@ impl Device {
     fn member_status(&self, coordinator: &Coordinator, device: DeviceId, member: &Member) -> MemberStatus {
         let peer = self.peers.get(&device);
         let mut attempt = peer.map_or_else(never_tried, Peer::attempt_status);
-        attempt.advice = self.advice(coordinator, &device, member.online, &attempt);
+        attempt.advice = self.advice(coordinator, &device, member.availability.is_online(), &attempt);
         let (tx_bytes, rx_bytes) = peer.map_or((0, 0), Peer::bytes);
+        let is_carried = peer.is_some_and(|peer| peer.is_carriers(peer.path()));
+        let carrier = self.carriers.carrier_of(&device).filter(|_| is_carried);
+        let carrier =
+            carrier.and_then(|carrier| Some(coordinator.directory().member(&carrier)?.1.name.clone()));
         MemberStatus {
             device,
             name: member.name.clone(),
             number: member.number,
             ip4: member.ip4,
             ip6: member.ip6,
-            online: member.online,
+            online: member.availability.is_online(),
             refused: !self.consent.allows(&device),
             path: peer.map_or(Path::None, Peer::path),
-            rtt: peer.and_then(Peer::rtt),
+            carrier,
+            rtt: peer.and_then(Peer::path_rtt),
             attempt,
             tx_bytes,
             rx_bytes,

@@ -186,6 +186,14 @@ impl Paths {
         }
     }
 
+    /// The current lane has to answer, though no data of ours went out on it.
+    pub(super) fn ping(&mut self, now: Instant) {
+        if let Some(current) = &mut self.current {
+            current.health.sent(now);
+            self.probes.push_back(Probe { way: current.way, size: Size::Small });
+        }
+    }
+
     /// Authenticated tunnel data came by relay: did the peer leave the lane?
     pub(super) fn heard_by_relay(&mut self, now: Instant) {
         let Some(current) = self.current else { return };

@@ -10,6 +10,7 @@
 //! 5. No coordinator answers: remembered addresses are recalled under the remembered attempt, and paths are
 //!    kept longer, since nobody could bring the two ends together again.
 
+mod carried;
 mod facts;
 mod fresh;
 mod settle;
@@ -24,6 +25,7 @@ use lanyard_wire::ids::{AttemptId, Channel};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::token::Token;
 
+use self::carried::Carried;
 use super::attempt::{Attempt, AttemptWish};
 use super::cache::MemberCache;
 use super::path::Paths;
@@ -73,6 +75,8 @@ pub(super) enum Action {
     Moved { from: Path, to: Path, why: &'static str },
     /// What was sent last is to be sent again.
     Repeat,
+    /// The way through the carrier does not answer.
+    CarrierLost,
     /// Something worth saving was learnt.
     Learnt,
 }
@@ -99,6 +103,7 @@ pub(super) struct Peer {
     paths: Paths,
     attempt: Attempt,
     relayed: Relayed,
+    carried: Carried,
     silence: Silence,
     repeats: Repeats,
     /// When the services were made to hear us because a flow stopped.
@@ -130,6 +135,7 @@ impl Peer {
             paths: Paths::default(),
             attempt: Attempt::new(rng.fork(b"attempt")),
             relayed: Relayed::new(),
+            carried: Carried::default(),
             silence: Silence::new(),
             repeats: Repeats::default(),
             poked_at: None,
@@ -281,6 +287,7 @@ impl Peer {
                 Path::Direct { local, remote } => self.paths.heard(Way { local, remote }, *packets, now),
                 Path::Relayed { .. } => {
                     self.paths.heard_by_relay(now);
+                    self.heard_by_carrier(*path, *packets, now);
                     if self.silence.heard(*packets, now) {
                         self.attempt.peer_returned(now);
                     }
@@ -294,6 +301,7 @@ impl Peer {
         if observation.tx_packets > 0 && !is_heard {
             match current {
                 Path::Direct { .. } => self.paths.sent(now),
+                Path::Relayed { .. } if self.is_carriers(current) => self.sent_by_carrier(now),
                 Path::Relayed { .. } => self.silence.sent(now),
                 Path::None => {}
             }
@@ -346,6 +354,7 @@ impl Peer {
     /// Our own network changed.
     pub(super) fn network_changed(&mut self, now: Instant) {
         self.paths.network_changed(now);
+        self.carrier_network_changed(now);
         if self.path.is_relayed() {
             self.repeat(now);
         }
@@ -373,6 +382,7 @@ impl Peer {
             self.settle("no traffic", now);
         }
         self.paths.handle_timeout(now);
+        self.carried_timeout(now);
         self.attempt.handle_timeout(now);
         self.relayed.handle_timeout(now);
         if self.silence.handle_timeout(now) {
@@ -392,7 +402,7 @@ impl Peer {
         let idle = self.idle_at().map(|at| Wakeup { at, why: "a path nobody uses" });
         let recall = self.recall.poll_timeout();
         let relay = Wakeup::earliest(self.relayed.poll_timeout(), self.silence.poll_timeout());
-        [idle, recall, relay, self.paths.poll_timeout(), self.attempt.poll_timeout()]
+        [idle, recall, relay, self.paths.poll_timeout(), self.carried_wakeup(), self.attempt.poll_timeout()]
             .into_iter()
             .fold(None, Wakeup::earliest)
     }

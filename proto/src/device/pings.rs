@@ -6,10 +6,12 @@
 //! our own; both are bounded here, because a PING can be recorded and sent again from anywhere.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use lanyard_wire::ids::AttemptId;
+use lanyard_wire::carry::{Carry, CarryWord};
+use lanyard_wire::ids::{AttemptId, Channel, DeviceId};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::limits::PROBE_LEN;
 use lanyard_wire::probe::{PairKey, Probe, ProbeKind};
@@ -133,9 +135,8 @@ impl Pings {
 
     /// A ping that goes this way; none before the first attempt.
     pub(super) fn ping(&mut self, way: Way, size: Size, is_path: bool, now: Instant) -> Option<Transmit> {
-        let is_shared = |(attempt, _): &&(AttemptId, PairKey)| Some(*attempt) == self.shared;
-        let (attempt, key) = self.keys.iter().find(is_shared).or_else(|| self.keys.back())?;
         let txid = self.rng.u64();
+        let (attempt, key) = self.key()?;
         let bytes = Probe::ping(*attempt, txid, is_path).seal(key, self.bytes_of(size));
         while let Some(oldest) = self.order.front()
             && (self.order.len() >= UNDER_WAY_MAX || self.is_too_late(*oldest, now))
@@ -146,6 +147,37 @@ impl Pings {
         self.order.push_back(txid);
         self.under_way.insert(txid, UnderWay { way, size, sent_at: now });
         Some(Transmit { local: way.local, remote: way.remote, bytes })
+    }
+
+    /// A word with a carrier, or a carrier's with one of the two; none before the first attempt.
+    pub(super) fn word(&mut self, word: CarryWord, peer: DeviceId, channel: Channel) -> Option<Carry> {
+        let (attempt, _) = self.key()?;
+        // Zero is no number of a question.
+        Some(Carry { word, attempt: *attempt, number: self.rng.u64().max(1), peer, channel })
+    }
+
+    /// The datagram of a word.
+    pub(super) fn seal(&self, carry: &Carry) -> Option<Vec<u8>> {
+        let (_, key) = self.keys.iter().find(|(attempt, _)| *attempt == carry.attempt)?;
+        Some(carry.seal(key))
+    }
+
+    /// Reads a word of this peer.
+    ///
+    /// # Errors
+    ///
+    /// When the attempt is unknown, or the seal is not the peer's.
+    pub(super) fn open(&self, datagram: &[u8]) -> Result<Carry, Rejected> {
+        let claimed = Carry::parse(datagram).map_err(|_| Rejected::Malformed)?;
+        let key = self.keys.iter().find(|(attempt, _)| *attempt == claimed.attempt);
+        let (_, key) = key.ok_or(Rejected::UnknownAttempt)?;
+        Carry::open(datagram, key).ok_or(Rejected::Unauthenticated)
+    }
+
+    /// The attempt that new pings use, and its key.
+    fn key(&self) -> Option<&(AttemptId, PairKey)> {
+        let is_shared = |(attempt, _): &&(AttemptId, PairKey)| Some(*attempt) == self.shared;
+        self.keys.iter().find(is_shared).or_else(|| self.keys.back())
     }
 
     /// Reads a probe of this peer.
@@ -224,8 +256,6 @@ impl Pings {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
     use crate::transmit::SocketId;
 

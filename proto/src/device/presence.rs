@@ -26,6 +26,7 @@ const REFRESH: Duration = Duration::from_secs(1_800);
 pub(super) struct Presence {
     card: NatCard,
     candidates: Vec<Candidate>,
+    relays: bool,
     number: Option<DeviceNumber>,
     observed: Option<SocketAddr>,
     services: Option<Services>,
@@ -45,21 +46,29 @@ impl Presence {
             reflexive4: None,
             reflexive6: None,
         };
-        Self { card, candidates: Vec::new(), number, observed: None, services, refresh_at: None }
+        Self {
+            card,
+            candidates: Vec::new(),
+            relays: false,
+            number,
+            observed: None,
+            services,
+            refresh_at: None,
+        }
     }
 
     /// Takes what is to be registered; says whether that is news.
-    pub(super) fn set(&mut self, card: NatCard, mut candidates: Vec<Candidate>) -> bool {
+    pub(super) fn set(&mut self, card: NatCard, mut candidates: Vec<Candidate>, relays: bool) -> bool {
         candidates.truncate(CANDIDATES_MAX);
-        let news = self.card != card || self.candidates != candidates;
-        self.card = card;
-        self.candidates = candidates;
+        let news = self.card != card || self.candidates != candidates || self.relays != relays;
+        (self.card, self.candidates, self.relays) = (card, candidates, relays);
         news
     }
 
     /// The message that registers.
     pub(super) fn message(&self, request: RequestId) -> ToCheckpoint {
-        ToCheckpoint::Register(Register { request, card: self.card, candidates: self.candidates.clone() })
+        let candidates = self.candidates.clone();
+        ToCheckpoint::Register(Register { request, card: self.card, candidates, relays: self.relays })
     }
 
     /// Takes the answer; says whether other services were named than before.
@@ -118,15 +127,16 @@ mod tests {
     fn the_same_card_and_candidates_are_no_news() {
         let mut presence = Presence::new(None, None);
         let card = NatCard { udp: true, ..NatCard::default() };
-        assert!(presence.set(card, Vec::from([host(1)])));
-        assert!(!presence.set(card, Vec::from([host(1)])));
-        assert!(presence.set(card, Vec::from([host(2)])));
+        assert!(presence.set(card, Vec::from([host(1)]), false));
+        assert!(!presence.set(card, Vec::from([host(1)]), false));
+        assert!(presence.set(card, Vec::from([host(2)]), false));
+        assert!(presence.set(card, Vec::from([host(2)]), true));
     }
 
     #[test]
     fn more_candidates_than_fit_are_cut_off_not_refused() {
         let mut presence = Presence::new(None, None);
-        presence.set(NatCard::default(), (0..20).map(host).collect());
+        presence.set(NatCard::default(), (0..20).map(host).collect(), false);
         let ToCheckpoint::Register(register) = presence.message(RequestId::new(1)) else { panic!() };
         assert_eq!(register.candidates.len(), CANDIDATES_MAX);
         assert_eq!(register.candidates[0], host(0));

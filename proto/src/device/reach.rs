@@ -77,7 +77,7 @@ impl Device {
             |coordinator: &Coordinator| matches!(coordinator.state(), CoordinatorState::Online { .. });
         let up = || sharing().filter(|(coordinator, _)| is_up(coordinator));
         // One that has the peer online if there is one: others would answer that it is not there.
-        let helper = up().find(|(_, member)| member.online).or_else(|| up().next());
+        let helper = up().find(|(_, member)| member.availability.is_online()).or_else(|| up().next());
         // Both ends take the lowest key, or each could wait for the other at another relay.
         let by_key = |(coordinator, _): &(&Coordinator, &Member)| coordinator.key();
         let relays = |(coordinator, _): (&Coordinator, &Member)| grant_of(coordinator, device);
@@ -86,7 +86,7 @@ impl Device {
         Reach {
             coordinator: helper.map(|(coordinator, _)| coordinator.key()),
             grant: first_up.or_else(|| sharing().min_by_key(by_key).and_then(relays)),
-            is_online: up().any(|(_, member)| member.online),
+            is_online: up().any(|(_, member)| member.availability.is_online()),
             is_relay_alive: self.peers.get(device).and_then(Peer::grant).is_some_and(|held| {
                 let owner = self.coordinators.iter().find(|owner| owner.key() == held.coordinator);
                 owner.is_some_and(|owner| owner.relay_answers(held.relay))

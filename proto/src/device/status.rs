@@ -114,6 +114,8 @@ pub struct MemberStatus {
     pub refused: bool,
     /// Where datagrams to it go.
     pub path: Path,
+    /// The member that passes on its datagrams, where `path` leads through one.
+    pub carrier: Option<DeviceName>,
     /// Round trip over that path, once measured.
     pub rtt: Option<Duration>,
     /// The newest try to reach it directly.

@@ -7,6 +7,8 @@
 pub mod packet;
 mod route;
 pub mod table;
+mod transit;
 
 pub use packet::{Header, Odd};
 pub use table::{ForwardingTable, Observation, OverlayAddress, Path, PeerEntry};
+pub use transit::{Transit, TransitEnd};

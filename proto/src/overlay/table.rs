@@ -14,6 +14,7 @@ use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::{DeviceName, NetworkName};
 
 use super::route::Routes;
+use super::transit::Transit;
 use crate::transmit::SocketId;
 
 /// An immutable snapshot of everything forwarding needs to know.
@@ -27,6 +28,7 @@ pub struct ForwardingTable {
     pub peers: Vec<PeerEntry>,
     routes: Routes,
     channels: BTreeMap<(SocketAddr, Channel), u32>,
+    transits: BTreeMap<Channel, Transit>,
 }
 
 /// Own addresses in one network.
@@ -129,7 +131,8 @@ impl ForwardingTable {
         let routes = Routes::new(
             (0..).zip(&peers).flat_map(|(at, peer)| peer.addresses.iter().map(move |ip| (*ip, at))),
         );
-        let mut table = Self { generation, addresses, peers, routes, channels: BTreeMap::new() };
+        let (channels_of, transits) = (BTreeMap::new(), BTreeMap::new());
+        let mut table = Self { generation, addresses, peers, routes, channels: channels_of, transits };
         for (relay, channel, device) in channels {
             if let Some(at) = table.position(device) {
                 table.channels.insert((*relay, *channel), at);
@@ -141,6 +144,23 @@ impl ForwardingTable {
             }
         }
         table
+    }
+
+    /// The same, and the pairs of others for which frames are passed on.
+    #[must_use]
+    pub fn with_transits(self, transits: BTreeMap<Channel, Transit>) -> Self {
+        Self { transits, ..self }
+    }
+
+    /// The pair of others whose channel this is, if frames are passed on for it.
+    #[must_use]
+    pub fn transit(&self, channel: Channel) -> Option<&Transit> {
+        self.transits.get(&channel)
+    }
+
+    /// Every pair of others for which frames are passed on.
+    pub fn transits(&self) -> impl Iterator<Item = (&Channel, &Transit)> {
+        self.transits.iter()
     }
 
     /// The peer that owns an overlay address.
@@ -173,7 +193,10 @@ impl ForwardingTable {
     /// Says the same as `other`, generations aside.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
-        self.addresses == other.addresses && self.peers == other.peers && self.channels == other.channels
+        self.addresses == other.addresses
+            && self.peers == other.peers
+            && self.channels == other.channels
+            && self.transits == other.transits
     }
 
     fn position(&self, device: &DeviceId) -> Option<u32> {

@@ -393,6 +393,7 @@ impl World {
             name: NetworkName::parse("home").unwrap(),
             prefix4: ([10, 7, 0, 0].into(), 24),
             prefix6: [0xFD00, 7, 0, 0, 0, 0, 0, 0].into(),
+            peer_relay: true,
             revision: Revision::new(self.revision),
         }
     }
@@ -411,6 +412,7 @@ impl End {
             os: "linux".into(),
             version: "0.1.0".into(),
             tunnel_mtu: 1_280,
+            peer_relay: None,
             identity,
         };
         Self {

@@ -1,8 +1,9 @@
-//! Any probe: what parses seals again to the same bytes but for the MAC, and no stranger's opens.
+//! Any probe and any word with a peer relay: what parses seals again to the same bytes but for the MAC, and no stranger's opens.
 #![no_main]
 
 use std::sync::LazyLock;
 
+use lanyard_wire::carry::Carry;
 use lanyard_wire::ids::AttemptId;
 use lanyard_wire::keys::SecretKey;
 use lanyard_wire::probe::{PairKey, Probe};
@@ -19,6 +20,12 @@ static PAIR: LazyLock<(PairKey, PairKey)> = LazyLock::new(|| {
 
 fuzz_target!(|datagram: &[u8]| {
     let (here, there) = &*PAIR;
+    if let Ok(carry) = Carry::parse(datagram) {
+        let sealed = carry.seal(here);
+        assert_eq!(sealed[..48], datagram[..48]);
+        assert_eq!(Carry::open(&sealed, there), Some(carry));
+        assert!(Carry::open(&sealed, here).is_none(), "turned back");
+    }
     let Ok(probe) = Probe::parse(datagram) else {
         assert!(Probe::open(datagram, here).is_none());
         return;

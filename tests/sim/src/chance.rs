@@ -224,6 +224,7 @@ fn draw_hosts(dice: &mut Dice, sites: &[SiteConfig], networks: usize) -> Vec<Hos
                 networks: if dice.once_in(4) { some } else { all },
                 on_at: Instant::from_millis(dice.between(0, 1_500)),
                 clock_error_s: draw_clock_error(dice),
+                relays: false,
                 beside: None,
             }
         })

@@ -24,10 +24,14 @@ use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
 
 use crate::net::HostId;
 use crate::plane::{MAIN_PORT, Plane};
+use crate::script::HostPlan;
 use crate::tunnel::Tunnels;
 
 /// Largest packet inside the tunnel.
 pub const TUNNEL_MTU: u16 = 1_280;
+
+/// What a device that relays passes on for others; nothing here measures it.
+const CARRIED_BPS: u64 = 100_000_000;
 
 /// Datagrams that one call to the machine may produce: the stated bound of its outbox.
 pub const OUTBOX: usize = 256;
@@ -52,6 +56,7 @@ pub struct Host {
     /// Datagrams that reached the machine, and those it took.
     pub counted: Counted,
     seat: u16,
+    relays: bool,
     identity: [u8; 32],
     wireguard: [u8; 32],
     rng: Rng,
@@ -135,7 +140,7 @@ impl Host {
     ///
     /// `seat` tells devices on one computer apart: each has ports of its own.
     #[must_use]
-    pub fn new(id: HostId, seat: usize, clock_error_s: i64, mut rng: Rng) -> Self {
+    pub fn new(id: HostId, seat: usize, plan: &HostPlan, mut rng: Rng) -> Self {
         let (identity, wireguard) = (rng.bytes(), rng.bytes());
         let device = DeviceId::of(&SecretKey::from_bytes(identity).public());
         Self {
@@ -143,11 +148,12 @@ impl Host {
             device,
             disk: DeviceCache::default(),
             refused: BTreeSet::new(),
-            clock_error_s,
+            clock_error_s: plan.clock_error_s,
             asleep_until: None,
             rejected: BTreeMap::new(),
             counted: Counted::default(),
             seat: u16::try_from(seat).unwrap_or(0),
+            relays: plan.relays,
             identity,
             wireguard,
             rng,
@@ -172,6 +178,7 @@ impl Host {
             os: "simulator".to_owned(),
             version: "0".to_owned(),
             tunnel_mtu: TUNNEL_MTU,
+            peer_relay: self.relays.then_some(CARRIED_BPS),
         };
         self.running = Some(Running {
             machine: Device::new(config, now),
@@ -270,7 +277,13 @@ impl Host {
             }
             Class::Relay => {
                 self.counted.tunnel += 1;
-                if let Ok((header, inner)) = RelayHeader::parse(bytes) {
+                let inner = RelayHeader::parse(bytes);
+                if let Some(way) = running.plane.transit(remote, bytes) {
+                    let port = running.plane.port_of(way.local);
+                    effects.datagrams.extend(port.map(|port| (port, way.remote, bytes.to_vec())));
+                } else if inner.is_ok_and(|(_, inner)| classify(inner) == Class::Lanyard) {
+                    let _ignored = running.machine.handle_datagram(Datagram { local, remote, bytes }, now);
+                } else if let Ok((header, inner)) = inner {
                     let path = Path::Relayed { relay: remote, channel: header.channel };
                     running.plane.open(path, inner, now, &mut effects);
                 }

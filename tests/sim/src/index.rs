@@ -41,6 +41,7 @@ impl Index {
             name,
             prefix4: (Ipv4Addr::new(10, 77, byte, 0), 24),
             prefix6: Ipv6Addr::new(0xFD77, 0, 0, u16::from(byte), 0, 0, 0, 0),
+            peer_relay: true,
             revision: Revision::ZERO.next(),
         };
         let invite = InviteCode::from_bytes([byte.wrapping_add(1); 5]);

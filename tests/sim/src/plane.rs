@@ -7,13 +7,14 @@
 //! wait or a new path shows.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_proto::device::FRESH_SOCKETS_MAX;
 use lanyard_proto::overlay::{ForwardingTable, Observation, Path, packet};
 use lanyard_proto::time::Instant;
-use lanyard_proto::transmit::SocketId;
+use lanyard_proto::transmit::{SocketId, Way};
 use lanyard_wire::envelope::RelayHeader;
 use lanyard_wire::ids::DeviceId;
 
@@ -116,6 +117,13 @@ impl Plane {
             self.dispatch(peer, self.path_to(&peer), datagram, effects);
             self.report_within(COALESCE, now);
         }
+    }
+
+    /// Where a relay frame of a pair of others goes.
+    #[must_use]
+    pub fn transit(&self, remote: SocketAddr, frame: &[u8]) -> Option<Way> {
+        let (header, _) = RelayHeader::parse(frame).ok()?;
+        self.table.transit(header.channel)?.way(remote)
     }
 
     /// Opens a datagram that came on a path.

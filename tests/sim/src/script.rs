@@ -44,6 +44,8 @@ pub struct HostPlan {
     pub on_at: Instant,
     /// How wrong its calendar is, in seconds.
     pub clock_error_s: i64,
+    /// Passes on frames for others, as far as it can be reached.
+    pub relays: bool,
     /// Runs on the same computer as this other device, which stands before it in the list.
     pub beside: Option<HostId>,
 }
@@ -284,7 +286,7 @@ impl HostPlan {
     /// A device at a site, in the first network, on from the start, its calendar right.
     #[must_use]
     pub const fn at(site: SiteId) -> Self {
-        Self { site, networks: 1, on_at: Instant::ZERO, clock_error_s: 0, beside: None }
+        Self { site, networks: 1, on_at: Instant::ZERO, clock_error_s: 0, relays: false, beside: None }
     }
 }
 

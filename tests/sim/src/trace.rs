@@ -174,6 +174,7 @@ pub fn describe(bytes: &[u8]) -> String {
             Some(0xC6) => "RESUMED",
             Some(0xC7) => "PING",
             Some(0xC8) => "PONG",
+            Some(0xCA) => "CARRY",
             _ => "UNKNOWN",
         },
         Class::Noise => "noise",

@@ -175,7 +175,7 @@ impl World {
     /// A probe goes to an address where a member of a shared network is or was, and nowhere else: nobody outside
     /// the network hears of a candidate.
     pub(crate) fn check_disclosure(&mut self, host: HostId, target: SocketAddr, bytes: &[u8]) {
-        if !matches!(bytes.first(), Some(&(envelope::PING | envelope::PONG))) {
+        if !matches!(bytes.first(), Some(&(envelope::PING | envelope::PONG | envelope::CARRY))) {
             return;
         }
         if self.provoked.contains(&(host, target, bytes.len())) {

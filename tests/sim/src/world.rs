@@ -173,7 +173,7 @@ impl World {
             let id = HostId(number);
             let before = self.scenario.hosts.iter().take(number);
             let seat = plan.beside.map_or(0, |other| 1 + before.filter(|p| p.beside == Some(other)).count());
-            let host = Host::new(id, seat, plan.clock_error_s, rng.fork(b"host"));
+            let host = Host::new(id, seat, &plan, rng.fork(b"host"));
             self.devices.insert(host.device, id);
             self.hosts.push(host);
             if let Some(other) = plan.beside {

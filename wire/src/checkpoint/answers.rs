@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::roster::{Roster, RosterChanged};
+use super::roster::{Availability, Roster, RosterChanged};
 use crate::codec::lists::List;
 use crate::codec::messages::{wire_fields, wire_variants};
 use crate::ids::{AttemptId, DeviceId, DeviceNumber, NetworkId, PushId, RequestId, Revision};
@@ -240,8 +240,8 @@ wire_fields!(Invited { push, attempt, ticket, peer, handshake });
 pub struct Presence {
     /// To be acknowledged.
     pub push: PushId,
-    /// Devices and whether they are online, at most [`PRESENCE_MAX`].
-    pub changes: Vec<(DeviceId, bool)>,
+    /// Devices and whether they are there, at most [`PRESENCE_MAX`].
+    pub changes: Vec<(DeviceId, Availability)>,
 }
 
 wire_fields!(Presence { push, changes as List(PRESENCE_MAX, "presence count") });

@@ -24,7 +24,7 @@ pub use answers::{
     BeginAnswer, BeginOutcome, FromCheckpoint, Invited, JoinOutcome, JoinRefusal, Presence, Registered,
     ServiceAddr, Services,
 };
-pub use roster::{Change, Member, MemberState, NetworkCard, RelayGrant, Roster, RosterChanged};
+pub use roster::{Availability, Change, Member, MemberState, NetworkCard, RelayGrant, Roster, RosterChanged};
 pub use verdict::{PairCode, PairVerdict};
 
 /// From a device to CHECKPOINT.
@@ -81,9 +81,11 @@ pub struct Register {
     pub card: NatCard,
     /// Where it may be reached, at most [`CANDIDATES_MAX`]; shown to members it shares a network with.
     pub candidates: Vec<Candidate>,
+    /// Whether it can be reached by most and passes on frames for pairs of its networks that allow it.
+    pub relays: bool,
 }
 
-wire_fields!(Register { request, card, candidates as List(CANDIDATES_MAX, "candidate count") });
+wire_fields!(Register { request, card, candidates as List(CANDIDATES_MAX, "candidate count"), relays });
 
 /// A wish to become a member.
 #[derive(Clone, Debug, PartialEq, Eq)]

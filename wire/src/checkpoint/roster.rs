@@ -77,9 +77,11 @@ pub struct NetworkCard {
     pub ip6: Ipv6Addr,
     /// The member's own standing.
     pub state: MemberState,
+    /// Whether members may pass on frames for each other.
+    pub peer_relay: bool,
 }
 
-wire_fields!(NetworkCard { id, name, prefix4 as Prefix4, prefix6, ip4, ip6, state });
+wire_fields!(NetworkCard { id, name, prefix4 as Prefix4, prefix6, ip4, ip6, state, peer_relay });
 
 /// A member's standing in a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,19 +129,44 @@ pub struct Member {
     pub ip4: Ipv4Addr,
     /// Its IPv6 address in the network.
     pub ip6: Ipv6Addr,
-    /// Whether it has a session with the coordinator.
-    pub online: bool,
+    /// Whether it is there.
+    pub availability: Availability,
     /// The pair's channel at the relay.
     pub relay: RelayGrant,
 }
 
-wire_fields!(Member { identity, number, wireguard, name, ip4, ip6, online, relay });
+wire_fields!(Member { identity, number, wireguard, name, ip4, ip6, availability, relay });
 
 impl Member {
     /// Its device id.
     #[must_use]
     pub fn device(&self) -> DeviceId {
         DeviceId::of(&self.identity)
+    }
+}
+
+/// Whether a member is there, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Availability {
+    /// It has no session with the coordinator.
+    Offline,
+    /// It has one.
+    Online,
+    /// It has one, can be reached, and passes on frames for pairs of its networks that allow it.
+    Relaying,
+}
+
+wire_variants!(Availability "availability" {
+    0x00 => Offline,
+    0x01 => Online,
+    0x02 => Relaying,
+});
+
+impl Availability {
+    /// Whether it has a session with the coordinator.
+    #[must_use]
+    pub const fn is_online(self) -> bool {
+        matches!(self, Self::Online | Self::Relaying)
     }
 }
 

@@ -37,6 +37,8 @@ pub const PING: u8 = 0xC7;
 pub const PONG: u8 = 0xC8;
 /// First byte of UNKNOWN.
 pub const UNKNOWN: u8 = 0xC9;
+/// First byte of CARRY.
+pub const CARRY: u8 = 0xCA;
 
 /// First byte and name of every datagram kind.
 pub const KINDS: &[(u8, &str)] = &[
@@ -50,6 +52,7 @@ pub const KINDS: &[(u8, &str)] = &[
     (PING, "PING"),
     (PONG, "PONG"),
     (UNKNOWN, "UNKNOWN"),
+    (CARRY, "CARRY"),
 ];
 
 /// The protocol version this crate speaks.

@@ -5,6 +5,7 @@ mod messages;
 mod values;
 
 use lanyard_wire::body::{DeviceBody, ServiceBody};
+use lanyard_wire::carry::{Carry, CarryWord};
 use lanyard_wire::codec::Wire;
 use lanyard_wire::envelope::{
     DataHeader, HelloPayload, RelayHeader, Resume, Resumed, ResumedBody, Unknown, Welcome, WelcomePayload,
@@ -15,7 +16,7 @@ use lanyard_wire::keys::{SecretKey, SymmetricKey};
 use lanyard_wire::probe::{PairKey, Probe};
 use lanyard_wire::seal::{TicketBody, TicketKey};
 use lanyard_wire::{classify, stun};
-use messages::{device_body, service_body};
+use messages::{code, device_body, service_body};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -73,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_parsed_without_panic(bytes in vec(any::<u8>(), 0..400), first in 0xC0..=0xC9u8) {
+    fn any_bytes_are_parsed_without_panic(bytes in vec(any::<u8>(), 0..400), first in 0xC0..=0xCAu8) {
         parse_everything(&bytes);
         let mut ours = bytes;
         ours.insert(0, first);
@@ -136,6 +137,21 @@ proptest! {
         prop_assert_eq!(Probe::open(&ping.seal(&a_key, size), &b_key), Some(ping));
         let pong = ping.pong(remote);
         prop_assert_eq!(Probe::open(&pong.seal(&b_key, size), &a_key), Some(pong));
+    }
+
+    #[test]
+    fn a_word_with_a_peer_relay_opens_at_the_other_end(
+        secrets: ([u8; 32], [u8; 32]),
+        word in code::<CarryWord>(CarryWord::KINDS),
+        about in (attempt(), any::<u64>(), device(), channel()),
+    ) {
+        let (a, b) = (SecretKey::from_bytes(secrets.0), SecretKey::from_bytes(secrets.1));
+        let (attempt, number, peer, channel) = about;
+        let a_key = PairKey::new(&a, &b.public(), attempt).unwrap();
+        let b_key = PairKey::new(&b, &a.public(), attempt).unwrap();
+        let carry = Carry { word, attempt, number, peer, channel };
+        prop_assert_eq!(classify::classify(&carry.seal(&a_key)), classify::Class::Lanyard);
+        prop_assert_eq!(Carry::open(&carry.seal(&a_key), &b_key), Some(carry));
     }
 
     #[test]
@@ -211,6 +227,6 @@ fn parse_everything(bytes: &[u8]) {
     same(RelayHeader::parse(bytes).ok().map(|(header, rest)| [&header.encode(), rest].concat()));
     same(DeviceBody::parse(bytes).ok().map(|body| body.to_bytes()));
     same(ServiceBody::parse(bytes).ok().map(|body| body.to_bytes()));
-    let _ = (DataHeader::parse(bytes), Probe::parse(bytes));
+    let _ = (DataHeader::parse(bytes), Probe::parse(bytes), Carry::parse(bytes));
     let _ = (stun::Request::parse(bytes), stun::Answer::parse(bytes));
 }

@@ -43,9 +43,9 @@ fn from_service() -> impl Strategy<Value = FromService> {
 
 fn to_checkpoint() -> impl Strategy<Value = ToCheckpoint> {
     prop_oneof![
-        (request(), card(), candidates()).prop_map(|(request, card, candidates)| ToCheckpoint::Register(
-            Register { request, card, candidates }
-        )),
+        (request(), card(), candidates(), any::<bool>()).prop_map(|(request, card, candidates, relays)| {
+            ToCheckpoint::Register(Register { request, card, candidates, relays })
+        }),
         join().prop_map(ToCheckpoint::Join),
         (request(), network()).prop_map(|(request, network)| ToCheckpoint::Leave { request, network }),
         (request(), network(), revision(), option::of(device())).prop_map(
@@ -123,7 +123,7 @@ fn push_message() -> impl Strategy<Value = FromCheckpoint> {
                 changes
             })
         ),
-        (push(), vec((device(), any::<bool>()), 0..=32))
+        (push(), vec((device(), code(Availability::KINDS)), 0..=32))
             .prop_map(|(push, changes)| FromCheckpoint::Presence(Presence { push, changes })),
     ]
 }
@@ -184,8 +184,9 @@ fn roster() -> impl Strategy<Value = Roster> {
 }
 
 fn network_card() -> impl Strategy<Value = NetworkCard> {
-    (network(), network_name(), prefix4(), ip6(), ip4(), ip6(), code(MemberState::KINDS)).prop_map(
-        |(id, name, prefix4, prefix6, ip4, ip6, state)| NetworkCard {
+    let addresses = (prefix4(), ip6(), ip4(), ip6());
+    (network(), network_name(), addresses, code(MemberState::KINDS), any::<bool>()).prop_map(
+        |(id, name, (prefix4, prefix6, ip4, ip6), state, peer_relay)| NetworkCard {
             id,
             name,
             prefix4,
@@ -193,6 +194,7 @@ fn network_card() -> impl Strategy<Value = NetworkCard> {
             ip4,
             ip6,
             state,
+            peer_relay,
         },
     )
 }
@@ -203,18 +205,17 @@ fn change() -> impl Strategy<Value = Change> {
         expires_s,
         mac,
     });
-    let member = ((key(), number(), key(), device_name()), (ip4(), ip6(), any::<bool>(), grant)).prop_map(
-        |((identity, number, wireguard, name), (ip4, ip6, online, relay))| Member {
+    let member = ((key(), number(), key(), device_name()), (ip4(), ip6(), code(Availability::KINDS), grant))
+        .prop_map(|((identity, number, wireguard, name), (ip4, ip6, availability, relay))| Member {
             identity,
             number,
             wireguard,
             name,
             ip4,
             ip6,
-            online,
+            availability,
             relay,
-        },
-    );
+        });
     prop_oneof![member.prop_map(Change::Present), device().prop_map(Change::Gone)]
 }
 
@@ -292,7 +293,7 @@ fn from_relay() -> impl Strategy<Value = FromRelay> {
 }
 
 /// Any variant of an enum that is nothing but a code.
-fn code<T: lanyard_wire::codec::Wire + std::fmt::Debug>(
+pub(crate) fn code<T: lanyard_wire::codec::Wire + std::fmt::Debug>(
     kinds: &'static [(u8, &'static str)],
 ) -> impl Strategy<Value = T> {
     proptest::sample::select(kinds).prop_map(|(code, _)| T::from_bytes(&[code]).unwrap())

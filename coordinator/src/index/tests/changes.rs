@@ -24,6 +24,38 @@ async fn the_database_does_not_contain_the_invite() {
 }
 
 #[tokio::test]
+async fn a_network_that_forbids_its_members_to_relay_says_so_to_checkpoint_and_a_wish_for_what_is_changes_nothing()
+ {
+    let desk = Desk::open().await;
+    let before = desk.index.network(&home()).await.unwrap();
+    assert!(before.peer_relay, "members are asked one by one");
+    let cursor = desk.index.snapshot().await.unwrap().cursor;
+    let wishes = NetworkWishes { peer_relay: Some(false), ..NetworkWishes::default() };
+    for _ in 0..2 {
+        let after = desk.index.set_network(&home(), wishes, &admin()).await.unwrap();
+        assert_eq!((after.peer_relay, after.revision), (false, before.revision.next()));
+        assert_eq!(desk.index.network(&home()).await.unwrap(), after);
+    }
+    let published = desk.index.changes_after(cursor).await.unwrap();
+    assert!(
+        matches!(&published[..], [(_, Change::Network(network))] if !network.peer_relay),
+        "{published:?}"
+    );
+    assert_eq!(desk.index.audit_events(1).await.unwrap()[0].code, "network.set");
+
+    let wishes = NetworkWishes { join_mode: Some(JoinMode::Locked), ..NetworkWishes::default() };
+    let after = desk.index.set_network(&home(), wishes, &admin()).await.unwrap();
+    assert_eq!(
+        (after.join_mode, after.revision),
+        (JoinMode::Locked, before.revision.next()),
+        "no device sees it"
+    );
+    let nowhere = NetworkName::parse("nowhere").unwrap();
+    let refused = desk.index.set_network(&nowhere, wishes, &admin()).await;
+    assert!(matches!(refused, Err(IndexError::NotFound { .. })));
+}
+
+#[tokio::test]
 async fn every_change_raises_the_revision_and_leaves_an_audit_and_an_outbox_row() {
     let desk = Desk::open().await;
     let code = desk.invite_with(1, false).await;

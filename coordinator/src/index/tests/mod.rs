@@ -20,7 +20,7 @@ use super::devices::{Introduction, Presence};
 use super::invites::NewInvite;
 use super::join::JoinRequest;
 use super::memberships::{ADDRESS_REST_MS, MemberState, Verdict};
-use super::networks::{JoinMode, NewNetwork};
+use super::networks::{JoinMode, NetworkWishes, NewNetwork};
 use super::outbox::Change;
 use super::settings::{LINK_LIFETIME_MS, LinkOutcome};
 use super::*;

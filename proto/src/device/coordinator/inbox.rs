@@ -140,7 +140,7 @@ impl Coordinator {
             FromCheckpoint::RosterChanged(changed) => return self.handle_roster_changed(changed, now),
             FromCheckpoint::Presence(presence) => {
                 self.acknowledge(presence.push, now);
-                self.directory.set_online(presence.push, &presence.changes);
+                self.directory.set_availability(presence.push, &presence.changes);
             }
         }
         Ok(())

@@ -58,9 +58,15 @@ impl Coordinator {
     }
 
     /// Stores what to register, and registers if that is news.
-    pub(in crate::device) fn register(&mut self, card: NatCard, candidates: Vec<Candidate>, now: Instant) {
+    pub(in crate::device) fn register(
+        &mut self,
+        card: NatCard,
+        candidates: Vec<Candidate>,
+        relays: bool,
+        now: Instant,
+    ) {
         // While no session stands the next one registers anyway.
-        if self.presence.set(card, candidates) && !self.fresh {
+        if self.presence.set(card, candidates, relays) && !self.fresh {
             self.ask_register(now);
             self.flush(now);
         }

@@ -13,7 +13,7 @@ mod tests;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use lanyard_wire::checkpoint::{Change, Member, Roster, RosterChanged};
+use lanyard_wire::checkpoint::{Availability, Change, Member, Roster, RosterChanged};
 use lanyard_wire::ids::{DeviceId, NetworkId, PushId, Revision};
 use lanyard_wire::limits::NETWORKS_MAX;
 use lanyard_wire::names::{DeviceName, NetworkName};
@@ -185,26 +185,27 @@ impl Directory {
     }
 
     /// Takes who came and who went. Pushes of one session are numbered upwards.
-    pub(super) fn set_online(&mut self, push: PushId, changes: &[(DeviceId, bool)]) {
+    pub(super) fn set_availability(&mut self, push: PushId, changes: &[(DeviceId, Availability)]) {
         let (networks, newest) = (&self.networks, &mut self.newest);
         let is_member =
             |device: &DeviceId| networks.values().any(|network| network.members.contains_key(device));
         let mut news = Vec::with_capacity(changes.len());
-        for (device, online) in changes.iter().filter(|(device, _)| is_member(device)) {
+        for (device, availability) in changes.iter().filter(|(device, _)| is_member(device)) {
             let last = newest.entry(*device).or_insert(push);
             if *last <= push {
                 *last = push;
-                news.push((*device, *online));
+                news.push((*device, *availability));
             }
         }
-        self.mark_online(&news);
+        self.mark(&news);
     }
 
     /// A new session began, which numbers its pushes anew and will name the members that are here.
     pub(super) fn begin_session(&mut self) {
         self.newest.clear();
         let members = self.networks.values().flat_map(|network| &network.members);
-        self.unconfirmed = members.filter(|(_, member)| member.online).map(|(device, _)| *device).collect();
+        let here = members.filter(|(_, member)| member.availability.is_online());
+        self.unconfirmed = here.map(|(device, _)| *device).collect();
     }
 
     /// The members that are here were named: all others are away.
@@ -212,9 +213,9 @@ impl Directory {
     /// Called some time after the session began, as the names come in several pushes, and nobody is to
     /// seem away for the moment in between.
     pub(super) fn drop_unconfirmed(&mut self) {
-        let away: Vec<(DeviceId, bool)> =
-            core::mem::take(&mut self.unconfirmed).into_iter().map(|device| (device, false)).collect();
-        self.mark_online(&away);
+        let unconfirmed = core::mem::take(&mut self.unconfirmed);
+        let away: Vec<_> = unconfirmed.into_iter().map(|device| (device, Availability::Offline)).collect();
+        self.mark(&away);
     }
 
     /// Forgets a network that this device left by its own wish.
@@ -256,12 +257,12 @@ impl Directory {
             .collect()
     }
 
-    fn mark_online(&mut self, news: &[(DeviceId, bool)]) {
+    fn mark(&mut self, news: &[(DeviceId, Availability)]) {
         let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
         for id in ids {
             let mut steps = Vec::new();
             if let Some(network) = self.networks.get_mut(&id) {
-                network.set_online(news, &mut steps);
+                network.set_availability(news, &mut steps);
             }
             self.tell(id, &steps, true);
         }

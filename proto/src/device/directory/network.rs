@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use lanyard_wire::checkpoint::{Change, Member, NetworkCard, Roster, RosterChanged};
+use lanyard_wire::checkpoint::{Availability, Change, Member, NetworkCard, Roster, RosterChanged};
 use lanyard_wire::ids::{DeviceId, NetworkId, Revision};
 use lanyard_wire::names::DeviceName;
 
@@ -88,7 +88,7 @@ impl NetworkView {
     /// A network as it was written to disk.
     pub(super) fn from_cache(me: DeviceId, cached: NetworkCache) -> Self {
         let members = cached.members.into_iter().map(|cached| {
-            let member = Member { online: false, ..cached.member };
+            let member = Member { availability: Availability::Offline, ..cached.member };
             (member.device(), member)
         });
         Self {
@@ -201,14 +201,16 @@ impl NetworkView {
         true
     }
 
-    /// Takes who came and went.
-    pub(super) fn set_online(&mut self, changes: &[(DeviceId, bool)], steps: &mut Vec<Step>) {
-        for (device, online) in changes {
+    /// Takes who came and went, and who relays.
+    pub(super) fn set_availability(&mut self, changes: &[(DeviceId, Availability)], steps: &mut Vec<Step>) {
+        for (device, availability) in changes {
             let Some(member) = self.members.get_mut(device) else { continue };
-            if member.online != *online {
-                member.online = *online;
-                let change = if *online { MemberChange::Online } else { MemberChange::Offline };
+            let before = core::mem::replace(&mut member.availability, *availability);
+            if before.is_online() != availability.is_online() {
+                let change = presence(*availability);
                 steps.push(Step::Member { device: *device, name: member.name.clone(), change });
+            } else if before != *availability {
+                steps.push(Step::Changed);
             }
         }
     }
@@ -243,10 +245,10 @@ impl NetworkView {
         if known == Some(&member) {
             return;
         }
-        let change = match known.map(|known| known.online) {
+        let is_online = member.availability.is_online();
+        let change = match known.map(|known| known.availability.is_online()) {
             None => Some(MemberChange::Joined),
-            Some(false) if member.online => Some(MemberChange::Online),
-            Some(true) if !member.online => Some(MemberChange::Offline),
+            Some(was_online) if was_online != is_online => Some(presence(member.availability)),
             Some(_) => None,
         };
         match change {
@@ -284,4 +286,8 @@ impl NetworkView {
         self.heard = self.revision;
         None
     }
+}
+
+const fn presence(availability: Availability) -> MemberChange {
+    if availability.is_online() { MemberChange::Online } else { MemberChange::Offline }
 }

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-use lanyard_wire::checkpoint::{Change, MemberState, NetworkCard, RelayGrant};
+use lanyard_wire::checkpoint::{Availability, Change, MemberState, NetworkCard, RelayGrant};
 use lanyard_wire::ids::{Channel, DeviceNumber, RequestId};
 use lanyard_wire::keys::PublicKey;
 
@@ -171,29 +171,35 @@ fn a_change_of_our_own_membership_asks_for_the_card() {
 fn presence_is_told_once_and_an_overtaken_push_does_not_undo_a_newer_one() {
     let mut directory = loaded(5, &[1]);
     events(&mut directory);
-    directory.set_online(PushId::new(2), &[(device(1), true), (device(7), true)]);
+    directory.set_availability(
+        PushId::new(2),
+        &[(device(1), Availability::Online), (device(7), Availability::Online)],
+    );
     assert!(events(&mut directory).contains(&news(1, MemberChange::Online)));
-    directory.set_online(PushId::new(4), &[(device(1), false)]);
+    directory.set_availability(PushId::new(4), &[(device(1), Availability::Offline)]);
     assert!(events(&mut directory).contains(&news(1, MemberChange::Offline)));
-    directory.set_online(PushId::new(2), &[(device(1), true)]);
+    directory.set_availability(PushId::new(2), &[(device(1), Availability::Online)]);
     assert_eq!(events(&mut directory), [], "a repetition of the older one");
 
     directory.begin_session();
-    directory.set_online(PushId::new(1), &[(device(1), true)]);
-    assert!(directory.member(&device(1)).unwrap().1.online, "another session counts anew");
+    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online)]);
+    assert!(directory.member(&device(1)).unwrap().1.availability.is_online(), "another session counts anew");
 }
 
 #[test]
 fn whoever_a_new_session_does_not_name_is_away_after_a_while() {
     let mut directory = loaded(5, &[1, 2, 3]);
-    directory.set_online(PushId::new(1), &[(device(1), true), (device(2), true)]);
+    directory.set_availability(
+        PushId::new(1),
+        &[(device(1), Availability::Online), (device(2), Availability::Online)],
+    );
     events(&mut directory);
     directory.begin_session();
-    directory.set_online(PushId::new(1), &[(device(1), true)]);
+    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online)]);
     assert_eq!(events(&mut directory), [], "nobody seems away meanwhile");
     directory.drop_unconfirmed();
     assert!(events(&mut directory).contains(&news(2, MemberChange::Offline)));
-    assert!(directory.member(&device(1)).unwrap().1.online);
+    assert!(directory.member(&device(1)).unwrap().1.availability.is_online());
     directory.drop_unconfirmed();
     assert_eq!(events(&mut directory), []);
 }
@@ -201,12 +207,12 @@ fn whoever_a_new_session_does_not_name_is_away_after_a_while() {
 #[test]
 fn what_is_written_to_disk_comes_back_with_nobody_online() {
     let mut directory = loaded(5, &[1, 2]);
-    directory.set_online(PushId::new(1), &[(device(1), true)]);
+    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online)]);
     directory.set_enabled(network(), false);
     let restored = Directory::new(device(0), directory.to_cache());
     assert_eq!(members(&restored), [device(1), device(2)]);
     let view = restored.network(network()).unwrap();
-    assert!(!view.enabled && view.members.values().all(|member| !member.online));
+    assert!(!view.enabled && view.members.values().all(|member| !member.availability.is_online()));
     assert_eq!(view.revision, Revision::new(5));
 }
 
@@ -246,6 +252,7 @@ fn roster(from: u64, to: u64, full: bool, next: Option<DeviceId>, changes: Vec<C
         ip4: Ipv4Addr::new(10, 7, 0, 100),
         ip6: "fd00:7::100".parse().unwrap(),
         state: MemberState::Active,
+        peer_relay: true,
     };
     let (from, to) = (Revision::new(from), Revision::new(to));
     Roster { request: RequestId::new(1), network, from, to, full, next, changes }
@@ -264,7 +271,7 @@ fn present(number: u8) -> Change {
         name: name(number),
         ip4: Ipv4Addr::new(10, 7, 0, number),
         ip6: "fd00:7::1".parse().unwrap(),
-        online: false,
+        availability: Availability::Offline,
         relay: RelayGrant {
             channel: Channel::new(u64::from(number)).unwrap(),
             expires_s: 1_000,

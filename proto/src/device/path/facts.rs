@@ -39,6 +39,14 @@ impl Paths {
             && self.lanes.values().all(|lane| lane.proven_at.is_none())
     }
 
+    /// Every address at which the peer has answered.
+    pub(in crate::device) fn answered_at(&self) -> Vec<SocketAddr> {
+        let answered = self.lanes.iter().filter(|(_, lane)| lane.is_answered);
+        let mut addrs: Vec<SocketAddr> = answered.map(|(way, _)| way.remote).collect();
+        addrs.dedup();
+        addrs
+    }
+
     /// Addresses worth remembering, best first: the current one, then proven ones.
     pub(in crate::device) fn endpoints(&self) -> Vec<SocketAddr> {
         let mut proven: Vec<_> =

@@ -11,11 +11,29 @@ use crate::device::relayed::Grant;
 use crate::device::status::{Advice, AttemptStatus};
 use crate::overlay::Path;
 use crate::time::WallClock;
+use crate::transmit::Way;
 
 impl Peer {
     /// Where datagrams go.
     pub(in crate::device) const fn path(&self) -> Path {
         self.path
+    }
+
+    /// The direct way that its datagrams take.
+    pub(in crate::device) fn direct_way(&self) -> Option<Way> {
+        match self.path {
+            Path::Direct { local, remote } => Some(Way { local, remote }),
+            Path::Relayed { .. } | Path::None => None,
+        }
+    }
+
+    /// Every address at which it has answered, the one that we use too.
+    pub(in crate::device) fn answered_at(&self) -> Vec<SocketAddr> {
+        let mut addrs = self.paths.answered_at();
+        if let Some(way) = self.direct_way().filter(|way| !addrs.contains(&way.remote)) {
+            addrs.push(way.remote);
+        }
+        addrs
     }
 
     /// The right to a relay that it has now.
@@ -31,6 +49,11 @@ impl Peer {
     /// Round trip of the direct path.
     pub(in crate::device) fn rtt(&self) -> Option<Duration> {
         self.paths.rtt()
+    }
+
+    /// Round trip of the path that is in use, direct or through a carrier.
+    pub(in crate::device) fn path_rtt(&self) -> Option<Duration> {
+        if self.is_carriers(self.path) { self.carried_rtt() } else { self.paths.rtt() }
     }
 
     /// Bytes sent to the peer and heard from it since start.

@@ -52,10 +52,13 @@ impl Peer {
                 }
             }
         }
+        if let Some(carried) = self.align_carried(is_active, now) {
+            why = carried;
+        }
         self.attempt.set_standing(Standing {
             // A path that does not answer must not narrow the punch that is to replace it.
             direct: self.paths.live().map(|way| (way, self.paths.rtt().unwrap_or_default())),
-            has_relay: self.relayed.path().is_some(),
+            has_relay: self.relayed.path().is_some() || self.carried_path().is_some(),
             is_full_size_lost: self.paths.is_full_size_lost(),
         });
         self.recall_if_alone(now);
@@ -63,10 +66,11 @@ impl Peer {
         self.hand_on(now);
         let path = self.choose_path();
         if path != self.path {
+            let was_carried = self.is_carriers(self.path);
             let from = core::mem::replace(&mut self.path, path);
             self.silence.stop();
             self.actions.push_back(Action::Moved { from, to: path, why });
-            if from.is_direct() && path != Path::None {
+            if (from.is_direct() || was_carried) && path != Path::None {
                 self.repeat(now);
             }
             self.actions.push_back(Action::Learnt);
@@ -94,7 +98,7 @@ impl Peer {
             return Path::None;
         }
         let direct = |Way { local, remote }| Path::Direct { local, remote };
-        let live = self.paths.live().map(direct).or(self.relayed.path());
+        let live = self.paths.live().map(direct).or_else(|| self.carried_path()).or(self.relayed.path());
         live.or_else(|| self.paths.current().map(direct)).unwrap_or_default()
     }
 

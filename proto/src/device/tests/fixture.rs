@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use lanyard_wire::checkpoint::{Member, MemberState, NetworkCard, RelayGrant};
+use lanyard_wire::checkpoint::{Availability, Member, MemberState, NetworkCard, RelayGrant};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId, DeviceNumber, NetworkId, Revision};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::names::{DeviceName, NetworkName};
@@ -165,6 +165,7 @@ pub(super) fn fresh(id: u8, seed: u8) -> Device {
         os: String::from("linux"),
         version: String::from("0.1.0"),
         tunnel_mtu: 1_280,
+        peer_relay: None,
     };
     Device::new(config, Instant::from_secs(10))
 }
@@ -180,6 +181,7 @@ pub(super) fn network(id: u8, name: &str, prefix: &str) -> NetworkCache {
         ip4: ip4(prefix4, 1),
         ip6: ip6(id, 1),
         state: MemberState::Active,
+        peer_relay: true,
     };
     NetworkCache { card, revision: Revision::new(1), enabled: true, members: vec![member(2, id, prefix)] }
 }
@@ -195,7 +197,7 @@ pub(super) fn member(number: u8, network: u8, prefix: &str) -> MemberCache {
             name: DeviceName::parse("nas").unwrap(),
             ip4: ip4(prefix4, number),
             ip6: ip6(network, number),
-            online: true,
+            availability: Availability::Online,
             relay: RelayGrant { channel: Channel::new(7).unwrap(), expires_s: u32::MAX, mac: [0; 16] },
         },
         endpoints: if number > 2 { vec![] } else { vec![address(usize::from(number) - 1)] },

@@ -256,6 +256,7 @@ impl Checkpoint {
         let Some(client) = self.registry.get_mut(&device) else { return };
         client.told = networks.iter().copied().collect();
         let is_first = client.card.replace(register.card).is_none();
+        let is_other = core::mem::replace(&mut client.relays, register.relays) != register.relays;
         let services = self.services.clone();
         let mut registered =
             Registered { request: register.request, number, observed, services, networks, ticket };
@@ -263,6 +264,9 @@ impl Checkpoint {
         says.tell(device, &FromCheckpoint::Registered(registered));
         if is_first {
             self.tell_who_is_here(device, now);
+        }
+        if is_other {
+            self.spread(device, now);
         }
     }
 

@@ -55,9 +55,15 @@ impl Checkpoint {
         }
         let remote = self.registry.get(&device).map(|client| client.remote);
         says.note(EndpointEvent::Presence { device, online, remote });
+        self.spread(device, now);
+    }
+
+    /// What a member is there for has changed: the other members are told soon.
+    pub(super) fn spread(&mut self, device: DeviceId, now: Instant) {
+        let availability = self.registry.availability(&device);
         for other in self.peers_of(&device) {
             if let Some(client) = self.registry.get_mut(&other)
-                && client.note_presence(device, online)
+                && client.note_presence(device, availability)
             {
                 self.timers.set_earliest(Timer::Tell(other), now + PRESENCE_DELAY);
             }
@@ -66,11 +72,14 @@ impl Checkpoint {
 
     /// A device that returned is told which of its peers are here: it takes all others for away.
     pub(super) fn tell_who_is_here(&mut self, device: DeviceId, now: Instant) {
-        let mut here = self.peers_of(&device);
-        here.retain(|peer| self.registry.is_here(peer));
+        let peers = self.peers_of(&device).into_iter();
+        let here: Vec<_> = peers
+            .map(|peer| (peer, self.registry.availability(&peer)))
+            .filter(|(_, availability)| availability.is_online())
+            .collect();
         let Some(client) = self.registry.get_mut(&device) else { return };
-        for peer in here {
-            client.note_presence(peer, true);
+        for (peer, availability) in here {
+            client.note_presence(peer, availability);
         }
         if client.has_news() {
             self.timers.set_earliest(Timer::Tell(device), now + ROSTER_DELAY);
@@ -129,9 +138,9 @@ impl Checkpoint {
             }
             About::Members(members) => {
                 for member in members {
-                    let online = self.registry.is_here(&member);
+                    let availability = self.registry.availability(&member);
                     if let Some(client) = self.registry.get_mut(&device) {
-                        client.note_presence(member, online);
+                        client.note_presence(member, availability);
                     }
                 }
             }
@@ -224,7 +233,7 @@ impl Checkpoint {
             name: member.name.clone(),
             ip4: member.ip4,
             ip6: member.ip6,
-            online: self.registry.is_here(&device),
+            availability: self.registry.availability(&device),
             relay: self.grants.relay(viewer, device, network.id(), self.now_s),
         }
     }

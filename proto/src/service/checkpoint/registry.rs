@@ -7,7 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use lanyard_wire::checkpoint::Register;
+use lanyard_wire::checkpoint::{Availability, Register};
 use lanyard_wire::ids::{DeviceId, NetworkId, RequestId, Revision};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::nat::NatCard;
@@ -27,6 +27,8 @@ pub(super) struct Client {
     pub(super) remote: SocketAddr,
     /// What it knows about its NAT, once it registered under its present session.
     pub(super) card: Option<NatCard>,
+    /// Whether it can be reached by most and passes on frames for others, as it registered last.
+    pub(super) relays: bool,
     /// Its registration, where it came from, and the ticket to answer with, while the roster is not complete.
     pub(super) waiting: Option<(Register, SocketAddr, Ticket)>,
     /// Whom it does not want to meet.
@@ -36,7 +38,7 @@ pub(super) struct Client {
     /// Networks with changes that it was not told.
     pub(super) stale: BTreeSet<NetworkId>,
     /// Members that came or went without it being told.
-    pub(super) presence: BTreeMap<DeviceId, bool>,
+    pub(super) presence: BTreeMap<DeviceId, Availability>,
     pub(super) pushes: Pushes,
     /// The last answer to Join or Leave, for when it was lost on the way.
     pub(super) answered: Option<(RequestId, Vec<u8>)>,
@@ -50,6 +52,7 @@ impl Client {
             identity,
             remote,
             card: None,
+            relays: false,
             waiting: None,
             refused: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -70,11 +73,11 @@ impl Client {
         self.answered = None;
     }
 
-    /// Notes that a member came or went; says whether there was room for it.
-    pub(super) fn note_presence(&mut self, device: DeviceId, online: bool) -> bool {
+    /// Notes that a member came, went, or relays or no longer does; says whether there was room for it.
+    pub(super) fn note_presence(&mut self, device: DeviceId, availability: Availability) -> bool {
         let fits = self.presence.len() < PRESENCE_MAX || self.presence.contains_key(&device);
         if fits {
-            self.presence.insert(device, online);
+            self.presence.insert(device, availability);
         }
         fits
     }
@@ -91,6 +94,15 @@ pub(super) struct Registry(BTreeMap<DeviceId, Client>);
 impl Registry {
     pub(super) fn is_here(&self, device: &DeviceId) -> bool {
         self.0.contains_key(device)
+    }
+
+    /// Whether a device is here, and for what.
+    pub(super) fn availability(&self, device: &DeviceId) -> Availability {
+        match self.0.get(device) {
+            None => Availability::Offline,
+            Some(client) if client.relays => Availability::Relaying,
+            Some(_) => Availability::Online,
+        }
     }
 
     pub(super) fn get(&self, device: &DeviceId) -> Option<&Client> {

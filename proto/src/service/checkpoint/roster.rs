@@ -29,6 +29,8 @@ pub struct NetworkRecord {
     pub prefix4: (Ipv4Addr, u8),
     /// The IPv6 prefix, a /64.
     pub prefix6: Ipv6Addr,
+    /// Whether members may pass on frames for each other.
+    pub peer_relay: bool,
     /// Its revision when the record was read.
     pub revision: Revision,
 }
@@ -117,6 +119,7 @@ impl Network {
             ip4: member.ip4,
             ip6: member.ip6,
             state: member.state,
+            peer_relay: self.record.peer_relay,
         })
     }
 
@@ -325,6 +328,7 @@ mod tests {
             name: NetworkName::parse("home").unwrap(),
             prefix4: (Ipv4Addr::new(10, 7, 0, 0), 24),
             prefix6: "fd00:7::".parse().unwrap(),
+            peer_relay: true,
             revision: Revision::new(revision),
         }
     }

@@ -1,4 +1,5 @@
-//! Two or three relays, each near to some sites and far from others: pairs move between them while things break.
+//! Two or three relays, each near to some sites and far from others, and members that relay for others: pairs move
+//! between them while things break.
 
 use std::time::Duration;
 
@@ -24,5 +25,8 @@ pub(super) fn draw(seed: u64) -> Scenario {
         }
     }
     scenario.acts.splice(0..0, distances);
+    for host in &mut scenario.hosts {
+        host.relays = dice.once_in(3);
+    }
     scenario
 }

@@ -109,6 +109,6 @@ fn direct(local: SocketId) -> Path {
     Path::Direct { local, remote: remote() }
 }
 
-fn remote() -> std::net::SocketAddr {
+fn remote() -> SocketAddr {
     "198.51.100.97:41641".parse().unwrap()
 }

@@ -111,6 +111,7 @@ impl World {
             name: NetworkName::parse("home").unwrap(),
             prefix4: (Ipv4Addr::new(10, 7, 0, 0), 16),
             prefix6: "fd00:7::".parse().unwrap(),
+            peer_relay: true,
             revision: Revision::new(1),
         };
         let mut world = Self {
@@ -233,7 +234,7 @@ impl World {
 
     pub(super) fn is_online(&self, at: usize, peer: usize) -> bool {
         let known = self.devices[at].coordinator.directory();
-        known.member(&self.id(peer)).is_some_and(|(_, member)| member.online)
+        known.member(&self.id(peer)).is_some_and(|(_, member)| member.availability.is_online())
     }
 
     pub(super) fn stands(&self, at: usize) -> bool {
@@ -382,7 +383,7 @@ impl World {
         let rng = rng.fork(&boot.to_be_bytes());
         let mut coordinator =
             Coordinator::new(secret(100).public(), vec![CHECKPOINT], &shared, cache, rng, self.now);
-        coordinator.register(NatCard { udp: true, ..NatCard::default() }, Vec::new(), self.now);
+        coordinator.register(NatCard { udp: true, ..NatCard::default() }, Vec::new(), false, self.now);
         coordinator
     }
 }

@@ -3,7 +3,7 @@
 use alloc::vec;
 
 use lanyard_wire::candidate::{Candidate, CandidateKind};
-use lanyard_wire::checkpoint::{Member, RelayGrant};
+use lanyard_wire::checkpoint::{Availability, Member, RelayGrant};
 use lanyard_wire::handshake::{Go, Method};
 use lanyard_wire::ids::{DeviceId, DeviceNumber};
 use lanyard_wire::keys::SymmetricKey;
@@ -194,6 +194,7 @@ impl Pair {
                     }
                 }
                 Action::Relay(RelayWish::Unbind(..)) | Action::Repeat | Action::Learnt => {}
+                Action::CarrierLost => panic!("no carrier was given"),
                 Action::Keep(_) | Action::Close(_) => panic!("no fresh socket was given"),
                 Action::Poke => self.pokes += 1,
                 Action::Moved { to, .. } => {
@@ -297,7 +298,7 @@ pub(super) fn member() -> Member {
         name: DeviceName::parse("nas").unwrap(),
         ip4: [10, 7, 0, 1].into(),
         ip6: "fd00:7::1".parse().unwrap(),
-        online: false,
+        availability: Availability::Offline,
         relay: RelayGrant { channel: Channel::new(7).unwrap(), expires_s: 99, mac: [0; 16] },
     }
 }

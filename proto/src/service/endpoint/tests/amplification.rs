@@ -7,13 +7,14 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::body::DeviceBody;
+use lanyard_wire::carry::{Carry, CarryWord};
 use lanyard_wire::checkpoint::{
     Consent, FromCheckpoint, Join, MemberState, PairCode, PairVerdict, Register, RosterAsk, ToCheckpoint,
 };
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::envelope::{self, RelayHeader, Unknown};
 use lanyard_wire::handshake::{Offer, Report, ToHandshake, Verdict};
-use lanyard_wire::ids::{AttemptId, Channel, PushId, Revision, SessionIndex};
+use lanyard_wire::ids::{AttemptId, Channel, DeviceId, PushId, Revision, SessionIndex};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::names::{DeviceName, NetworkName};
 use lanyard_wire::nat::NatCard;
@@ -211,6 +212,8 @@ fn of_every_kind(world: &mut World) -> Vec<Vec<u8>> {
     let ping = Probe::ping(AttemptId::new(5), 6, false);
     datagrams.push(ping.seal(&pair, 1_232));
     datagrams.push(ping.pong(elsewhere()).seal(&pair, 64));
+    let (word, peer, channel) = (CarryWord::Ask, DeviceId::from_bytes([5; 16]), Channel::MAX);
+    datagrams.push(Carry { word, attempt: AttemptId::new(5), number: 6, peer, channel }.seal(&pair));
     let stun = Request::new([7; 12], Change { ip: false, port: false }).encode();
     assert_eq!(classify(&stun), Class::Stun);
     datagrams.push(stun);
@@ -233,7 +236,7 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
         version: String::new(),
         prefixes: Vec::new(),
     };
-    let register = Register { request, card: NatCard::default(), candidates: Vec::new() };
+    let register = Register { request, card: NatCard::default(), candidates: Vec::new(), relays: false };
     let (candidates, card) = (Vec::new(), NatCard::default());
     let verdict = PairVerdict { peer, code: PairCode::Direct, method: None, took_ms: 80 };
     let offer = Offer { attempt, ticket, candidates, card, is_prepared: false, relays: vec![] };

@@ -155,7 +155,7 @@ fn a_roster_comes_in_pages_that_fit() {
             let Change::Present(member) = change else { panic!("{change:?}") };
             let device = DeviceId::of(&member.identity);
             assert!(after.is_none_or(|after| device > after) && named.insert(device), "each once, in order");
-            assert!(!member.online);
+            assert!(!member.availability.is_online());
         }
         pages += 1;
         after = page.next;

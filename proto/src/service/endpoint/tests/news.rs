@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use lanyard_wire::body::{DeviceBody, ServiceBody};
-use lanyard_wire::checkpoint::{Change, FromCheckpoint, MemberState, ToCheckpoint};
+use lanyard_wire::checkpoint::{Availability, Change, FromCheckpoint, MemberState, Register, ToCheckpoint};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::session::FromDevice;
 
@@ -86,7 +86,7 @@ fn what_was_pushed_in_vain_is_told_when_the_device_is_heard() {
         panic!("{told:?}")
     };
     assert_eq!((changed.to, &changed.changes), (world.revision(), &Vec::new()), "it is to ask");
-    assert_eq!(presence.changes, [(world.clients[1].id, false)]);
+    assert_eq!(presence.changes, [(world.clients[1].id, Availability::Offline)]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn presence_is_collected_and_told_once() {
     world.pass(Duration::from_millis(50));
     let told = world.told(0);
     let [FromCheckpoint::Presence(presence)] = &told[..] else { panic!("{told:?}") };
-    let mut gone: Vec<_> = (1..6).map(|at| (world.clients[at].id, false)).collect();
+    let mut gone: Vec<_> = (1..6).map(|at| (world.clients[at].id, Availability::Offline)).collect();
     gone.sort_unstable();
     assert_eq!(presence.changes, gone);
 }
@@ -126,7 +126,25 @@ fn who_comes_and_goes_within_a_moment_is_told_as_it_is() {
     world.pass(Duration::from_millis(150));
     let told = world.told(0);
     let [FromCheckpoint::Presence(presence)] = &told[..] else { panic!("{told:?}") };
-    assert_eq!(presence.changes, [(world.clients[1].id, true)]);
+    assert_eq!(presence.changes, [(world.clients[1].id, Availability::Online)]);
+}
+
+#[test]
+fn who_begins_to_relay_or_ends_it_is_told_to_its_peers() {
+    let mut world = World::with_members(2);
+    for relays in [true, false] {
+        let ToCheckpoint::Register(register) = register() else { unreachable!() };
+        world.ask(1, ToCheckpoint::Register(Register { relays, ..register })).unwrap();
+        world.pass(Duration::from_millis(250));
+        let told = world.told(0);
+        let presence = |message: &FromCheckpoint| {
+            if let FromCheckpoint::Presence(presence) = message { Some(presence.clone()) } else { None }
+        };
+        // What was not acknowledged is said again.
+        let presence = told.iter().filter_map(presence).max_by_key(|presence| presence.push).unwrap();
+        let availability = if relays { Availability::Relaying } else { Availability::Online };
+        assert_eq!(presence.changes, [(world.clients[1].id, availability)]);
+    }
 }
 
 #[test]
@@ -142,6 +160,6 @@ fn who_returns_is_told_who_is_here() {
         if let FromCheckpoint::Presence(presence) = message { Some(&presence.changes) } else { None }
     });
     let here = here.unwrap_or_else(|| panic!("{told:?}"));
-    assert!(here.contains(&(world.clients[1].id, true)));
-    assert!(!here.contains(&(world.clients[2].id, true)), "who is not here is not named");
+    assert!(here.contains(&(world.clients[1].id, Availability::Online)));
+    assert!(!here.contains(&(world.clients[2].id, Availability::Online)), "who is not here is not named");
 }

@@ -382,6 +382,7 @@ pub(super) fn network_record(revision: u64) -> NetworkRecord {
         name: NetworkName::parse("home").unwrap(),
         prefix4: ([10, 7, 0, 0].into(), 24),
         prefix6: [0xFD00, 7, 0, 0, 0, 0, 0, 0].into(),
+        peer_relay: true,
         revision: Revision::new(revision),
     }
 }
@@ -389,7 +390,7 @@ pub(super) fn network_record(revision: u64) -> NetworkRecord {
 /// I am here.
 pub(super) fn register() -> ToCheckpoint {
     let card = NatCard { udp: true, ..NatCard::default() };
-    ToCheckpoint::Register(Register { request: request(3), card, candidates: Vec::new() })
+    ToCheckpoint::Register(Register { request: request(3), card, candidates: Vec::new(), relays: false })
 }
 
 pub(super) fn request(number: u32) -> RequestId {
