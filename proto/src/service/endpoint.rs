@@ -388,6 +388,7 @@ impl Endpoint {
             checkpoint.opened(device, identity, proven, &mut self.says, now);
         }
         self.settle_in(device, spot, now);
+        let _registered = self.register_held(arrival, now);
     }
 
     /// Tells the services where a device is.

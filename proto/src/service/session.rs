@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use lanyard_wire::checkpoint::Register;
 use lanyard_wire::envelope::DataHeader;
 use lanyard_wire::ids::{DeviceId, SessionIndex};
 use lanyard_wire::keys::PublicKey;
@@ -52,6 +53,8 @@ pub(super) struct Session {
     pub(super) heard: Instant,
     /// When WELCOME or RESUMED was sent; taken once the answer to it was timed.
     pub(super) granted: Option<Instant>,
+    /// What the device wants to register, until it shows that it is where that came from.
+    pub(super) registering: Option<Box<Register>>,
     /// The source this session counts for while its device is member of nothing, and since when.
     pub(super) guest_of: Option<(Source, Instant)>,
     newest: Option<u64>,
@@ -72,6 +75,7 @@ impl Session {
             device: DeviceId::of(&identity),
             identity,
             place: Place::proven_at(remote),
+            registering: None,
             remote_index,
             keys,
             window: ServiceWindow::new(),

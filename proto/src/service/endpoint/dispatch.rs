@@ -4,6 +4,7 @@
 //! round trips are, is looked up here and handed over. A message for a service that does not run here
 //! is refused.
 
+use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use lanyard_wire::body::DeviceBody;
@@ -39,7 +40,7 @@ impl Endpoint {
                 Ok(())
             }
             DeviceBody::Session(FromDevice::Proof { counter }) => self.prove(arrival, counter, now),
-            DeviceBody::Checkpoint(message) => self.dispatch_checkpoint(arrival, message, remote, now),
+            DeviceBody::Checkpoint(message) => self.dispatch_checkpoint(arrival, message, now),
             DeviceBody::Handshake(message) => self.dispatch_handshake(arrival, message, remote, now),
             DeviceBody::Relay(message) => self.dispatch_relay(device, message, now),
         }
@@ -57,6 +58,19 @@ impl Endpoint {
             self.says.tell_bytes(arrival.device, body);
         }
         self.settle_in(arrival.device, spot, now);
+        self.register_held(arrival, now)
+    }
+
+    /// Registers a device, once it has shown where it is: what it said may have been held up and sent on by somebody else, whose
+    /// address would be told to it as its own, and by it to its peers.
+    pub(super) fn register_held(&mut self, arrival: Arrival, now: Instant) -> Result<(), Rejected> {
+        let session = self.admission.register_mut().session_mut(arrival.index);
+        let session = session.ok_or(Rejected::UnknownSession)?;
+        let Spot { addr, is_proven: true } = session.place.spot() else { return Ok(()) };
+        let Some(register) = session.registering.take() else { return Ok(()) };
+        let ticket = self.admission.ticket_for(arrival.index, now).ok_or(Rejected::UnknownSession)?;
+        let checkpoint = self.checkpoint.as_mut().ok_or(Rejected::Unsupported)?;
+        checkpoint.register(arrival.device, *register, addr, ticket, &mut self.says, now);
         Ok(())
     }
 
@@ -64,16 +78,15 @@ impl Endpoint {
         &mut self,
         arrival: Arrival,
         message: ToCheckpoint,
-        remote: SocketAddr,
         now: Instant,
     ) -> Result<(), Rejected> {
         let device = arrival.device;
         let checkpoint = self.checkpoint.as_mut().ok_or(Rejected::Unsupported)?;
         match message {
             ToCheckpoint::Register(register) => {
-                let ticket = self.admission.ticket_for(arrival.index, now).ok_or(Rejected::UnknownSession)?;
-                checkpoint.register(device, register, remote, ticket, &mut self.says, now);
-                Ok(())
+                let session = self.admission.register_mut().session_mut(arrival.index);
+                session.ok_or(Rejected::UnknownSession)?.registering = Some(Box::new(register));
+                self.register_held(arrival, now)
             }
             ToCheckpoint::Ack { push } => {
                 if let Some(rtt) = checkpoint.acknowledged(device, push, now)

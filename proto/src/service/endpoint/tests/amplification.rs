@@ -128,6 +128,20 @@ fn what_a_moved_member_asked_is_answered_once_it_shows_that_it_is_there() {
 }
 
 #[test]
+fn a_registration_sent_on_from_elsewhere_does_not_make_a_device_believe_that_it_is_there() {
+    let mut world = bound();
+    let home = world.clients[0].addr;
+    let ToCheckpoint::Register(register) = super::world::register() else { unreachable!() };
+    let held_up = world.clients[0].data(&DeviceBody::Checkpoint(ToCheckpoint::Register(register)), false);
+    world.send_from(elsewhere(), &held_up).unwrap();
+    assert_eq!(world.told(0), [], "nothing before it shows where it is");
+    world.say(0, &DeviceBody::KeepAlive).unwrap();
+    let told = world.told(0);
+    let [FromCheckpoint::Registered(registered)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(registered.observed, home);
+}
+
+#[test]
 fn a_keep_alive_from_elsewhere_is_enough_to_be_asked() {
     let mut world = bound();
     world.clients[0].addr = elsewhere();
