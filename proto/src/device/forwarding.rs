@@ -58,6 +58,11 @@ impl Forwarding {
         &self.table
     }
 
+    /// Whether this is a relay's address and channel at which a peer may be heard.
+    pub(super) fn is_heard_by(&self, peer: &DeviceId, relay: SocketAddr, channel: Channel) -> bool {
+        self.table.by_channel(relay, channel).is_some_and(|entry| entry.device == *peer)
+    }
+
     /// Whether this computer has no address outside the virtual LANs: then no path leads anywhere, and the data plane
     /// keeps the newest packets until one does. What it sent would be lost, and TCP wait twice as long each time.
     pub(super) const fn set_cut_off(&mut self, is_cut_off: bool) {

@@ -12,6 +12,7 @@
 
 mod carried;
 mod facts;
+mod framed;
 mod fresh;
 mod settle;
 
@@ -26,6 +27,7 @@ use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::token::Token;
 
 use self::carried::Carried;
+use self::framed::Sounding;
 use super::attempt::{Attempt, AttemptWish};
 use super::cache::MemberCache;
 use super::path::Paths;
@@ -104,6 +106,7 @@ pub(super) struct Peer {
     attempt: Attempt,
     relayed: Relayed,
     carried: Carried,
+    sounding: Sounding,
     silence: Silence,
     repeats: Repeats,
     /// When the services were made to hear us because a flow stopped.
@@ -136,6 +139,7 @@ impl Peer {
             attempt: Attempt::new(rng.fork(b"attempt")),
             relayed: Relayed::new(),
             carried: Carried::default(),
+            sounding: Sounding::default(),
             silence: Silence::new(),
             repeats: Repeats::default(),
             poked_at: None,
@@ -383,6 +387,7 @@ impl Peer {
         }
         self.paths.handle_timeout(now);
         self.carried_timeout(now);
+        self.sound(now);
         self.attempt.handle_timeout(now);
         self.relayed.handle_timeout(now);
         if self.silence.handle_timeout(now) {
@@ -402,6 +407,7 @@ impl Peer {
         let idle = self.idle_at().map(|at| Wakeup { at, why: "a path nobody uses" });
         let recall = self.recall.poll_timeout();
         let relay = Wakeup::earliest(self.relayed.poll_timeout(), self.silence.poll_timeout());
+        let relay = Wakeup::earliest(relay, self.sounding_wakeup());
         [idle, recall, relay, self.paths.poll_timeout(), self.carried_wakeup(), self.attempt.poll_timeout()]
             .into_iter()
             .fold(None, Wakeup::earliest)

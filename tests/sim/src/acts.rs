@@ -4,14 +4,16 @@ use std::ops::Range;
 use std::time::Duration;
 
 use lanyard_proto::device::Command;
+use lanyard_proto::overlay::Path;
 use lanyard_wire::names::NetworkName;
 
 use crate::attack;
 use crate::link::Link;
-use crate::net::{HostId, Place, SiteId};
+use crate::net::{HostId, Place, ServerId, SiteId};
 use crate::oracle::{Disturbance, KEEP_ALIVE};
 use crate::rule;
 use crate::script::{Act, Flow};
+use crate::services::control_addrs;
 use crate::trace::Party;
 use crate::world::World;
 
@@ -20,6 +22,9 @@ const BACK_OFF: Duration = Duration::from_secs(65);
 
 /// A pair in use moves to another path within this.
 const MOVE: Duration = Duration::from_secs(2);
+
+/// A pair leaves a carrier whose link loses much within this: each suspicion has a chance to be answered by luck.
+const CARRIER_LEFT: Duration = Duration::from_secs(10);
 
 /// After an attempt failed the next one but one may be this far away.
 const RETRY: Duration = Duration::from_secs(180);
@@ -297,6 +302,23 @@ impl World {
         sites.into_iter().any(|site| site.config.nat.accepts_strangers)
     }
 
+    /// Whether an end of a pair sends through a member that relays, and one of those is at this site.
+    fn is_carried_at(&self, flow: &Flow, site: SiteId) -> bool {
+        let is_server = |relay| {
+            (0..self.scenario.services.coordinators * self.scenario.services.machines())
+                .any(|server| control_addrs(ServerId(server)).contains(&relay))
+        };
+        let is_carried = |end: HostId, other: HostId| {
+            let peer = self.host(other).map(|host| host.device);
+            let path = self.host(end).zip(peer).map(|(host, peer)| host.path_to(&peer));
+            matches!(path, Some(Path::Relayed { relay, .. }) if !is_server(relay))
+        };
+        let mut relaying = (0..).map(HostId).zip(&self.scenario.hosts).filter(|(_, plan)| plan.relays);
+        (is_carried(flow.from, flow.to) || is_carried(flow.to, flow.from))
+            && relaying
+                .any(|(host, _)| self.net.site_of(host).is_some_and(|home| self.chain(home).contains(&site)))
+    }
+
     fn disturbance(&self, act: &Act, lasts: Duration, flow: &Flow, is_lively: bool) -> Option<Disturbance> {
         let at_host = |host: &HostId| *host == flow.from || *host == flow.to;
         let computers = [flow.from, flow.to].map(|host| self.net.computer_of(host));
@@ -320,6 +342,8 @@ impl World {
             }
             // Of two packets on such a link and back one in eight arrives, and sessions end for want of an answer.
             Act::Lossy(site, ..) if at_site(site) => (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, false),
+            // Its carrier has such a link: of what goes there and on again less than half comes, and still some probes are answered.
+            Act::Lossy(site, ..) if self.is_carried_at(flow, *site) => (lasts + CARRIER_LEFT, Duration::ZERO, true),
             // Small packets go on as if nothing were; whether a direct path for large ones is left is open.
             Act::BlackHole(site, ..) if at_site(site) => (Duration::ZERO, lasts + RETRY, false),
             Act::UplinkDown(site, _) if at_site(site) => (lasts + BACK_OFF, lasts + BACK_OFF + RETRY, false),

@@ -128,8 +128,8 @@ impl Device {
         let inner = Datagram { bytes: inner, ..datagram };
         let mut result = Err(Rejected::UnknownAttempt);
         for device in self.peers.of_attempt(probe.attempt) {
-            if !self.is_spoken_with(&device) {
-                result = Err(Rejected::UnknownPeer);
+            if !self.forwarding.is_heard_by(&device, datagram.remote, header.channel) {
+                result = Err(Rejected::UnknownChannel);
                 continue;
             }
             let Some(peer) = self.peers.get_mut(&device) else { continue };

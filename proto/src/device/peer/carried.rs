@@ -9,17 +9,15 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::carry::{Carry, CarryWord};
-use lanyard_wire::envelope::RelayHeader;
 use lanyard_wire::ids::{Channel, DeviceId};
 
 use super::{Action, Peer};
 use crate::device::path::{PathEvent, Paths};
-use crate::device::pings::Heard;
 use crate::device::punch::Size;
 use crate::overlay::Path;
 use crate::rejected::Rejected;
 use crate::time::{Instant, Wakeup};
-use crate::transmit::{Datagram, Transmit, Way};
+use crate::transmit::Way;
 
 /// The coordinator's relay is kept where the way through the carrier takes more than twice its time and this: a member is there
 /// to spare the relay, not to be a detour that people notice.
@@ -31,20 +29,15 @@ pub(super) struct Carried {
     /// The carrier's address, and the pair's channel.
     at: Option<(SocketAddr, Channel)>,
     paths: Paths,
-    /// Round trip through the coordinator's relay, once measured.
-    relay_rtt: Option<Duration>,
 }
 
 impl Carried {
-    /// The path, if it answers and is not much longer than the relay's.
-    fn live(&self) -> Option<Path> {
-        let (relay, channel) = self.at?;
-        self.paths.live()?;
-        let is_detour = match (self.paths.rtt(), self.relay_rtt) {
+    /// Whether the way through the carrier is much longer than that through the relay, of which the round trip is known or not.
+    fn is_detour(&self, relay: Option<Duration>) -> bool {
+        match (self.paths.rtt(), relay) {
             (Some(rtt), Some(relay)) => rtt > relay * 2 + DETOUR_MAX,
             (Some(_) | None, None) | (None, Some(_)) => false,
-        };
-        (!is_detour).then_some(Path::Relayed { relay, channel })
+        }
     }
 
     /// Whether a datagram of this path came through the carrier.
@@ -82,50 +75,12 @@ impl Peer {
     /// A carrier at this address has opened the pair's channel, or none has any more.
     pub(in crate::device) fn set_carrier(&mut self, at: Option<(SocketAddr, Channel)>, now: Instant) {
         if self.carried.at != at {
-            let relay_rtt = self.carried.relay_rtt;
-            self.carried = Carried { at, relay_rtt, ..Carried::default() };
-            if at.is_some() {
-                self.measure_relay(now);
-            }
+            self.carried = Carried { at, paths: Paths::default() };
         }
         if let Some((carrier, _)) = at {
             self.carried.paths.pinged_from(Way::main(carrier), true, now);
         }
         self.settle("a carrier", now);
-    }
-
-    /// Reads a probe out of a frame that came from the carrier or the coordinator's relay.
-    ///
-    /// # Errors
-    ///
-    /// When the pair has no such channel there, the peer did not make it, or it answers or repeats nothing it should.
-    pub(in crate::device) fn handle_framed(
-        &mut self,
-        channel: Channel,
-        inner: Datagram<'_>,
-        now: Instant,
-    ) -> Result<(), Rejected> {
-        let (way, path) = (inner.way(), Path::Relayed { relay: inner.remote, channel });
-        let is_carrier = self.carried.is_path(path);
-        let is_relay = self
-            .reach
-            .grant
-            .is_some_and(|grant| grant.addr == inner.remote && grant.channel() == Some(channel));
-        if !is_carrier && !is_relay {
-            return Err(Rejected::UnknownChannel);
-        }
-        match self.pings.handle_datagram(inner, now)? {
-            Heard::Ping { answer } => {
-                self.send_framed(channel, answer);
-                if is_carrier {
-                    self.carried.paths.pinged_from(way, true, now);
-                }
-            }
-            Heard::Pong { size, rtt, .. } if is_carrier => self.carried.paths.answered(way, size, rtt, now),
-            Heard::Pong { rtt, .. } => self.carried.relay_rtt = Some(rtt),
-        }
-        self.settle("proven", now);
-        Ok(())
     }
 
     /// The direct path is pinged now, and suspect if it does not answer.
@@ -201,7 +156,19 @@ impl Peer {
 
     /// The path through the carrier, if it is to be used.
     pub(super) fn carried_path(&self) -> Option<Path> {
-        self.carried.live()
+        let (relay, channel) = self.carried.at?;
+        self.carried.paths.live()?;
+        (!self.carried.is_detour(self.sounding.rtt())).then_some(Path::Relayed { relay, channel })
+    }
+
+    /// A ping came through the carrier.
+    pub(super) fn pinged_by_carrier(&mut self, way: Way, now: Instant) {
+        self.carried.paths.pinged_from(way, true, now);
+    }
+
+    /// One of ours was answered through it.
+    pub(super) fn answered_by_carrier(&mut self, way: Way, size: Size, rtt: Duration, now: Instant) {
+        self.carried.paths.answered(way, size, rtt, now);
     }
 
     /// Does what is due.
@@ -217,7 +184,6 @@ impl Peer {
     /// Our own network changed.
     pub(super) fn carrier_network_changed(&mut self, now: Instant) {
         self.carried.paths.network_changed(now);
-        self.carried.relay_rtt = None;
     }
 
     /// Round trip through the carrier.
@@ -228,20 +194,5 @@ impl Peer {
     /// Something went out through the carrier, and nothing came in.
     pub(super) fn sent_by_carrier(&mut self, now: Instant) {
         self.carried.paths.sent(now);
-    }
-
-    /// One ping through the coordinator's relay: is it much nearer than the carrier?
-    fn measure_relay(&mut self, now: Instant) {
-        if let Some(Path::Relayed { relay, channel }) = self.relayed.path()
-            && let Some(ping) = self.pings.ping(Way::main(relay), Size::Small, false, now)
-        {
-            self.send_framed(channel, ping);
-        }
-    }
-
-    fn send_framed(&mut self, channel: Channel, mut probe: Transmit) {
-        let Ok(length) = u16::try_from(probe.bytes.len()) else { return };
-        probe.bytes.splice(0..0, RelayHeader { channel, length }.encode());
-        self.actions.push_back(Action::Send(probe));
     }
 }

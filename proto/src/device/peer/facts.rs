@@ -51,9 +51,13 @@ impl Peer {
         self.paths.rtt()
     }
 
-    /// Round trip of the path that is in use, direct or through a carrier.
+    /// Round trip of the path that is in use, once measured.
     pub(in crate::device) fn path_rtt(&self) -> Option<Duration> {
-        if self.is_carriers(self.path) { self.carried_rtt() } else { self.paths.rtt() }
+        match self.path {
+            Path::Relayed { .. } if self.is_carriers(self.path) => self.carried_rtt(),
+            Path::Relayed { .. } => self.sounding.rtt(),
+            Path::Direct { .. } | Path::None => self.paths.rtt(),
+        }
     }
 
     /// Bytes sent to the peer and heard from it since start.

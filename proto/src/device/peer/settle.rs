@@ -74,6 +74,7 @@ impl Peer {
                 self.repeat(now);
             }
             self.actions.push_back(Action::Learnt);
+            self.sound(now);
         }
     }
 
