@@ -137,16 +137,16 @@ impl Place {
         self.questions.push_back((counter, now));
     }
 
-    /// Takes a proof; says whether it is one.
-    pub(super) fn prove(&mut self, counter: u64, now: Instant) -> bool {
-        let is_good =
-            |(asked, at): &(u64, Instant)| *asked == counter && now.saturating_since(*at) < QUESTION_LIFE;
-        let fits = self.questions.iter().any(is_good);
-        if fits {
-            self.proven = self.addr;
-            self.questions.clear();
+    /// Takes a proof; gives how long the answer took if it is one.
+    pub(super) fn prove(&mut self, counter: u64, now: Instant) -> Option<Duration> {
+        let (_, at) = self.questions.iter().find(|(asked, _)| *asked == counter)?;
+        let took = now.saturating_since(*at);
+        if took >= QUESTION_LIFE {
+            return None;
         }
-        fits
+        self.proven = self.addr;
+        self.questions.clear();
+        Some(took)
     }
 }
 
@@ -186,11 +186,11 @@ mod tests {
         assert!(place.may_ask(Instant::ZERO));
         place.asked(9, Instant::ZERO);
         assert!(place.release().is_empty());
-        assert!(!place.prove(8, Instant::ZERO), "a guess");
-        assert!(place.prove(9, Instant::from_millis(40)));
+        assert_eq!(place.prove(8, Instant::ZERO), None, "a guess");
+        assert_eq!(place.prove(9, Instant::from_millis(40)), Some(Duration::from_millis(40)));
         assert!(place.is_proven() && place.spend(1_000));
         assert_eq!(place.release(), [vec![7]]);
-        assert!(!place.prove(9, Instant::from_millis(41)), "once");
+        assert_eq!(place.prove(9, Instant::from_millis(41)), None, "once");
     }
 
     #[test]
@@ -203,14 +203,14 @@ mod tests {
             assert!(place.may_ask(now));
             place.asked(number.into(), now);
         }
-        assert!(place.prove(0, Instant::ZERO + answer_takes));
+        assert_eq!(place.prove(0, Instant::ZERO + answer_takes), Some(answer_takes));
 
         let mut place = moved();
         for number in 0..9 {
             place.asked(number, Instant::ZERO);
         }
-        assert!(!place.prove(0, Instant::ZERO), "the oldest went");
-        assert!(place.prove(1, Instant::ZERO));
+        assert_eq!(place.prove(0, Instant::ZERO), None, "the oldest went");
+        assert!(place.prove(1, Instant::ZERO).is_some());
     }
 
     #[test]
@@ -218,12 +218,12 @@ mod tests {
         let mut place = moved();
         place.asked(9, Instant::ZERO);
         place.follow(addr(3));
-        assert!(!place.prove(9, Instant::ZERO));
+        assert_eq!(place.prove(9, Instant::ZERO), None);
         assert!(!place.is_proven());
 
         let mut place = moved();
         place.asked(9, Instant::ZERO);
-        assert!(!place.prove(9, Instant::ZERO + QUESTION_LIFE));
+        assert_eq!(place.prove(9, Instant::ZERO + QUESTION_LIFE), None);
     }
 
     #[test]

@@ -107,6 +107,16 @@ impl Session {
         moved
     }
 
+    /// Takes the device's word that it hears us where it is now; says whether it is one.
+    ///
+    /// How far it was before says nothing about how far it is from here.
+    pub(super) fn prove(&mut self, counter: u64, now: Instant) -> bool {
+        let Some(took) = self.place.prove(counter, now) else { return false };
+        self.rtts = [Duration::MAX; 3];
+        self.time(took);
+        true
+    }
+
     /// Whether anything was heard under these keys.
     pub(super) const fn is_confirmed(&self) -> bool {
         self.newest.is_some()
@@ -380,6 +390,18 @@ mod tests {
         assert_eq!(session.rtt(), Duration::from_millis(60));
         session.time(Duration::from_secs(9));
         assert_eq!(session.rtt(), Duration::from_millis(60), "an agent that slept");
+    }
+
+    #[test]
+    fn the_round_trips_of_the_place_before_do_not_count_once_the_new_one_is_proven() {
+        let mut session = session();
+        session.hear(0, addr(1), 32, Instant::from_millis(10));
+        session.hear(1, addr(2), 32, Instant::from_millis(500));
+        session.place.asked(7, Instant::from_millis(500));
+        assert!(!session.prove(6, Instant::from_millis(590)), "a guess");
+        assert_eq!(session.rtt(), Duration::from_millis(10));
+        assert!(session.prove(7, Instant::from_millis(590)));
+        assert_eq!(session.rtt(), Duration::from_millis(90));
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Endpoint {
     fn prove(&mut self, arrival: Arrival, counter: u64, now: Instant) -> Result<(), Rejected> {
         let register = self.admission.register_mut();
         let session = register.session_mut(arrival.index).ok_or(Rejected::UnknownSession)?;
-        if !session.place.prove(counter, now) {
+        if !session.prove(counter, now) {
             return Err(Rejected::Unexpected);
         }
         let spot = session.place.spot();
