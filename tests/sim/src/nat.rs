@@ -5,7 +5,7 @@
 //! draws its random ports from its own generator; it forgets what it knows when told to ([`Nat::reboot`],
 //! [`Nat::rebind`]). Two routers in a row, as behind a carrier, are the business of [`crate::net`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -76,6 +76,9 @@ pub struct Nat {
     strangers: BTreeMap<(SocketAddr, u16), Instant>,
     sweep_at: usize,
     full_at: Option<Instant>,
+    /// When the ports that sockets got as their first ones are free again unless they are used, the oldest first.
+    firsts: VecDeque<Instant>,
+    crowded_at: Option<Instant>,
 }
 
 /// How long a packet that was not answered is remembered (Linux, `nf_conntrack_udp_timeout`).
@@ -101,6 +104,8 @@ impl Nat {
             strangers: BTreeMap::new(),
             sweep_at: SWEEP_AT,
             full_at: None,
+            firsts: VecDeque::new(),
+            crowded_at: None,
         }
     }
 
@@ -133,6 +138,7 @@ impl Nat {
         self.entries.clear();
         self.ports.clear();
         self.strangers.clear();
+        self.firsts.clear();
     }
 
     /// Forgets every mapping and hands out other ports afterwards.
@@ -182,6 +188,7 @@ impl Nat {
                     self.full_at = Some(now);
                     return Err(Dropped::Exhausted);
                 };
+                self.note_first(key, now);
                 self.ports.insert(port, key);
                 port
             } else {
@@ -243,6 +250,13 @@ impl Nat {
     #[must_use]
     pub const fn full_at(&self) -> Option<Instant> {
         self.full_at
+    }
+
+    /// When so many sockets last had ports of a customer's block that further guesses are put off: three parts in 16, as a guess
+    /// takes one, and all together no more than four.
+    #[must_use]
+    pub const fn crowded_at(&self) -> Option<Instant> {
+        self.crowded_at
     }
 
     /// How many mappings it remembers, expired ones included.
@@ -313,6 +327,24 @@ impl Nat {
             ports.get(&port).and_then(|key| entries.get(key)).is_none_or(|entry| entry.expires <= now)
         };
         self.chooser.choose(wanted, is_free, &mut self.rng, now)
+    }
+
+    /// Counts a port of a block if its socket has no other: guesses open one from each of many sockets, all else a few from
+    /// the same ones.
+    fn note_first(&mut self, key: Key, now: Instant) {
+        let Ports::Block { size, .. } = self.behaviour.ports else { return };
+        let of_socket = self.entries.range(Key { towards: None, ..key }..);
+        let mut others = of_socket.take_while(|(other, _)| other.inside == key.inside);
+        if others.any(|(_, entry)| entry.expires > now) {
+            return;
+        }
+        while self.firsts.front().is_some_and(|expires| *expires <= now) {
+            self.firsts.pop_front();
+        }
+        self.firsts.push_back(now + self.behaviour.lifetime);
+        if self.firsts.len() * 16 >= usize::from(size) * 3 {
+            self.crowded_at = Some(now);
+        }
     }
 
     fn remember_stranger(&mut self, remote: SocketAddr, port: u16, now: Instant) {

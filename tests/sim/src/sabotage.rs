@@ -59,6 +59,24 @@ fn a_pair_that_is_kept_from_being_direct_is_noticed() {
 }
 
 #[test]
+fn a_guess_may_be_put_off_where_others_took_ports_of_the_block_and_nowhere_else() {
+    for (other, sockets, expected) in [
+        (Kind::PortRestricted, 0, Some("direct")),
+        (Kind::PortRestricted, 150, Some("direct")),
+        (Kind::PortRestricted, 192, None),
+        (Kind::FullCone, 192, Some("direct")),
+    ] {
+        let scenario = Scenario::of(&[Kind::Block1024, other]).ping(0, 1).until(60);
+        let keep_apart = |world: &mut World| {
+            let target = (world.net.addresses(HostId(1))[0], 9).into();
+            (0..sockets).for_each(|port| world.send_from_host(HostId(0), 50_000 + port, target, vec![0; 40]));
+            sever(world);
+        };
+        assert_eq!(noticed(&scenario, 1, keep_apart).map(|(rule, _)| rule), expected, "{other:?} {sockets}");
+    }
+}
+
+#[test]
 fn a_direct_path_where_none_can_be_is_noticed() {
     let scenario = Scenario::of(&[Kind::PortRestricted; 2]).ping(0, 1);
     let relabel = |world: &mut World| {

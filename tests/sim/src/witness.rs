@@ -33,9 +33,9 @@ impl World {
                 continue;
             }
             let view = self.view(flow.from, flow.to);
-            let full_at = self.ran_out_at(&flow);
+            let put_off_at = self.ran_out_at(&flow).max(self.crowded_at(&flow));
             let Some(state) = self.flows.get_mut(number) else { continue };
-            if let Some(at) = full_at {
+            if let Some(at) = put_off_at {
                 state.watch.excuse_direct(REST, at);
             }
             if let Err(violation) = state.watch.check(&view, calm_since, now) {
@@ -54,6 +54,14 @@ impl World {
     fn ran_out_at(&self, flow: &Flow) -> Option<Instant> {
         let homes = [flow.from, flow.to].into_iter().filter_map(|host| self.net.site_of(host));
         homes.flat_map(|home| self.chain(home)).filter_map(|site| self.net.site(site)?.nat.full_at()).max()
+    }
+
+    /// When guesses last held so much of the block of either end that the pair's own one is put off, if it needs one.
+    fn crowded_at(&self, flow: &Flow) -> Option<Instant> {
+        let homes = [flow.from, flow.to].into_iter().filter_map(|host| self.net.site_of(host));
+        let sites = homes.flat_map(|home| self.chain(home));
+        let last = sites.filter_map(|site| self.net.site(site)?.nat.crowded_at()).max()?;
+        rule::is_dear(&self.net, flow.from, flow.to).then_some(last)
     }
 
     /// A pair as it is now.

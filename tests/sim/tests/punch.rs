@@ -6,7 +6,7 @@ use lanyard_sim::link::Link;
 use lanyard_sim::nat::{Behaviour, Kind};
 use lanyard_sim::net::{SiteConfig, SiteId};
 use lanyard_sim::run::{check, check_each, chosen_seed};
-use lanyard_sim::script::{HostPlan, Scenario};
+use lanyard_sim::script::{Act, Flow, HostPlan, Scenario};
 use lanyard_wire::nat::Filtering;
 
 #[test]
@@ -42,6 +42,29 @@ fn both_ends_may_ask_at_once() {
     check_each("both_ends_may_ask_at_once", || {
         Scenario::of(&[Kind::PortRestricted, Kind::Remapped]).ping(0, 1).ping(1, 0)
     });
+}
+
+#[test]
+fn devices_that_share_a_carriers_block_keep_ports_for_themselves_and_become_direct_one_after_another() {
+    let name =
+        "devices_that_share_a_carriers_block_keep_ports_for_themselves_and_become_direct_one_after_another";
+    let outcomes = check_each(name, || {
+        let nat = Behaviour { lifetime: Duration::from_secs(300), ..Kind::Block1024.behaviour() };
+        let home = SiteConfig { nat, ..SiteConfig::of(Kind::Block1024) };
+        let sites = [vec![home], vec![SiteConfig::of(Kind::PortRestricted); 4]].concat();
+        let mut scenario = with_sites(sites, &[0, 0, 0, 1, 2, 3, 4]).until(1_200);
+        scenario.flows.clear();
+        for (from, to) in (0..3).flat_map(|from| (3..7).map(move |to| (from, to))) {
+            let every = Duration::from_secs(1);
+            scenario.flows.push(Flow { every, ..Flow::between(from, to) }.during(5, 1_200));
+        }
+        scenario.at(100, Act::NatReboot(SiteId(0)))
+    });
+    for outcome in outcomes {
+        assert!(outcome.flows.iter().all(|flow| flow.is_direct), "{:?}", outcome.flows);
+        let gap = outcome.flows.iter().map(|flow| flow.longest_gap).max().unwrap();
+        assert!(gap <= Duration::from_secs(5), "{gap:?}");
+    }
 }
 
 #[test]

@@ -21,10 +21,12 @@ const AFTER_FAILURE_S: [u64; 4] = [30, 120, 600, 3_600];
 /// then and chooses another plan.
 const OTHER_PLAN_AFTER: Duration = Duration::from_millis(250);
 
-/// While HANDSHAKE lets a guess rest that hardly ever misses, the steps grow no longer than the second one, so many times.
+/// While HANDSHAKE lets a guess rest that hardly ever misses, or wait for ports of a block, the steps grow no longer than the
+/// second one, so many times.
 ///
-/// It rests for ten minutes, and whoever comes sooner learns nothing: with steps that grow, a pair that was told so three
-/// times waited up to an hour for a path that was there again. A few messages each, as nothing is guessed meanwhile.
+/// It rests for ten minutes or waits for five, and whoever comes sooner learns nothing: with steps that grow, a pair that was
+/// told so three times waited up to an hour for a path that was there again. A few messages each, as nothing is guessed
+/// meanwhile.
 const RESTS_MAX: u32 = 7;
 
 /// Spread of the retries, in percent, so that pairs that failed together do not retry together.
@@ -110,7 +112,7 @@ impl Retry {
 }
 
 /// Whether these cards ask for a guess in a carrier's block, and HANDSHAKE says relay all the same: one has failed between
-/// the two networks, which is hardly ever the fault of the guess.
+/// the two networks, which is hardly ever the fault of the guess, or earlier ones hold what may be held of the block.
 const fn is_put_off(go: &Go, ours: &NatCard) -> bool {
     let theirs = &go.card;
     let has_block = match (varies(ours), varies(theirs)) {

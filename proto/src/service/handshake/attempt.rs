@@ -19,6 +19,7 @@ use lanyard_wire::nat::{Mapping, NatCard};
 
 use super::meeting;
 use super::memory::{Memory, Networks};
+use super::openings::{self, Block, Openings};
 use super::plan::{self, Kind, Plan};
 use crate::time::Instant;
 
@@ -158,6 +159,7 @@ impl Attempt {
                 let first = first.clone();
                 let ends = if *waiting == 0 { [first, end] } else { [end, first] };
                 let plan = plan::choose(&ends, &memory.past(networks_of(&ends), now));
+                let plan = affordable(&ends, plan, &memory.openings, now);
                 let ready = plan.prepares.map(|prepares| !prepares);
                 if ready == [true; 2] {
                     return self.start(id, ends, plan, memory, now);
@@ -198,6 +200,9 @@ impl Attempt {
         now: Instant,
     ) -> Answer {
         memory.begins(networks_of(&ends), plan.kind, now);
+        if let Some((block, ports)) = opening(&ends, &plan) {
+            memory.openings.open(block, ports, now);
+        }
         let longest = ends[0].one_way.max(ends[1].one_way);
         // The signal itself needs one way, so the end that hears it sooner waits longer.
         let starts =
@@ -227,6 +232,25 @@ impl Attempt {
         self.is_direct |= is_direct;
         is_news
     }
+}
+
+/// The plan, or what is left of it where earlier ones hold ports that it would take.
+fn affordable(ends: &[End; 2], plan: Plan, openings: &Openings, now: Instant) -> Plan {
+    let is_within = |plan: &Plan, part| {
+        opening(ends, plan).is_none_or(|(block, ports)| openings.may_open(block, ports, part, now))
+    };
+    if is_within(&plan, openings::QUICK) {
+        return plan;
+    }
+    let thrifty = plan.thrifty(ends);
+    if is_within(&thrifty, openings::THRIFTY) { thrifty } else { Plan::RELAY }
+}
+
+/// What a plan takes from a customer of a carrier: whose ports, and how many.
+fn opening(ends: &[End; 2], plan: &Plan) -> Option<(Block, u16)> {
+    let (side, ports) = plan.opens()?;
+    let end = ends.get(side)?;
+    Some((Block::of(end.network, &end.card)?, ports))
 }
 
 /// The public addresses of both ends, as HANDSHAKE or STUN saw them.
@@ -264,7 +288,7 @@ mod tests {
     use alloc::vec;
     use lanyard_wire::nat::PortPolicy;
 
-    use super::super::fixture::{COUNTS, candidate, devices, easy, end, hard, id, offer, strict};
+    use super::super::fixture::{BLOCK, COUNTS, candidate, devices, easy, end, hard, id, offer, strict};
     use super::*;
 
     #[test]
@@ -393,6 +417,25 @@ mod tests {
             (first.method, second.method),
             (Method::Guess { ports: 1_200 }, Method::Open { sockets: 256 })
         );
+    }
+
+    #[test]
+    fn guesses_in_one_block_are_quick_ones_then_thrifty_ones_and_then_have_to_wait() {
+        let mut memory = Memory::default();
+        let mut sockets_at = |second: u64, peer: u8| {
+            let now = Instant::from_secs(second);
+            let mut attempt = Attempt::begin(devices(), 0, end_at(hard(BLOCK), [192, 0, 2, 1]));
+            let peer = end_at(strict(), [198, 51, 100, peer]);
+            let Answer::Start([(_, go), _]) = attempt.offer(id(), 1, peer, &mut memory, now) else {
+                panic!("nothing is to be prepared")
+            };
+            if let Method::Open { sockets } = go.method { sockets } else { 0 }
+        };
+        let sockets: Vec<u16> = (0..12).map(|peer| sockets_at(peer.into(), peer)).collect();
+        assert_eq!(sockets, [64, 64, 16, 16, 16, 16, 16, 16, 16, 16, 0, 0]);
+        assert_eq!(sockets_at(299, 10), 0);
+        assert_eq!(sockets_at(301, 10), 16, "what was put off comes later");
+        assert_eq!(sockets_at(700, 11), 64);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::openings::Openings;
 use super::plan::Kind;
 use crate::time::Instant;
 
@@ -78,6 +79,8 @@ pub(super) struct Memory {
     pairs: BTreeMap<Networks, Entry>,
     /// Moments of guesses among all ports, by network.
     guesses: BTreeMap<IpAddr, VecDeque<Instant>>,
+    /// Ports taken from customers of carriers.
+    pub(super) openings: Openings,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -26,6 +26,7 @@ mod attempt;
 mod fixture;
 mod meeting;
 mod memory;
+mod openings;
 mod plan;
 
 /// Attempts at one time; when there are more, the one that would end first goes.

@@ -52,6 +52,9 @@ const SMALL_BLOCK: u16 = 4_096;
 /// Ports tried in a larger one: of 16,384, all but 9 in 100,000 pairs meet.
 const BLOCK_PORTS: u16 = 1_150;
 
+/// The same share where ports are scarce, for [`BLOCK_PORTS`] guesses: with that many all but 9 in 100,000 pairs meet.
+const THRIFTY_SHARE: u16 = 128;
+
 /// What two ends are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -98,7 +101,32 @@ impl Plan {
         Self { kind, methods: [method; 2], prepares: [false; 2], late: [Duration::ZERO; 2] }
     }
 
-    const RELAY: Self = Self::even(Kind::Relay, Method::Relay);
+    /// Nothing but plain probes, of which nothing is expected.
+    pub(super) const RELAY: Self = Self::even(Kind::Relay, Method::Relay);
+
+    /// The same guess in a block with as few ports opened as it takes, and more guesses: it is as good, and slower.
+    pub(super) fn thrifty(self, ends: &[End; 2]) -> Self {
+        let Some((side, sockets)) = self.opens() else { return self };
+        let fewer = block_sockets(&ends[side].card, THRIFTY_SHARE).min(sockets);
+        Self::guess(self.kind, side, fewer, BLOCK_PORTS)
+    }
+
+    /// Which end opens ports of a block, and how many.
+    pub(super) fn opens(&self) -> Option<(usize, u16)> {
+        if self.kind != Kind::Block {
+            return None;
+        }
+        self.methods.iter().enumerate().find_map(|(side, method)| match *method {
+            Method::Open { sockets } => Some((side, sockets)),
+            Method::Plain
+            | Method::Relay
+            | Method::Fresh
+            | Method::Guess { .. }
+            | Method::Predict { .. }
+            | Method::Connect
+            | Method::Accept => None,
+        })
+    }
 
     /// A plan in which the end on `hard` opens and the other one guesses.
     fn guess(kind: Kind, hard: usize, sockets: u16, ports: u16) -> Self {
@@ -132,14 +160,9 @@ pub(super) fn choose(ends: &[End; 2], past: &Past) -> Plan {
             Plan::guess(kind, hard, SEQUENTIAL_SOCKETS, ports)
         }
         Kind::Block => {
-            let size = block_size(&ends[hard].card);
-            let sockets = (size / BLOCK_SHARE).clamp(BLOCK_SOCKETS.0, BLOCK_SOCKETS.1);
-            Plan::guess(
-                kind,
-                hard,
-                sockets,
-                if size <= SMALL_BLOCK { SMALL_BLOCK_PORTS } else { BLOCK_PORTS },
-            )
+            let card = &ends[hard].card;
+            let ports = if block_size(card) <= SMALL_BLOCK { SMALL_BLOCK_PORTS } else { BLOCK_PORTS };
+            Plan::guess(kind, hard, block_sockets(card, BLOCK_SHARE), ports)
         }
         Kind::Random => Plan::guess(kind, hard, OPEN_SOCKETS_MAX, GUESS_PORTS_MAX),
         Kind::Predict => {
@@ -211,6 +234,11 @@ const fn is_public(card: &NatCard) -> bool {
 
 const fn counts(card: &NatCard) -> bool {
     matches!(card.ports, Some(PortPolicy::Sequential { .. }))
+}
+
+/// Sockets to open for one port in so many of a block.
+fn block_sockets(card: &NatCard, share: u16) -> u16 {
+    (block_size(card) / share).clamp(BLOCK_SOCKETS.0, BLOCK_SOCKETS.1)
 }
 
 fn block_size(card: &NatCard) -> u16 {

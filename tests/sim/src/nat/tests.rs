@@ -65,6 +65,24 @@ fn a_counting_router_steps_as_configured_in_both_directions() {
 }
 
 #[test]
+fn a_block_is_crowded_by_many_sockets_and_not_by_many_peers_of_a_few() {
+    let mut nat = router(Kind::Block512.behaviour());
+    let mut open = |from: u16, to: u16, second| {
+        let inside = SocketAddr::new(INSIDE.parse::<SocketAddr>().unwrap().ip(), from);
+        nat.outbound(inside, stun(0, to), Instant::from_secs(second)).unwrap();
+        nat.crowded_at()
+    };
+    assert_eq!((0..200).find_map(|to| open(1_000, to, 0)), None);
+    assert_eq!((0..94).find_map(|from| open(2_000 + from, 0, 0)), None);
+    assert_eq!(open(3_000, 0, 1), Some(Instant::from_secs(1)), "95 and the first: three parts in 16");
+    assert_eq!(
+        (0..94).find_map(|from| open(4_000 + from, 0, 121)),
+        Some(Instant::from_secs(1)),
+        "all else expired"
+    );
+}
+
+#[test]
 fn others_behind_a_counting_router_take_ports_between_ours() {
     let ports = Ports::Sequential { step: 1, others: 600 };
     let mut nat = router(Behaviour { ports, ..Kind::SymmetricSeq.behaviour() });

@@ -96,6 +96,30 @@ fn the_wider_a_block_the_more_is_opened_and_guessed() {
 }
 
 #[test]
+fn where_ports_are_scarce_fewer_are_opened_and_more_guessed_and_nothing_else_changes() {
+    for (high, sockets) in [(1_535, 16), (2_047, 16), (5_119, 32), (9_215, 64), (17_407, 128)] {
+        let ends = [end(strict(), 0), end(hard(PortPolicy::Block { low: 1_024, high }), 0)];
+        let plan = choose(&ends, &Past::default());
+        let thrifty = plan.thrifty(&ends);
+        assert_eq!(
+            thrifty.methods,
+            [Method::Guess { ports: 1_150 }, Method::Open { sockets }],
+            "up to {high}"
+        );
+        assert_eq!((thrifty.kind, thrifty.late), (Kind::Block, plan.late));
+        // No hit at all, by the sum in docs/design/traversal.md.
+        let size = f64::from(high - 1_023);
+        let missed: f64 = (0..1_150_u16.min(high - 1_023))
+            .map(|guess| 1.0 - f64::from(sockets) / (size - f64::from(guess)))
+            .product();
+        assert!(missed < 0.000_1, "{missed}");
+    }
+    let ends = [end(strict(), 0), end(hard(COUNTS), 0)];
+    let plan = choose(&ends, &Past::default());
+    assert_eq!(plan.thrifty(&ends), plan);
+}
+
+#[test]
 fn more_ports_are_tried_after_a_count_went_wrong() {
     let ends = [end(hard(COUNTS), 0), end(strict(), 0)];
     let mut memory = Memory::default();
