@@ -37,6 +37,8 @@ pub struct Config {
     pub relay: bool,
     /// Mbit/s of that, for all of them together.
     pub relay_rate: u32,
+    /// Send the first packets of a pair beside WireGuard's handshake, and take those of others.
+    pub early_packets: bool,
     /// The highest log level, or a filter such as `info,lanyard_proto=debug`.
     pub log: String,
     /// How log lines are written.
@@ -168,6 +170,14 @@ pub const KEYS: &[Key] = &[
         set: |config, text| relay_rate(text).map(|value| config.relay_rate = value),
     },
     Key {
+        name: "early_packets",
+        flag: "early-packets",
+        variable: "LANYARD_EARLY_PACKETS",
+        default: "true",
+        help: "send a pair's first packets beside the handshake, sealed to a key of the day: true or false",
+        set: |config, text| switch(text).map(|value| config.early_packets = value),
+    },
+    Key {
         name: "log",
         flag: "log",
         variable: "LANYARD_LOG",
@@ -245,6 +255,7 @@ impl Config {
             proxy: ProxySetting::default(),
             relay: false,
             relay_rate: 0,
+            early_packets: true,
             log: String::new(),
             log_format: LogFormat::Text,
         }

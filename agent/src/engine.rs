@@ -231,6 +231,7 @@ impl Engine {
         let Some(networking) = &mut self.networking else { return };
         match event {
             Event::Forwarding(table) => networking.forward(table).await,
+            Event::Early { peer, packet } => return networking.deliver_early(&peer, &packet),
             Event::KeepSocket(socket) => networking.keep(socket),
             Event::CloseSocket(socket) => networking.close(socket),
             Event::Dial { peer, addrs } => networking.streams().dial(peer, addrs),

@@ -258,7 +258,7 @@ struct Site {
     sockets: Sockets,
     addresses: TunAddresses,
     runtime: Runtime,
-    _control: mpsc::Receiver<lanyard_agent::sockets::Inbound>,
+    _up: (mpsc::Receiver<lanyard_agent::sockets::Inbound>, mpsc::Receiver<lanyard_agent::dataplane::Waiting>),
 }
 
 impl Site {
@@ -270,9 +270,11 @@ impl Site {
             let tun = runtime.block_on(Tun::create(&config)).unwrap();
             let sockets = Sockets::bind(0, 2).unwrap();
             let (sender, control) = mpsc::channel(64);
-            let plane = DataPlane::start(tun.queues, sockets.clone(), &secret(number), sender).unwrap();
+            let (waiting, waits) = mpsc::channel(64);
+            let plane =
+                DataPlane::start(tun.queues, sockets.clone(), &secret(number), sender, waiting).unwrap();
             let addresses = tun.addresses;
-            let mut site = Self { number, plane, sockets, addresses, runtime, _control: control };
+            let mut site = Self { number, plane, sockets, addresses, runtime, _up: (control, waits) };
             site.apply(&[own(number)]);
             site
         })

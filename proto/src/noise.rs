@@ -12,7 +12,10 @@
 //! `wire::envelope` derives for that. The secret inside the first ticket cannot come out of the exchange, for
 //! the ticket is part of its last message; the service draws it and tells it there, under keys that neither
 //! end's identity key opens later.
+//! [`early`] seals single packets between two devices.
 //! Terms: The Noise Protocol Framework, revision 34.
+
+pub mod early;
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -98,7 +101,7 @@ impl Initiator {
         rng: &mut Rng,
     ) -> Option<Self> {
         let secret = identity.to_bytes();
-        let mut state = builder(rng)?
+        let mut state = builder(PATTERN, PROLOGUE, rng)?
             .local_private_key(secret.as_slice())
             .ok()?
             .remote_public_key(service.as_bytes())
@@ -157,7 +160,11 @@ impl Responder {
     #[must_use]
     pub fn read(identity: &SecretKey, noise: &[u8; HELLO_NOISE_LEN], rng: &mut Rng) -> Option<Self> {
         let secret = identity.to_bytes();
-        let mut state = builder(rng)?.local_private_key(secret.as_slice()).ok()?.build_responder().ok()?;
+        let mut state = builder(PATTERN, PROLOGUE, rng)?
+            .local_private_key(secret.as_slice())
+            .ok()?
+            .build_responder()
+            .ok()?;
         let mut payload = [0; HELLO_NOISE_LEN];
         let read = state.read_message(noise, &mut payload).ok()?;
         let payload = HelloPayload::from_bytes(payload.get(..read)?).ok()?;
@@ -202,9 +209,9 @@ impl fmt::Debug for Responder {
     }
 }
 
-fn builder(rng: &mut Rng) -> Option<Builder<'static>> {
+fn builder<'k>(pattern: &str, prologue: &'k [u8], rng: &mut Rng) -> Option<Builder<'k>> {
     let resolver = Resolver { rng: rng.fork(b"noise"), usual: DefaultResolver };
-    Builder::with_resolver(PATTERN.parse().ok()?, Box::new(resolver)).prologue(PROLOGUE).ok()
+    Builder::with_resolver(pattern.parse().ok()?, Box::new(resolver)).prologue(prologue).ok()
 }
 
 /// The two raw keys: what the initiator sends under, what the responder sends under.

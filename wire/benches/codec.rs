@@ -142,7 +142,7 @@ fn roster() -> Roster {
             name: DeviceName::parse("office-7").unwrap(),
             ip4: [10, 77, 0, index].into(),
             ip6: [0xFD; 16].into(),
-            availability: Availability::Online,
+            availability: Availability::Online { prekey: None },
             relay: RelayGrant::of(&token).unwrap(),
         })
     };

@@ -2,7 +2,7 @@
 //!
 //! One socket means one mapping in the NAT, so the keep-alive of the control session keeps the tunnel's mapping
 //! open too. The kinds cannot be confused: WireGuard begins with 1 to 4 and three zero bytes, STUN with two zero
-//! bits and has its cookie at byte 4 (RFC 8489, section 5), ours begin with 0xC0 to 0xCA, which QUIC and DTLS do
+//! bits and has its cookie at byte 4 (RFC 8489, section 5), ours begin with 0xC0 to 0xCB, which QUIC and DTLS do
 //! not use on this socket.
 
 use crate::limits::RELAY_HEADER;
@@ -23,9 +23,9 @@ pub enum Class {
     WireGuard,
     /// To netcheck or the STUN service.
     Stun,
-    /// A relay frame around a WireGuard datagram or a probe.
+    /// A relay frame around a WireGuard datagram, a probe or an early packet.
     Relay,
-    /// One of our own messages, HELLO to CARRY.
+    /// One of our own messages, HELLO to EARLY.
     Lanyard,
     /// Anything else: counted, never answered.
     Noise,
@@ -38,7 +38,7 @@ pub fn classify(datagram: &[u8]) -> Class {
         [1..=4, 0, 0, 0, ..] if datagram.len() >= WIREGUARD_MIN => Class::WireGuard,
         [0x00..=0x3F, _, _, _, 0x21, 0x12, 0xA4, 0x42, ..] if datagram.len() >= STUN_HEADER => Class::Stun,
         [0xC0, ..] if datagram.len() >= RELAY_HEADER => Class::Relay,
-        [0xC1..=0xCA, ..] => Class::Lanyard,
+        [0xC1..=0xCB, ..] => Class::Lanyard,
         _ => Class::Noise,
     }
 }
@@ -82,7 +82,7 @@ mod tests {
         for first in 0..=u8::MAX {
             let expected = match first {
                 0xC0 => Class::Relay,
-                0xC1..=0xCA => Class::Lanyard,
+                0xC1..=0xCB => Class::Lanyard,
                 _ => Class::Noise,
             };
             assert_eq!(classify(&[first; 8]), expected);

@@ -11,13 +11,14 @@
 //! | --- | --- | --- | --- |
 //! | `0x01..=0x04` | WireGuard | none: passed through | 2 |
 //! | `0x00..=0x3F` and the magic cookie | STUN | [`stun`] | 9 |
-//! | `0xC0` | relay frame around a WireGuard datagram or a probe | [`envelope`] | 8 |
+//! | `0xC0` | relay frame around a WireGuard datagram, a probe or an early packet | [`envelope`] | 8 |
 //! | `0xC1`, `0xC2`, `0xC3` | HELLO, RETRY, WELCOME: a session begins | [`envelope`] | 3 |
 //! | `0xC4` | DATA: sealed body | [`envelope`], [`body`] | 3 |
 //! | `0xC5`, `0xC6` | RESUME, RESUMED: a session returns by ticket | [`envelope`] | 3 |
 //! | `0xC7`, `0xC8` | PING, PONG between two devices | [`probe`] | 7 |
 //! | `0xC9` | UNKNOWN: a hint that a session or channel is gone | [`envelope`] | 3 |
 //! | `0xCA` | CARRY between a device and a peer relay | [`carry`] | 7 |
+//! | `0xCB` | EARLY: a packet that does not wait for a tunnel | [`early`] | 7 |
 //!
 //! Inside DATA, the first byte of the body is the message type: [`session`], [`checkpoint`], [`handshake`],
 //! [`relay`]; [`body`] decodes all of them.
@@ -42,6 +43,7 @@ pub mod carry;
 pub mod checkpoint;
 pub mod classify;
 pub mod door;
+pub mod early;
 pub mod envelope;
 pub mod handshake;
 pub mod ids;

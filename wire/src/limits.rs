@@ -50,6 +50,14 @@ pub const PROBE_LEN: usize = 64;
 /// Length of CARRY.
 pub const CARRY_LEN: usize = 64;
 
+/// What an EARLY is longer than the packet in it: head 8, ephemeral key 32, number 8, tag 16.
+pub const EARLY_OVERHEAD: usize = 64;
+
+/// Longest packet that goes early: with its relay header the datagram has [`DATAGRAM_MAX`] bytes.
+///
+/// First packets are short (an opening of TCP, a question); a longer one waits for the session.
+pub const EARLY_PACKET_MAX: usize = 1_128;
+
 /// Longest padded PING: an Ethernet frame's payload; larger paths are not probed.
 pub const PROBE_MAX: usize = 1_500;
 
@@ -104,8 +112,8 @@ pub const SERVICE_ADDRS_MAX: usize = 4;
 /// Addresses of STUN services: a pair of addresses with two ports each, in two families.
 pub const STUN_ADDRS_MAX: usize = 8;
 
-/// Presence changes in one push: 32 x 17 bytes, half a datagram.
-pub const PRESENCE_MAX: usize = 32;
+/// Presence changes in one push: 22 x 50 bytes fit one datagram.
+pub const PRESENCE_MAX: usize = 22;
 
 /// Refused devices in one Consent: 60 x 16 bytes fit one datagram; longer lists are shortened by the sender.
 pub const REFUSED_MAX: usize = 60;

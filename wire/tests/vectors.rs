@@ -14,6 +14,7 @@ use lanyard_wire::carry::Carry;
 use lanyard_wire::checkpoint::{FromCheckpoint, RelayGrant, ToCheckpoint};
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::codec::Wire;
+use lanyard_wire::early::{Early, PrekeyTag};
 use lanyard_wire::envelope::{
     self, DataHeader, GateKeys, Hello, RelayHeader, Resume, Resumed, ResumedKeys, Retry, Unknown, Welcome,
 };
@@ -103,6 +104,9 @@ fn again(example: &Example) -> Vec<u8> {
             let carry = ok!(Carry::parse(bytes));
             carry.seal(&pair(carry.attempt).0)
         }
+        "EARLY" => ok!(Early::parse(bytes)).encode(),
+        // A number and a packet, whatever that is.
+        "EARLY payload" => bytes.to_vec(),
         "HELLO payload" => ok!(envelope::HelloPayload::from_bytes(bytes)).to_bytes(),
         "WELCOME payload" => ok!(envelope::WelcomePayload::from_bytes(bytes)).to_bytes(),
         "ticket body" => ok!(TicketBody::from_bytes(bytes)).to_bytes(),
@@ -143,6 +147,14 @@ fn every_datagram_is_classified_as_the_table_says() {
         assert_eq!(classify(&example.bytes), class, "docs/protocol.md:{}", example.line);
     }
     assert_eq!(classify(&bytes("RELAY")[limits::RELAY_HEADER..]), Class::WireGuard);
+}
+
+#[test]
+fn the_early_packet_is_sealed_to_the_peers_prekey() {
+    let example = bytes("EARLY");
+    let early = Early::parse(&example).unwrap();
+    assert_eq!(early.tag, PrekeyTag::of(&secret("peer prekey secret").public()));
+    exchange::early(early.noise);
 }
 
 #[test]

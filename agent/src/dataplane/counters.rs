@@ -71,6 +71,8 @@ dropped! {
     ForeignDestination => "rx_foreign_destination",
     /// From the network: a control message while the engine was behind.
     ControlFull => "rx_control_full",
+    /// From a peer: a packet that came before the session, again. Not lost, delivered the first time.
+    CameEarly => "rx_came_early",
     /// From a peer: the TUN did not take it.
     TunRefused => "rx_tun_refused",
 }

@@ -30,7 +30,6 @@ use super::coalesce::{Coalescer, Joins, Refused};
 use super::counters::Dropped;
 use super::keeper::Work;
 use super::peers::{Found, PeerState, Peers};
-use super::split::PACKET_MAX;
 use super::transit::{self, Fate};
 use super::tunnel::{self, HANDSHAKE_MAX, Message, Opened, Refusal};
 use super::virtio::VirtioHeader;
@@ -229,6 +228,10 @@ impl Plain {
         match opened {
             Ok(Opened::Packet(length)) => {
                 held.state.heard(path, datagram.len() as u64);
+                let packet = self.bytes.get(self.used..self.used + length).unwrap_or_default();
+                if held.state.came_early.is_second(packet, || self.shared.clock.now()) {
+                    return self.drop_one(Dropped::CameEarly);
+                }
                 self.accept(length, &held.found, peers);
             }
             Ok(Opened::KeepAlive) => held.state.heard(path, datagram.len() as u64),
@@ -245,14 +248,12 @@ impl Plain {
         let Ok(header) = packet::parse(packet) else {
             return self.drop_one(Dropped::Malformed);
         };
-        if !found.entry.addresses.contains(&header.source) {
-            debug!(peer = %found.entry.name, source = %header.source, "packet with a foreign source");
-            self.drop_one(Dropped::ForeignSource);
-        } else if !peers.table.is_local(header.destination) || length > PACKET_MAX {
-            self.drop_one(Dropped::ForeignDestination);
-        } else {
-            self.coalescer.push(&self.bytes, place);
-            self.used += length;
+        match peers.judge(found.entry, &header, length) {
+            Ok(()) => {
+                self.coalescer.push(&self.bytes, place);
+                self.used += length;
+            }
+            Err(why) => self.drop_one(why),
         }
     }
 

@@ -131,6 +131,10 @@ impl Keeper {
                     state.initiations.succeeded();
                     debug!(peer = %found.entry.name, "session established");
                 }
+                if bytes.first() == Some(&1) {
+                    // The peer's handshake is as good as ours: ours begins only if nothing comes of that one.
+                    state.initiations.sent(from, self.shared.clock.now());
+                }
                 state.sent(1, length as u64);
                 drop(state);
                 found.peer.mark(&shared.activity);

@@ -11,6 +11,7 @@ mod buffer;
 mod checksum;
 mod coalesce;
 mod counters;
+mod early;
 mod inbound;
 mod keeper;
 mod outbound;
@@ -24,7 +25,7 @@ mod unreachable;
 mod virtio;
 mod wait;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +33,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
+use lanyard_proto::overlay::packet;
 use lanyard_proto::overlay::table::{ForwardingTable, Observation};
+use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::SecretKey;
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
@@ -42,12 +45,14 @@ use self::keeper::{Keeper, Work};
 use self::peers::{Activity, Peers};
 use self::shard::Shard;
 use self::tunnel::WireGuard;
+use self::virtio::VirtioHeader;
 use self::wait::Waker;
 use crate::clock::Clock;
 use crate::sockets::{Inbound, Sockets};
 use crate::tun::TunQueue;
 
 pub use self::counters::{Counters, Dropped, PeerCounters};
+pub use self::early::Waiting;
 
 /// Handshakes and requests that wait for the keeper; what comes on top is dropped and counted.
 ///
@@ -72,6 +77,7 @@ pub(crate) struct Shared {
     counts: Counts,
     activity: Activity,
     control: mpsc::Sender<Inbound>,
+    waits: mpsc::Sender<Waiting>,
     work: SyncSender<Work>,
     stop: AtomicBool,
     clock: Clock,
@@ -80,6 +86,8 @@ pub(crate) struct Shared {
 /// The running data plane. Ends when dropped.
 pub struct DataPlane {
     shared: Arc<Shared>,
+    /// The first shard's, for packets that come from the machine.
+    queue: Option<Arc<TunQueue>>,
     wakers: Vec<Arc<Waker>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -88,7 +96,8 @@ impl DataPlane {
     /// Starts the threads: a shard for each queue, as far as there are sockets for it, and the keeper.
     ///
     /// Datagrams for the machine (lanyard's own and STUN) go to `control`; while that is full the newest are
-    /// dropped and counted. There are no peers until the first [`DataPlane::set_table`].
+    /// dropped and counted. Packets that wait for a session go to `waits` as well. There are no peers until the first
+    /// [`DataPlane::set_table`].
     ///
     /// # Errors
     ///
@@ -98,6 +107,7 @@ impl DataPlane {
         sockets: Sockets,
         wireguard: &SecretKey,
         control: mpsc::Sender<Inbound>,
+        waits: mpsc::Sender<Waiting>,
     ) -> io::Result<Self> {
         let (work, to_do) = sync_channel(WORK_MAX);
         let shared = Arc::new(Shared {
@@ -106,20 +116,23 @@ impl DataPlane {
             counts: Counts::new(),
             activity: Activity::default(),
             control,
+            waits,
             work,
             stop: AtomicBool::new(false),
             clock: Clock,
             sockets,
         });
         // From here on an error drops `plane`, which ends the threads already started.
-        let mut plane = Self { shared: Arc::clone(&shared), wakers: Vec::new(), threads: Vec::new() };
+        let mut plane =
+            Self { shared: Arc::clone(&shared), queue: None, wakers: Vec::new(), threads: Vec::new() };
         let keeper = Keeper::new(Arc::clone(&shared));
         plane.spawn("keeper", move || keeper.run(&to_do))?;
         let shards = queues.len().min(shared.sockets.shards());
         for (number, queue) in queues.into_iter().enumerate().take(shards) {
             let (waker, sleeper) = Waker::new()?;
-            let waker = Arc::new(waker);
+            let (waker, queue) = (Arc::new(waker), Arc::new(queue));
             if number == 0 {
+                plane.queue = Some(Arc::clone(&queue));
                 let waker = Arc::clone(&waker);
                 shared.sockets.doors().on_arrival(move || waker.wake());
             }
@@ -153,6 +166,30 @@ impl DataPlane {
         self.shared.activity.reset();
         let peers = self.shared.peers.load();
         peers.iter().filter_map(|found| found.peer.observe(found.path)).collect()
+    }
+
+    /// Hands a packet to this computer that a peer sent before there was a session. It is looked at like one out of a tunnel.
+    pub fn deliver_early(&self, device: &DeviceId, packet: &[u8]) {
+        let peers = self.shared.peers.load();
+        let (Some(found), Some(queue)) = (peers.of(device), &self.queue) else { return };
+        let verdict = match packet::parse(packet) {
+            Ok(header) => peers.judge(found.entry, &header, packet.len()),
+            Err(_) => Err(Dropped::Malformed),
+        };
+        if let Err(why) = verdict {
+            return self.shared.counts.drop_one(why);
+        }
+        {
+            // Before it is written: what comes by the session is looked up on other threads, and so is the way of the answer.
+            let mut state = found.peer.lock();
+            state.came_early.keep(packet.to_vec(), self.shared.clock.now());
+            if let Some(tunnel) = &mut state.tunnel {
+                tunnel.doubt();
+            }
+        }
+        if inbound::write(queue, VirtioHeader::PLAIN, &[IoSlice::new(packet)]).is_err() {
+            self.shared.counts.drop_one(Dropped::TunRefused);
+        }
     }
 
     /// Notified when there is something to observe again after [`DataPlane::observe`]: traffic, packets that

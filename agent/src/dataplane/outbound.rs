@@ -3,7 +3,8 @@
 //! 1. [`Outbound::turn`] reads up to a few super-packets from the shard's queue.
 //! 2. `overlay::packet` reads the header; what is odd is dropped and counted.
 //! 3. The table says whose the destination is. Nobody's: an answer "unreachable" to the TUN, not too often.
-//! 4. No path, or no session: the newest packets wait with the peer and the keeper is told.
+//! 4. No path, or no session: the newest packets wait with the peer, the keeper is told, and the machine, which may send them
+//!    early.
 //! 5. [`Split`] cuts the super-packet; under one lock of the peer each piece is encrypted to its final place.
 //! 6. Relayed: the relay header goes into the room left in front, nothing moves.
 //! 7. The buffer is sent when the next piece does not fit its train, and at the end of the turn.
@@ -16,12 +17,13 @@ use lanyard_proto::overlay::packet::{self, Header};
 use lanyard_proto::overlay::table::Path;
 use lanyard_proto::transmit::Way;
 use lanyard_wire::ids::Channel;
-use lanyard_wire::limits::RELAY_HEADER;
+use lanyard_wire::limits::{EARLY_PACKET_MAX, RELAY_HEADER};
 use tracing::error;
 
 use super::Shared;
 use super::buffer::{GsoBuffer, set_relay_header};
 use super::counters::Dropped;
+use super::early::Waiting;
 use super::inbound::write;
 use super::keeper::Work;
 use super::peers::{Found, Peers};
@@ -207,8 +209,14 @@ impl Outbound {
         let mut pushed_out = 0;
         {
             let mut state = found.peer.lock();
+            let is_cold = state.session().is_none();
             while let Some(piece) = split.next(&mut self.piece) {
                 pushed_out += u64::from(state.wait(piece, now));
+                if is_cold && piece.len() <= EARLY_PACKET_MAX {
+                    let waiting = Waiting { peer: found.peer.device, packet: piece.to_vec() };
+                    // Full: it waits for the session alone.
+                    let _ = self.shared.waits.try_send(waiting);
+                }
             }
         }
         if pushed_out > 0 {

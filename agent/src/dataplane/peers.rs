@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use lanyard_proto::overlay::packet::Header;
 use lanyard_proto::overlay::table::{ForwardingTable, Observation, Path, PeerEntry};
 use lanyard_proto::time::Instant;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::PublicKey;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::counters::PeerCounters;
+use super::counters::{Dropped, PeerCounters};
+use super::early::CameEarly;
 use super::split::PACKET_MAX;
 use super::transit::Meters;
 use super::tunnel::{OVERHEAD, Tunnel};
@@ -134,6 +136,18 @@ impl Peers {
                 self.table.by_channel(relay, channel).is_some_and(|owner| owner.device == entry.device)
             }
             Path::None => false,
+        }
+    }
+
+    /// Whether a packet of this peer may go to this computer: it is from one of the peer's addresses, and to one of ours.
+    pub(super) fn judge(&self, entry: &PeerEntry, header: &Header, length: usize) -> Result<(), Dropped> {
+        if !entry.addresses.contains(&header.source) {
+            debug!(peer = %entry.name, source = %header.source, "packet with a foreign source");
+            Err(Dropped::ForeignSource)
+        } else if !self.table.is_local(header.destination) || length > PACKET_MAX {
+            Err(Dropped::ForeignDestination)
+        } else {
+            Ok(())
         }
     }
 
@@ -299,6 +313,7 @@ pub(super) struct PeerState {
     /// The datagram sent last, as it was encrypted.
     last: Vec<u8>,
     pub(super) initiations: Initiations,
+    pub(super) came_early: CameEarly,
     retired: bool,
     recent: Recent,
     tx_packets: u64,

@@ -22,14 +22,19 @@ use crate::tun::TunQueue;
 pub(super) struct Shard {
     number: usize,
     shared: Arc<Shared>,
-    queue: TunQueue,
+    queue: Arc<TunQueue>,
     sleeper: UnixStream,
     outbound: Outbound,
     inbound: Inbound,
 }
 
 impl Shard {
-    pub(super) fn new(number: usize, shared: &Arc<Shared>, queue: TunQueue, sleeper: UnixStream) -> Self {
+    pub(super) fn new(
+        number: usize,
+        shared: &Arc<Shared>,
+        queue: Arc<TunQueue>,
+        sleeper: UnixStream,
+    ) -> Self {
         let outbound = Outbound::new(Arc::clone(shared));
         let inbound = Inbound::new(Arc::clone(shared), queue.offload());
         Self { number, shared: Arc::clone(shared), queue, sleeper, outbound, inbound }

@@ -1,6 +1,7 @@
 //! Two data planes against each other in this process, without root: a socket pair stands for each TUN, and
 //! the network is the loopback interface.
 
+mod early;
 mod repeats;
 
 use std::io::{Read, Write};
@@ -294,6 +295,7 @@ struct Device {
     sockets: Sockets,
     tun: Socket,
     control: mpsc::Receiver<Inbound>,
+    waits: mpsc::Receiver<Waiting>,
 }
 
 impl Device {
@@ -310,8 +312,9 @@ impl Device {
         let queue = TunQueue::from_fd(OwnedFd::from(queue), offload);
         let sockets = Sockets::bind(port, 1).unwrap();
         let (sender, control) = mpsc::channel(1_024);
-        let plane = DataPlane::start(vec![queue], sockets.clone(), &secret(number), sender).unwrap();
-        Self { number, plane, sockets, tun, control }
+        let (waiting, waits) = mpsc::channel(64);
+        let plane = DataPlane::start(vec![queue], sockets.clone(), &secret(number), sender, waiting).unwrap();
+        Self { number, plane, sockets, tun, control, waits }
     }
 
     fn id(&self) -> DeviceId {

@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::handshake::parse_handshake_anon;
@@ -31,6 +31,9 @@ pub(super) const OVERHEAD: usize = 32;
 pub(super) const HANDSHAKE_MAX: usize = 148;
 /// The shortest data packet: a keep-alive.
 const DATA_MIN: usize = 32;
+
+/// A packet that came early is at most so much older than the session that was agreed on beside it.
+const BESIDE: Duration = Duration::from_secs(2);
 
 /// Data counters from here on are refused.
 ///
@@ -177,6 +180,8 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message, Refusal> {
 /// The session with one peer.
 pub(super) struct Tunnel {
     tunn: Tunn,
+    /// When the peer showed that it does not have the keys that were in use then.
+    doubted_at: Option<Instant>,
 }
 
 impl Tunnel {
@@ -185,12 +190,21 @@ impl Tunnel {
     pub(super) fn new(own: &WireGuard, peer: &PublicKey, index: u32) -> Self {
         let peer = x25519::PublicKey::from(*peer.as_bytes());
         let limiter = Some(Arc::clone(&own.limiter));
-        Self { tunn: Tunn::new(own.secret.clone(), peer, None, None, index, limiter) }
+        Self { tunn: Tunn::new(own.secret.clone(), peer, None, None, index, limiter), doubted_at: None }
     }
 
     /// Whether packets can be sent now.
     pub(super) fn has_session(&self) -> bool {
-        self.session_age().is_some()
+        let is_newer = |age| self.doubted_at.is_none_or(|at| age < at.elapsed());
+        self.session_age().is_some_and(is_newer)
+    }
+
+    /// The peer has no session, as it shows by a packet that came early: nothing is sent by the one that stands, unless
+    /// that is so new that it was agreed on beside the packet.
+    pub(super) fn doubt(&mut self) {
+        if self.session_age().is_some_and(|age| age >= BESIDE) {
+            self.doubted_at = Some(Instant::now());
+        }
     }
 
     /// How long ago the keys in use were agreed on.

@@ -10,6 +10,7 @@ use lanyard_proto::device::{Command, Device, DeviceConfig, Event, Status};
 use lanyard_proto::overlay::ForwardingTable;
 use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
 use lanyard_wire::door::is_door;
+use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::{PublicKey, mac16};
 use lanyard_wire::names::DeviceName;
 use tokio::sync::{mpsc, watch};
@@ -19,7 +20,7 @@ use tracing::{debug, trace, warn};
 use super::ways::Ways;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dataplane::{DataPlane, shard_count};
+use crate::dataplane::{DataPlane, Waiting, shard_count};
 use crate::door::Doorkeeper;
 use crate::exit::{Code, Problem};
 use crate::netmon::{LocalNetwork, Monitor, Router};
@@ -34,6 +35,9 @@ const INBOUND_MAX: usize = 1_024;
 
 /// What is seen by the data plane within this time reaches the machine at once.
 const OBSERVE_EVERY: Duration = Duration::from_millis(50);
+
+/// Packets that wait for their sessions and for the machine to hear of it; of more it does not hear.
+const WAITS_MAX: usize = 64;
 
 /// The longest sleep: the runtime's timers stand still while the computer sleeps, the machine's clock does not.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
@@ -54,6 +58,7 @@ pub(super) struct Networking {
     reopened: mpsc::Receiver<PublicKey>,
     streams: Streams,
     opened: mpsc::Receiver<Opened>,
+    waits: mpsc::Receiver<Waiting>,
     /// When the data plane is asked next; `None` while it is quiet.
     observe_at: Option<Instant>,
     table: watch::Sender<Arc<ForwardingTable>>,
@@ -78,6 +83,8 @@ pub(super) enum Happening {
     Reopened(PublicKey),
     /// A TCP connection with a peer.
     Opened(Opened),
+    /// A packet waits for a session.
+    Waits(Waiting),
 }
 
 impl Networking {
@@ -112,7 +119,8 @@ impl Networking {
             .await
             .map_err(|error| failed("listen to the kernel's network changes", error))?;
         let (control, inbound) = mpsc::channel(INBOUND_MAX);
-        let plane = DataPlane::start(tun.queues, sockets.clone(), &keys.wireguard, control.clone())
+        let (waiting, waits) = mpsc::channel(WAITS_MAX);
+        let plane = DataPlane::start(tun.queues, sockets.clone(), &keys.wireguard, control.clone(), waiting)
             .map_err(|error| failed("start the data plane", error))?;
 
         let port = NonZeroU16::new(sockets.port());
@@ -137,6 +145,7 @@ impl Networking {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             tunnel_mtu: OVERLAY_MTU,
             peer_relay: config.relay.then_some(u64::from(config.relay_rate) * 1_000_000),
+            early_packets: config.early_packets,
         };
         let mut networking = Self {
             device: Device::new(device, clock.now()),
@@ -152,6 +161,7 @@ impl Networking {
             reopened,
             streams,
             opened,
+            waits,
             observe_at: None,
             table,
         };
@@ -174,6 +184,7 @@ impl Networking {
             Some(datagram) = self.inbound.recv() => Ok(Happening::Datagram(datagram)),
             Some(key) = self.reopened.recv() => Ok(Happening::Reopened(key)),
             Some(opened) = self.opened.recv() => Ok(Happening::Opened(opened)),
+            Some(waiting) = self.waits.recv() => Ok(Happening::Waits(waiting)),
         }
     }
 
@@ -193,6 +204,9 @@ impl Networking {
                 if let Some((peer, stream)) = self.streams.adopt(opened) {
                     self.device.handle_command(Command::Dialed { peer, stream }, now);
                 }
+            }
+            Happening::Waits(Waiting { peer, packet }) => {
+                self.device.handle_command(Command::Waits { peer, packet }, now);
             }
             Happening::Timeout => self.device.handle_timeout(now),
             Happening::Changed(network) => {
@@ -267,6 +281,11 @@ impl Networking {
             warn!(%error, "the interface does not have all its addresses");
         }
         self.table.send_replace(table);
+    }
+
+    /// Hands this computer a packet that came before its session.
+    pub(super) fn deliver_early(&self, peer: &DeviceId, packet: &[u8]) {
+        self.plane.deliver_early(peer, packet);
     }
 
     /// The machine at this moment.

@@ -247,7 +247,11 @@ impl From<MemberFile> for MemberCache {
             name: file.name.0,
             ip4: file.ip4,
             ip6: file.ip6,
-            availability: if file.online { Availability::Online } else { Availability::Offline },
+            availability: if file.online {
+                Availability::Online { prekey: None }
+            } else {
+                Availability::Offline
+            },
             relay,
         };
         Self {
@@ -303,7 +307,7 @@ pub(crate) mod tests {
             name: "nas".parse().unwrap(),
             ip4: Ipv4Addr::new(10, 61, 7, 2),
             ip6: "fd5a::2".parse().unwrap(),
-            availability: Availability::Online,
+            availability: Availability::Online { prekey: None },
             relay: RelayGrant { channel: Channel::new(77).unwrap(), expires_s: 1_800_000_000, mac: [7; 16] },
         };
         let card = NetworkCard {

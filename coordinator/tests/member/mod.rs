@@ -46,6 +46,7 @@ impl Member {
             version: "0.1.0".into(),
             tunnel_mtu: 1_280,
             peer_relay: None,
+            early_packets: true,
         };
         let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 1, number), 0)).unwrap();
         socket.set_read_timeout(Some(TURN)).unwrap();

@@ -16,9 +16,11 @@ use super::Device;
 use super::attempt::AttemptWish;
 use super::candidates;
 use super::coordinator::{Coordinator, CoordinatorEvent};
+use super::early::EarlyPackets;
 use super::event::{CoordinatorState, Event};
 use super::netcheck::NetcheckEvent;
 use super::peer::{Action, Peer};
+use super::presence::Standing;
 use super::relayed::RelayWish;
 use crate::time::Instant;
 
@@ -90,12 +92,15 @@ impl Device {
 
     /// Registers with every coordinator where this device may be reached; no news costs nothing.
     pub(super) fn register(&mut self, now: Instant) {
-        let card = *self.netcheck.card();
-        let candidates = self.candidates();
-        let (keep_alive, relays) = (self.netcheck.keep_alive(), self.relays());
+        let standing = Standing {
+            card: *self.netcheck.card(),
+            candidates: self.candidates(),
+            relays: self.relays(),
+            prekey: self.early.as_ref().map(EarlyPackets::prekey),
+        };
         for coordinator in &mut self.coordinators {
-            coordinator.set_keep_alive(keep_alive);
-            coordinator.register(card, candidates.clone(), relays, now);
+            coordinator.set_keep_alive(self.netcheck.keep_alive());
+            coordinator.register(standing.clone(), now);
         }
     }
 

@@ -71,6 +71,14 @@ pub enum Command {
         /// The peer.
         peer: DeviceId,
     },
+    /// A packet waits for a session with this peer: it may go early. The data plane keeps it and sends it again through the
+    /// session.
+    Waits {
+        /// The peer.
+        peer: DeviceId,
+        /// The IP packet.
+        packet: Vec<u8>,
+    },
     /// Refuse a peer, or stop refusing it.
     Refuse {
         /// The peer.

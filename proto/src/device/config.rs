@@ -30,4 +30,6 @@ pub struct DeviceConfig {
     pub tunnel_mtu: u16,
     /// Bits a second that this device passes on for pairs of its networks that cannot meet directly; `None`: it does not.
     pub peer_relay: Option<u64>,
+    /// Whether the first packets of a pair go beside WireGuard's handshake, sealed to a prekey, and are taken so.
+    pub early_packets: bool,
 }

@@ -89,6 +89,14 @@ pub enum Event {
         /// What it clashes with, name and prefix.
         with: String,
     },
+    /// A packet of this peer that did not wait for its session. The data plane checks it like one out of a tunnel, and takes it
+    /// once when it comes again by the session.
+    Early {
+        /// The peer.
+        peer: DeviceId,
+        /// The IP packet.
+        packet: Vec<u8>,
+    },
     /// Save this, atomically; at most every two seconds.
     Persist(Box<DeviceCache>),
     /// This spare socket was heard on and may carry tunnels from now on: it is to be read like the main one, and

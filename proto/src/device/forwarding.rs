@@ -60,7 +60,12 @@ impl Forwarding {
 
     /// Whether this is a relay's address and channel at which a peer may be heard.
     pub(super) fn is_heard_by(&self, peer: &DeviceId, relay: SocketAddr, channel: Channel) -> bool {
-        self.table.by_channel(relay, channel).is_some_and(|entry| entry.device == *peer)
+        self.heard_on(relay, channel).as_ref() == Some(peer)
+    }
+
+    /// The peer that may be heard at this relay's address and channel.
+    pub(super) fn heard_on(&self, relay: SocketAddr, channel: Channel) -> Option<DeviceId> {
+        self.table.by_channel(relay, channel).map(|entry| entry.device)
     }
 
     /// Whether this computer has no address outside the virtual LANs: then no path leads anywhere, and the data plane

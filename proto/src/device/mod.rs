@@ -16,6 +16,7 @@ mod carriers;
 mod consent;
 mod coordinator;
 mod directory;
+mod early;
 mod flow;
 mod forwarding;
 mod guess;
@@ -72,6 +73,7 @@ use self::attempt::AttemptWish;
 use self::carriers::Carriers;
 use self::consent::Consent;
 use self::coordinator::{Coordinator, Shared};
+use self::early::EarlyPackets;
 use self::forwarding::Forwarding;
 use self::memory::Memory;
 use self::netcheck::Netcheck;
@@ -103,6 +105,8 @@ pub struct Device {
     netchecks: Vec<u64>,
     peers: Peers,
     carriers: Carriers,
+    /// None: packets wait for their sessions.
+    early: Option<EarlyPackets>,
     spares: Spares,
     /// Offers that wait for the first netcheck.
     held: Vec<(DeviceId, AttemptWish)>,
@@ -126,8 +130,8 @@ impl Device {
     /// A device that knows no coordinator yet.
     #[must_use]
     pub fn new(config: DeviceConfig, now: Instant) -> Self {
-        let DeviceConfig { identity, wireguard, boot, seed, wall, name, os, version, tunnel_mtu, peer_relay } =
-            config;
+        let DeviceConfig { identity, wireguard, boot, seed, wall, name, os, version, .. } = config;
+        let DeviceConfig { tunnel_mtu, peer_relay, early_packets, .. } = config;
         let mut rng = Rng::from_seed(seed);
         let me = DeviceId::of(&identity.public());
         Self {
@@ -139,6 +143,7 @@ impl Device {
             netchecks: Vec::new(),
             peers: Peers::new(tunnel_mtu, rng.fork(b"peers")),
             carriers: Carriers::new(peer_relay),
+            early: early_packets.then(|| EarlyPackets::new(rng.fork(b"early"), now)),
             spares: Spares::default(),
             held: Vec::new(),
             consent: Consent::default(),
@@ -206,6 +211,7 @@ impl Device {
                 }
             }
             Command::Connect { peer } => self.with_peer(&peer, now, |peer| peer.connect(now)),
+            Command::Waits { peer, packet } => self.send_early(peer, &packet, now),
             Command::Refuse { peer, refused } => self.refuse(peer, refused, now),
             Command::LocalAddresses { addrs, prefixes } => {
                 self.netcheck.set_local(&addrs);
@@ -245,6 +251,7 @@ impl Device {
         }
         self.netcheck.handle_timeout(now);
         self.carriers_timeout(now);
+        self.early_timeout(now);
         while let Some(device) = self.peers.pop_due(now) {
             if let Some(peer) = self.peers.get_mut(&device) {
                 peer.handle_timeout(now);
@@ -285,6 +292,7 @@ impl Device {
             self.netcheck.poll_timeout(),
             self.peers.poll_timeout(),
             self.carriers_wakeup(),
+            self.early.as_ref().map(EarlyPackets::poll_timeout),
             self.memory.poll_timeout(),
         ];
         let coordinators = self.coordinators.iter().map(Coordinator::poll_timeout);

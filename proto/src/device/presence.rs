@@ -1,7 +1,7 @@
 //! What a coordinator is told about this device, and what it said in return.
 //!
-//! CHECKPOINT knows a device by its session and by what the device registers: its NAT card and candidates.
-//! Registering is repeated when either changes, when a session begins (the service may have been started
+//! CHECKPOINT knows a device by its session and by what the device registers ([`Standing`]).
+//! Registering is repeated when that changes, when a session begins (the service may have been started
 //! anew) and every half hour.
 
 use alloc::vec::Vec;
@@ -11,6 +11,7 @@ use core::time::Duration;
 use lanyard_wire::candidate::Candidate;
 use lanyard_wire::checkpoint::{Register, Registered, Services, ToCheckpoint};
 use lanyard_wire::ids::{DeviceNumber, RequestId};
+use lanyard_wire::keys::PublicKey;
 use lanyard_wire::limits::CANDIDATES_MAX;
 use lanyard_wire::nat::NatCard;
 
@@ -21,12 +22,23 @@ use crate::time::Instant;
 /// over, and a second look at what the coordinator believes.
 const REFRESH: Duration = Duration::from_secs(1_800);
 
+/// What a device says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// What it knows about its NAT.
+    pub(super) card: NatCard,
+    /// Where it may be reached.
+    pub(super) candidates: Vec<Candidate>,
+    /// Whether it passes on frames for others.
+    pub(super) relays: bool,
+    /// The key to which early packets for it are sealed.
+    pub(super) prekey: Option<PublicKey>,
+}
+
 /// The registration of this device with one coordinator.
 #[derive(Debug)]
 pub(super) struct Presence {
-    card: NatCard,
-    candidates: Vec<Candidate>,
-    relays: bool,
+    standing: Standing,
     number: Option<DeviceNumber>,
     observed: Option<SocketAddr>,
     services: Option<Services>,
@@ -35,40 +47,22 @@ pub(super) struct Presence {
 
 impl Presence {
     /// Nothing registered yet; the rest is from the last run.
-    pub(super) const fn new(number: Option<DeviceNumber>, services: Option<Services>) -> Self {
-        let card = NatCard {
-            mapping: None,
-            filtering: None,
-            ports: None,
-            hairpin: None,
-            udp: false,
-            lifetime_s: None,
-            reflexive4: None,
-            reflexive6: None,
-        };
-        Self {
-            card,
-            candidates: Vec::new(),
-            relays: false,
-            number,
-            observed: None,
-            services,
-            refresh_at: None,
-        }
+    pub(super) fn new(number: Option<DeviceNumber>, services: Option<Services>) -> Self {
+        Self { standing: Standing::default(), number, observed: None, services, refresh_at: None }
     }
 
     /// Takes what is to be registered; says whether that is news.
-    pub(super) fn set(&mut self, card: NatCard, mut candidates: Vec<Candidate>, relays: bool) -> bool {
-        candidates.truncate(CANDIDATES_MAX);
-        let news = self.card != card || self.candidates != candidates || self.relays != relays;
-        (self.card, self.candidates, self.relays) = (card, candidates, relays);
-        news
+    pub(super) fn set(&mut self, mut standing: Standing) -> bool {
+        standing.candidates.truncate(CANDIDATES_MAX);
+        let is_news = self.standing != standing;
+        self.standing = standing;
+        is_news
     }
 
     /// The message that registers.
     pub(super) fn message(&self, request: RequestId) -> ToCheckpoint {
-        let candidates = self.candidates.clone();
-        ToCheckpoint::Register(Register { request, card: self.card, candidates, relays: self.relays })
+        let Standing { card, candidates, relays, prekey } = self.standing.clone();
+        ToCheckpoint::Register(Register { request, card, candidates, relays, prekey })
     }
 
     /// Takes the answer; says whether other services were named than before.
@@ -127,16 +121,19 @@ mod tests {
     fn the_same_card_and_candidates_are_no_news() {
         let mut presence = Presence::new(None, None);
         let card = NatCard { udp: true, ..NatCard::default() };
-        assert!(presence.set(card, Vec::from([host(1)]), false));
-        assert!(!presence.set(card, Vec::from([host(1)]), false));
-        assert!(presence.set(card, Vec::from([host(2)]), false));
-        assert!(presence.set(card, Vec::from([host(2)]), true));
+        let first = Standing { card, candidates: Vec::from([host(1)]), ..Standing::default() };
+        let moved = Standing { candidates: Vec::from([host(2)]), ..first };
+        let relaying = Standing { relays: true, ..moved.clone() };
+        let rekeyed = Standing { prekey: Some(PublicKey::from_bytes([1; 32])), ..relaying.clone() };
+        assert!(presence.set(first.clone()));
+        assert!(!presence.set(first));
+        assert!([moved, relaying, rekeyed].into_iter().all(|news| presence.set(news)));
     }
 
     #[test]
     fn more_candidates_than_fit_are_cut_off_not_refused() {
         let mut presence = Presence::new(None, None);
-        presence.set(NatCard::default(), (0..20).map(host).collect(), false);
+        presence.set(Standing { candidates: (0..20).map(host).collect(), ..Standing::default() });
         let ToCheckpoint::Register(register) = presence.message(RequestId::new(1)) else { panic!() };
         assert_eq!(register.candidates.len(), CANDIDATES_MAX);
         assert_eq!(register.candidates[0], host(0));

@@ -113,6 +113,14 @@ pub struct Observation {
     pub waiting: bool,
 }
 
+impl Observation {
+    /// Nothing was seen of this peer.
+    #[must_use]
+    pub const fn of(peer: DeviceId) -> Self {
+        Self { peer, tx_packets: 0, tx_bytes: 0, rx: Vec::new(), waiting: false }
+    }
+}
+
 impl ForwardingTable {
     /// Indexes `peers`, which it sorts by device.
     ///

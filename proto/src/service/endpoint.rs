@@ -14,7 +14,7 @@ use core::net::SocketAddr;
 use lanyard_wire::body::DeviceBody;
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::envelope::{
-    CARRY, DATA, HELLO, PING, PONG, RESUME, RESUMED, RETRY, RelayHeader, UNKNOWN, Unknown, WELCOME,
+    CARRY, DATA, EARLY, HELLO, PING, PONG, RESUME, RESUMED, RETRY, RelayHeader, UNKNOWN, Unknown, WELCOME,
 };
 use lanyard_wire::ids::DeviceId;
 
@@ -346,7 +346,7 @@ impl Endpoint {
                 self.admission.handle_resume(datagram, is_known, &mut self.outbox, now)
             }
             Some(RETRY | WELCOME | RESUMED | UNKNOWN) => Err(Rejected::WrongDirection),
-            Some(PING | PONG | CARRY) => Err(Rejected::Unsupported),
+            Some(PING | PONG | CARRY | EARLY) => Err(Rejected::Unsupported),
             Some(_) | None => Err(Rejected::NotOurs),
         }
     }

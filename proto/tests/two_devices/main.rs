@@ -12,6 +12,8 @@ use lanyard_proto::transmit::SocketId;
 use lanyard_wire::nat::Mapping;
 
 #[cfg(test)]
+mod early;
+#[cfg(test)]
 mod world;
 
 use world::{CONTROL, World, direct, kind, ms, table_of};

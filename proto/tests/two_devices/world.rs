@@ -285,7 +285,7 @@ impl World {
             Class::Relay => {
                 let (header, inner) = RelayHeader::parse(bytes).unwrap();
                 if classify(inner) == Class::Lanyard {
-                    self.devices[at].device.handle_datagram(datagram, now).unwrap();
+                    let _ignored = self.devices[at].device.handle_datagram(datagram, now);
                     return;
                 }
                 assert!(self.devices[at].table.by_channel(from, header.channel).is_some());
@@ -304,7 +304,7 @@ impl World {
         end.heard += 1;
         end.first_heard.get_or_insert(now);
         let peer = self.devices[1 - at].id;
-        let heard = Observation { peer, tx_packets: 0, tx_bytes: 0, rx: vec![(path, 1, 96)], waiting: false };
+        let heard = Observation { rx: vec![(path, 1, 96)], ..Observation::of(peer) };
         self.devices[at].device.observe(&[heard], now);
     }
 
@@ -417,6 +417,7 @@ impl End {
             version: "0.1.0".into(),
             tunnel_mtu: 1_280,
             peer_relay: None,
+            early_packets: true,
             identity,
         };
         Self {

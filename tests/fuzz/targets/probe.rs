@@ -1,9 +1,10 @@
-//! Any probe and any word with a peer relay: what parses seals again to the same bytes but for the MAC, and no stranger's opens.
+//! Any probe, any word with a peer relay and any early packet: what parses seals again to the same bytes but for the MAC, and no stranger's opens.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use lanyard_wire::carry::Carry;
+use lanyard_wire::early::Early;
 use lanyard_wire::ids::AttemptId;
 use lanyard_wire::keys::SecretKey;
 use lanyard_wire::probe::{PairKey, Probe};
@@ -25,6 +26,9 @@ fuzz_target!(|datagram: &[u8]| {
         assert_eq!(sealed[..48], datagram[..48]);
         assert_eq!(Carry::open(&sealed, there), Some(carry));
         assert!(Carry::open(&sealed, here).is_none(), "turned back");
+    }
+    if let Ok(early) = Early::parse(datagram) {
+        assert_eq!(early.encode(), datagram);
     }
     let Ok(probe) = Probe::parse(datagram) else {
         assert!(Probe::open(datagram, here).is_none());

@@ -179,6 +179,7 @@ impl Host {
             version: "0".to_owned(),
             tunnel_mtu: TUNNEL_MTU,
             peer_relay: self.relays.then_some(CARRIED_BPS),
+            early_packets: true,
         };
         self.running = Some(Running {
             machine: Device::new(config, now),
@@ -396,6 +397,9 @@ impl Host {
         if !seen.is_empty() {
             running.machine.observe(&seen, now);
         }
+        for (peer, packet) in running.plane.take_cold() {
+            running.machine.handle_command(Command::Waits { peer, packet }, now);
+        }
         let mut sent = 0;
         while let Some(transmit) = running.machine.poll_transmit() {
             sent += 1;
@@ -413,6 +417,7 @@ impl Host {
                     effects.facts.push(Fact::Table(table.peers.len()));
                     running.plane.adopt(table, now, effects);
                 }
+                Event::Early { peer, packet } => running.plane.deliver_early(peer, packet, now, effects),
                 Event::Joined { outcome, .. } => effects.facts.push(Fact::Joined(outcome)),
                 Event::Left { network, .. } => effects.facts.push(Fact::Left(network)),
                 Event::RemovedFrom { network, .. } => effects.facts.push(Fact::Removed(network)),

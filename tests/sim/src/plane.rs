@@ -36,6 +36,9 @@ const INITIATION: u8 = 1;
 /// First byte of its data.
 const DATA: u8 = 4;
 
+/// How long a packet that came early may come again by the session.
+const KEPT_EARLY: Duration = Duration::from_secs(3);
+
 /// How long observations are collected.
 const COALESCE: Duration = Duration::from_millis(50);
 
@@ -54,6 +57,10 @@ pub struct Plane {
     /// The data sent last to each peer, as it was sealed.
     last: BTreeMap<DeviceId, Vec<u8>>,
     report_at: Option<Instant>,
+    /// Packets that wait for a session, for the machine.
+    cold: Vec<(DeviceId, Vec<u8>)>,
+    /// Packets that came early, and when.
+    came_early: BTreeMap<DeviceId, Vec<(Vec<u8>, Instant)>>,
 }
 
 impl Plane {
@@ -74,6 +81,8 @@ impl Plane {
             waiting: BTreeMap::new(),
             last: BTreeMap::new(),
             report_at: None,
+            cold: Vec::new(),
+            came_early: BTreeMap::new(),
         }
     }
 
@@ -129,7 +138,7 @@ impl Plane {
     /// Opens a datagram that came on a path.
     pub fn open(&mut self, path: Path, bytes: &[u8], now: Instant, effects: &mut Effects) {
         let opened = self.tunnels.open(bytes, now);
-        let Some(peer) = opened.peer else { return };
+        let Some(peer) = opened.peer else { return self.lose(path, bytes, now, effects) };
         // An initiation need not be fresh, so it is no sign that the peer is there. Its answer goes back where
         // it came from, path or not.
         if bytes.first() != Some(&INITIATION) {
@@ -143,18 +152,56 @@ impl Plane {
             let source = packet::parse(&inner).map(|header| header.source);
             let entry = self.table.peer(&peer);
             let owns = entry.is_some_and(|entry| source.is_ok_and(|ip| entry.addresses.contains(&ip)));
-            if owns {
-                effects.packets.push((peer, path, inner));
-            } else {
+            if !owns {
                 effects.facts.push(Fact::Spoofed(peer, source.ok()));
+            } else if !self.is_second(peer, &inner, now) {
+                effects.packets.push((peer, path, inner));
             }
+        }
+    }
+
+    /// Takes a packet that came before its session.
+    pub fn deliver_early(&mut self, peer: DeviceId, inner: Vec<u8>, now: Instant, effects: &mut Effects) {
+        let source = packet::parse(&inner).map(|header| header.source);
+        let Some(entry) = self.table.peer(&peer) else { return };
+        if !source.is_ok_and(|ip| entry.addresses.contains(&ip)) {
+            effects.facts.push(Fact::Spoofed(peer, source.ok()));
+            return;
+        }
+        self.tunnels.doubt(&peer, now);
+        effects.packets.push((peer, entry.path, inner.clone()));
+        self.came_early.entry(peer).or_default().push((inner, now));
+    }
+
+    /// Whether a packet out of a session came early before; says so once.
+    fn is_second(&mut self, peer: DeviceId, inner: &[u8], now: Instant) -> bool {
+        let Some(kept) = self.came_early.get_mut(&peer) else { return false };
+        kept.retain(|(_, at)| now.saturating_since(*at) < KEPT_EARLY);
+        let found = kept.iter().position(|(packet, _)| packet == inner);
+        found.map(|at| kept.swap_remove(at)).is_some()
+    }
+
+    /// Packets that began to wait for a session since the last call.
+    pub fn take_cold(&mut self) -> Vec<(DeviceId, Vec<u8>)> {
+        std::mem::take(&mut self.cold)
+    }
+
+    /// Data of a session that is gone, from where a peer is.
+    fn lose(&mut self, path: Path, bytes: &[u8], now: Instant, effects: &mut Effects) {
+        let peer = self.table.peers.iter().find(|entry| entry.path == path).map(|entry| entry.device);
+        let Some(peer) = peer.filter(|_| bytes.first() == Some(&DATA) && !self.tunnels.knows(bytes)) else {
+            return;
+        };
+        for datagram in self.tunnels.lose(peer, now) {
+            self.dispatch(peer, path, datagram, effects);
+            self.report_within(COALESCE, now);
         }
     }
 
     /// Counts a datagram that opened.
     fn heard(&mut self, peer: DeviceId, path: Path, length: usize, now: Instant) {
         let length = u64::try_from(length).unwrap_or(0);
-        let observation = self.seen.entry(peer).or_insert_with(|| unseen(peer));
+        let observation = self.seen.entry(peer).or_insert_with(|| Observation::of(peer));
         let is_news = match observation.rx.iter_mut().find(|(seen, ..)| *seen == path) {
             Some((_, packets, total)) => {
                 *packets += 1;
@@ -174,13 +221,16 @@ impl Plane {
         let Ok(header) = packet::parse(packet) else { return false };
         let Some(entry) = self.table.route(header.destination) else { return false };
         let (peer, path) = (entry.device, entry.path);
+        if !self.tunnels.has_session(&peer, now) {
+            self.cold.push((peer, packet.to_vec()));
+        }
         if path == Path::None {
             let waiting = self.waiting.entry(peer).or_default();
             if waiting.len() >= WAITING {
                 waiting.pop_front();
             }
             waiting.push_back(packet.to_vec());
-            self.seen.entry(peer).or_insert_with(|| unseen(peer)).waiting = true;
+            self.seen.entry(peer).or_insert_with(|| Observation::of(peer)).waiting = true;
             self.report_within(Duration::ZERO, now);
             return true;
         }
@@ -203,7 +253,7 @@ impl Plane {
     fn dispatch(&mut self, peer: DeviceId, path: Path, datagram: Vec<u8>, effects: &mut Effects) {
         let length = u64::try_from(datagram.len()).unwrap_or(0);
         if self.emit(path, datagram, effects) {
-            let observation = self.seen.entry(peer).or_insert_with(|| unseen(peer));
+            let observation = self.seen.entry(peer).or_insert_with(|| Observation::of(peer));
             observation.tx_packets += 1;
             observation.tx_bytes += length;
         }
@@ -304,10 +354,6 @@ impl Plane {
         let (first, end) = self.spare_ports;
         if port + 1 < end { port + 1 } else { first }
     }
-}
-
-const fn unseen(peer: DeviceId) -> Observation {
-    Observation { peer, tx_packets: 0, tx_bytes: 0, rx: Vec::new(), waiting: false }
 }
 
 #[cfg(test)]

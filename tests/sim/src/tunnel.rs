@@ -27,8 +27,14 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long the initiator uses a session.
 const REKEY_AFTER: Duration = Duration::from_secs(120);
 
+/// How long anybody uses one.
+const REJECT_AFTER: Duration = Duration::from_secs(180);
+
 /// Data was sent and nothing came back for so long: the peer may have lost the session.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// An early packet is at most so much older than the session that was agreed on beside it.
+const BESIDE: Duration = Duration::from_secs(2);
 
 /// Initiations without an answer after which packets are given up.
 const TRIES: u32 = 18;
@@ -149,7 +155,7 @@ impl Tunnels {
         let mut out = Vec::new();
         let Some(tunnel) = self.peers.get_mut(&peer) else { return out };
         match &mut tunnel.current {
-            Some(session) => {
+            Some(session) if session.is_good(now) => {
                 session.unanswered_since.get_or_insert(now);
                 out.push(session.seal(packet));
                 let stale = session.initiated && now.saturating_since(session.since) >= REKEY_AFTER;
@@ -158,11 +164,41 @@ impl Tunnels {
                     self.initiate(peer, now, &mut out);
                 }
             }
-            None => {
+            Some(_) | None => {
                 tunnel.keep(packet);
                 self.initiate(peer, now, &mut out);
             }
         }
+        out
+    }
+
+    /// Whether packets for a peer can go now.
+    #[must_use]
+    pub fn has_session(&self, peer: &DeviceId, now: Instant) -> bool {
+        let current = self.peers.get(peer).and_then(|tunnel| tunnel.current.as_ref());
+        current.is_some_and(|session| session.is_good(now))
+    }
+
+    /// The peer has no session, as an early packet shows: an older one is used no more.
+    pub fn doubt(&mut self, peer: &DeviceId, now: Instant) {
+        let Some(tunnel) = self.peers.get_mut(peer) else { return };
+        let is_old = |session: &mut Session| now.saturating_since(session.since) >= BESIDE;
+        if let Some(session) = tunnel.current.take_if(is_old) {
+            let dropped = tunnel.previous.replace(session);
+            self.forget(dropped);
+        }
+    }
+
+    /// Whether data is of a session that is known here.
+    #[must_use]
+    pub fn knows(&self, data: &[u8]) -> bool {
+        word(data, 4).is_some_and(|index| self.indices.contains_key(&index))
+    }
+
+    /// The peer sends by a session that is not known here: it is asked for another.
+    pub fn lose(&mut self, peer: DeviceId, now: Instant) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        self.initiate(peer, now, &mut out);
         out
     }
 
@@ -219,10 +255,16 @@ impl Tunnels {
         let wait = RETRY.saturating_mul(1 << tries.min(8)).min(RETRY_MAX);
         let (ours, nonce) = fresh;
         self.initiating.insert(peer);
-        if let Some(old) = tunnel.pending.replace(Initiation { ours, nonce, again_at: now + wait, tries }) {
+        // What the peer began is as good, if something comes of it.
+        let theirs = tunnel.next.as_ref().map(|next| next.since + RETRY).filter(|at| *at > now);
+        let again_at = theirs.unwrap_or(now + wait);
+        if let Some(old) = tunnel.pending.replace(Initiation { ours, nonce, again_at, tries }) {
             self.indices.remove(&old.ours);
         }
         self.indices.insert(ours, peer);
+        if theirs.is_some() {
+            return;
+        }
         let mut datagram = vec![1, 0, 0, 0];
         datagram.extend(ours.to_le_bytes());
         datagram.extend(self.public.as_bytes());
@@ -377,6 +419,10 @@ impl Session {
             initiated,
             unanswered_since: None,
         }
+    }
+
+    fn is_good(&self, now: Instant) -> bool {
+        now.saturating_since(self.since) < REJECT_AFTER
     }
 
     fn seal(&mut self, packet: &[u8]) -> Vec<u8> {

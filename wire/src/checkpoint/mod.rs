@@ -83,9 +83,17 @@ pub struct Register {
     pub candidates: Vec<Candidate>,
     /// Whether it can be reached by most and passes on frames for pairs of its networks that allow it.
     pub relays: bool,
+    /// The key to which early packets for it are sealed; none if it takes none.
+    pub prekey: Option<PublicKey>,
 }
 
-wire_fields!(Register { request, card, candidates as List(CANDIDATES_MAX, "candidate count"), relays });
+wire_fields!(Register {
+    request,
+    card,
+    candidates as List(CANDIDATES_MAX, "candidate count"),
+    relays,
+    prekey,
+});
 
 /// A wish to become a member.
 #[derive(Clone, Debug, PartialEq, Eq)]

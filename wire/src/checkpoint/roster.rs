@@ -151,22 +151,37 @@ pub enum Availability {
     /// It has no session with the coordinator.
     Offline,
     /// It has one.
-    Online,
+    Online {
+        /// The key to which early packets for it are sealed; none if it takes none.
+        prekey: Option<PublicKey>,
+    },
     /// It has one, can be reached, and passes on frames for pairs of its networks that allow it.
-    Relaying,
+    Relaying {
+        /// The same.
+        prekey: Option<PublicKey>,
+    },
 }
 
 wire_variants!(Availability "availability" {
     0x00 => Offline,
-    0x01 => Online,
-    0x02 => Relaying,
+    0x01 => Online { prekey },
+    0x02 => Relaying { prekey },
 });
 
 impl Availability {
     /// Whether it has a session with the coordinator.
     #[must_use]
     pub const fn is_online(self) -> bool {
-        matches!(self, Self::Online | Self::Relaying)
+        matches!(self, Self::Online { .. } | Self::Relaying { .. })
+    }
+
+    /// The key to which early packets for it are sealed.
+    #[must_use]
+    pub const fn prekey(self) -> Option<PublicKey> {
+        match self {
+            Self::Offline => None,
+            Self::Online { prekey } | Self::Relaying { prekey } => prekey,
+        }
     }
 }
 

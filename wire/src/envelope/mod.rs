@@ -39,6 +39,8 @@ pub const PONG: u8 = 0xC8;
 pub const UNKNOWN: u8 = 0xC9;
 /// First byte of CARRY.
 pub const CARRY: u8 = 0xCA;
+/// First byte of EARLY.
+pub const EARLY: u8 = 0xCB;
 
 /// First byte and name of every datagram kind.
 pub const KINDS: &[(u8, &str)] = &[
@@ -53,6 +55,7 @@ pub const KINDS: &[(u8, &str)] = &[
     (PONG, "PONG"),
     (UNKNOWN, "UNKNOWN"),
     (CARRY, "CARRY"),
+    (EARLY, "EARLY"),
 ];
 
 /// The protocol version this crate speaks.

@@ -43,9 +43,11 @@ fn from_service() -> impl Strategy<Value = FromService> {
 
 fn to_checkpoint() -> impl Strategy<Value = ToCheckpoint> {
     prop_oneof![
-        (request(), card(), candidates(), any::<bool>()).prop_map(|(request, card, candidates, relays)| {
-            ToCheckpoint::Register(Register { request, card, candidates, relays })
-        }),
+        (request(), card(), candidates(), any::<bool>(), option::of(key())).prop_map(
+            |(request, card, candidates, relays, prekey)| {
+                ToCheckpoint::Register(Register { request, card, candidates, relays, prekey })
+            }
+        ),
         join().prop_map(ToCheckpoint::Join),
         (request(), network()).prop_map(|(request, network)| ToCheckpoint::Leave { request, network }),
         (request(), network(), revision(), option::of(device())).prop_map(
@@ -123,7 +125,7 @@ fn push_message() -> impl Strategy<Value = FromCheckpoint> {
                 changes
             })
         ),
-        (push(), vec((device(), code(Availability::KINDS)), 0..=32))
+        (push(), vec((device(), availability()), 0..=22))
             .prop_map(|(push, changes)| FromCheckpoint::Presence(Presence { push, changes })),
     ]
 }
@@ -199,14 +201,22 @@ fn network_card() -> impl Strategy<Value = NetworkCard> {
     )
 }
 
+fn availability() -> impl Strategy<Value = Availability> {
+    prop_oneof![
+        Just(Availability::Offline),
+        option::of(key()).prop_map(|prekey| Availability::Online { prekey }),
+        option::of(key()).prop_map(|prekey| Availability::Relaying { prekey }),
+    ]
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let grant = (channel(), any::<(u32, [u8; 16])>()).prop_map(|(channel, (expires_s, mac))| RelayGrant {
         channel,
         expires_s,
         mac,
     });
-    let member = ((key(), number(), key(), device_name()), (ip4(), ip6(), code(Availability::KINDS), grant))
-        .prop_map(|((identity, number, wireguard, name), (ip4, ip6, availability, relay))| Member {
+    let member = ((key(), number(), key(), device_name()), (ip4(), ip6(), availability(), grant)).prop_map(
+        |((identity, number, wireguard, name), (ip4, ip6, availability, relay))| Member {
             identity,
             number,
             wireguard,
@@ -215,7 +225,8 @@ fn change() -> impl Strategy<Value = Change> {
             ip6,
             availability,
             relay,
-        });
+        },
+    );
     prop_oneof![member.prop_map(Change::Present), device().prop_map(Change::Gone)]
 }
 

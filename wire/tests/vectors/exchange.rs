@@ -2,7 +2,7 @@
 
 use lanyard_wire::codec::Wire;
 use lanyard_wire::envelope::{Hello, HelloPayload, Welcome, WelcomePayload};
-use lanyard_wire::keys::SymmetricKey;
+use lanyard_wire::keys::{SecretKey, SymmetricKey};
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
@@ -45,6 +45,37 @@ pub(crate) fn keys() -> (SymmetricKey, SymmetricKey) {
     let (device, service) = initiator.dangerously_get_raw_split();
     assert_eq!((device, service), responder.dangerously_get_raw_split());
     (SymmetricKey::from_bytes(device), SymmetricKey::from_bytes(service))
+}
+
+/// The early packet as the page has it must be the one that snow seals, and opens with the receiver's secrets.
+pub(crate) fn early(noise: &[u8]) {
+    let (device, peer, prekey) =
+        (secret("device secret"), secret("peer secret"), secret("peer prekey secret"));
+    let shared =
+        |me: &SecretKey, other: &SecretKey| me.agree(&other.public()).unwrap().derive(b"lanyard early", &[]);
+    assert_eq!(shared(&device, &peer), shared(&peer, &device));
+    let shared = shared(&device, &peer);
+    let (device_secret, prekey_secret) = (device.to_bytes(), prekey.to_bytes());
+    let (device, prekey) = (device.public(), prekey.public());
+    let builder = |own, other| {
+        let pattern = "Noise_Kpsk0_25519_ChaChaPoly_BLAKE2s".parse().unwrap();
+        snow::Builder::with_resolver(pattern, Box::new(Fixed(input("device ephemeral"))))
+            .prologue(b"lanyard early 1")
+            .and_then(|builder| builder.local_private_key(own))
+            .and_then(|builder| builder.remote_public_key(other))
+            .and_then(|builder| builder.psk(0, shared.as_bytes()))
+            .unwrap()
+    };
+    let payload = bytes("EARLY payload");
+    let mut sealed = [0; 300];
+    let mut sender = builder(&*device_secret, prekey.as_bytes()).build_initiator().unwrap();
+    let length = sender.write_message(&payload, &mut sealed).unwrap();
+    let hex: Vec<String> = sealed[..length].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(sealed[..length], *noise, "EARLY is not the message {}", hex.join(" "));
+    let mut opened = [0; 300];
+    let mut receiver = builder(&*prekey_secret, device.as_bytes()).build_responder().unwrap();
+    let length = receiver.read_message(noise, &mut opened).unwrap();
+    assert_eq!(opened[..length], payload);
 }
 
 fn builder(ephemeral: [u8; 32]) -> snow::Builder<'static> {

@@ -14,7 +14,7 @@ use core::net::SocketAddr;
 
 use lanyard_wire::carry::{Carry, CarryWord};
 use lanyard_wire::checkpoint::Availability;
-use lanyard_wire::envelope::{PING, PONG, RelayHeader};
+use lanyard_wire::envelope::{EARLY, PING, PONG, RelayHeader};
 use lanyard_wire::ids::{Channel, DeviceId};
 use lanyard_wire::nat::{Filtering, Mapping};
 use lanyard_wire::probe::Probe;
@@ -118,11 +118,14 @@ impl Device {
         transits
     }
 
-    /// Takes a frame with a probe in it; those with WireGuard in them are the data plane's.
+    /// Takes a frame with a probe or an early packet in it; those with WireGuard in them are the data plane's.
     pub(super) fn handle_frame(&mut self, datagram: Datagram<'_>, now: Instant) -> Result<(), Rejected> {
         let (header, inner) = RelayHeader::parse(datagram.bytes).map_err(|_| Rejected::Malformed)?;
-        if !matches!(inner, [PING | PONG, ..]) || datagram.local != SocketId::MAIN {
+        if !matches!(inner, [PING | PONG | EARLY, ..]) || datagram.local != SocketId::MAIN {
             return Err(Rejected::NotOurs);
+        }
+        if inner.first() == Some(&EARLY) {
+            return self.handle_early(header.channel, Datagram { bytes: inner, ..datagram }, now);
         }
         let probe = Probe::parse(inner).map_err(|_| Rejected::Malformed)?;
         let inner = Datagram { bytes: inner, ..datagram };
@@ -357,7 +360,7 @@ impl Device {
     fn is_willing(&self, carrier: &DeviceId) -> bool {
         self.coordinators.iter().any(|coordinator| {
             let member = coordinator.directory().member(carrier);
-            member.is_some_and(|(_, member)| member.availability == Availability::Relaying)
+            member.is_some_and(|(_, member)| matches!(member.availability, Availability::Relaying { .. }))
         })
     }
 

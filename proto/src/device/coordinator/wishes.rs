@@ -21,6 +21,7 @@ use super::requests::Ask;
 use super::{Coordinator, CoordinatorEvent};
 use crate::device::directory::RosterAsk;
 use crate::device::link::Expect;
+use crate::device::presence::Standing;
 use crate::time::Instant;
 
 impl Coordinator {
@@ -58,15 +59,9 @@ impl Coordinator {
     }
 
     /// Stores what to register, and registers if that is news.
-    pub(in crate::device) fn register(
-        &mut self,
-        card: NatCard,
-        candidates: Vec<Candidate>,
-        relays: bool,
-        now: Instant,
-    ) {
+    pub(in crate::device) fn register(&mut self, standing: Standing, now: Instant) {
         // While no session stands the next one registers anyway.
-        if self.presence.set(card, candidates, relays) && !self.fresh {
+        if self.presence.set(standing) && !self.fresh {
             self.ask_register(now);
             self.flush(now);
         }

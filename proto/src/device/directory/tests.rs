@@ -173,16 +173,19 @@ fn presence_is_told_once_and_an_overtaken_push_does_not_undo_a_newer_one() {
     events(&mut directory);
     directory.set_availability(
         PushId::new(2),
-        &[(device(1), Availability::Online), (device(7), Availability::Online)],
+        &[
+            (device(1), Availability::Online { prekey: None }),
+            (device(7), Availability::Online { prekey: None }),
+        ],
     );
     assert!(events(&mut directory).contains(&news(1, MemberChange::Online)));
     directory.set_availability(PushId::new(4), &[(device(1), Availability::Offline)]);
     assert!(events(&mut directory).contains(&news(1, MemberChange::Offline)));
-    directory.set_availability(PushId::new(2), &[(device(1), Availability::Online)]);
+    directory.set_availability(PushId::new(2), &[(device(1), Availability::Online { prekey: None })]);
     assert_eq!(events(&mut directory), [], "a repetition of the older one");
 
     directory.begin_session();
-    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online)]);
+    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online { prekey: None })]);
     assert!(directory.member(&device(1)).unwrap().1.availability.is_online(), "another session counts anew");
 }
 
@@ -191,11 +194,14 @@ fn whoever_a_new_session_does_not_name_is_away_after_a_while() {
     let mut directory = loaded(5, &[1, 2, 3]);
     directory.set_availability(
         PushId::new(1),
-        &[(device(1), Availability::Online), (device(2), Availability::Online)],
+        &[
+            (device(1), Availability::Online { prekey: None }),
+            (device(2), Availability::Online { prekey: None }),
+        ],
     );
     events(&mut directory);
     directory.begin_session();
-    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online)]);
+    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online { prekey: None })]);
     assert_eq!(events(&mut directory), [], "nobody seems away meanwhile");
     directory.drop_unconfirmed();
     assert!(events(&mut directory).contains(&news(2, MemberChange::Offline)));
@@ -207,7 +213,7 @@ fn whoever_a_new_session_does_not_name_is_away_after_a_while() {
 #[test]
 fn what_is_written_to_disk_comes_back_with_nobody_online() {
     let mut directory = loaded(5, &[1, 2]);
-    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online)]);
+    directory.set_availability(PushId::new(1), &[(device(1), Availability::Online { prekey: None })]);
     directory.set_enabled(network(), false);
     let restored = Directory::new(device(0), directory.to_cache());
     assert_eq!(members(&restored), [device(1), device(2)]);

@@ -166,6 +166,7 @@ pub(super) fn fresh(id: u8, seed: u8) -> Device {
         version: String::from("0.1.0"),
         tunnel_mtu: 1_280,
         peer_relay: None,
+        early_packets: true,
     };
     Device::new(config, Instant::from_secs(10))
 }
@@ -197,7 +198,7 @@ pub(super) fn member(number: u8, network: u8, prefix: &str) -> MemberCache {
             name: DeviceName::parse("nas").unwrap(),
             ip4: ip4(prefix4, number),
             ip6: ip6(network, number),
-            availability: Availability::Online,
+            availability: Availability::Online { prekey: None },
             relay: RelayGrant { channel: Channel::new(7).unwrap(), expires_s: u32::MAX, mac: [0; 16] },
         },
         endpoints: if number > 2 { vec![] } else { vec![address(usize::from(number) - 1)] },

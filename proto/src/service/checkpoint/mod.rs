@@ -256,7 +256,8 @@ impl Checkpoint {
         let Some(client) = self.registry.get_mut(&device) else { return };
         client.told = networks.iter().copied().collect();
         let is_first = client.card.replace(register.card).is_none();
-        let is_other = core::mem::replace(&mut client.relays, register.relays) != register.relays;
+        let is_other = (client.relays, client.prekey) != (register.relays, register.prekey);
+        (client.relays, client.prekey) = (register.relays, register.prekey);
         let services = self.services.clone();
         let mut registered =
             Registered { request: register.request, number, observed, services, networks, ticket };

@@ -29,6 +29,8 @@ pub(super) struct Client {
     pub(super) card: Option<NatCard>,
     /// Whether it can be reached by most and passes on frames for others, as it registered last.
     pub(super) relays: bool,
+    /// The key to which early packets for it are sealed, as it registered last.
+    pub(super) prekey: Option<PublicKey>,
     /// Its registration, where it came from, and the ticket to answer with, while the roster is not complete.
     pub(super) waiting: Option<(Register, SocketAddr, Ticket)>,
     /// Whom it does not want to meet.
@@ -53,6 +55,7 @@ impl Client {
             remote,
             card: None,
             relays: false,
+            prekey: None,
             waiting: None,
             refused: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -100,8 +103,8 @@ impl Registry {
     pub(super) fn availability(&self, device: &DeviceId) -> Availability {
         match self.0.get(device) {
             None => Availability::Offline,
-            Some(client) if client.relays => Availability::Relaying,
-            Some(_) => Availability::Online,
+            Some(Client { relays: true, prekey, .. }) => Availability::Relaying { prekey: *prekey },
+            Some(Client { relays: false, prekey, .. }) => Availability::Online { prekey: *prekey },
         }
     }
 

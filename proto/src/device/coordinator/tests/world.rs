@@ -18,6 +18,7 @@ use lanyard_wire::nat::NatCard;
 use super::super::{Coordinator, CoordinatorEvent, Shared};
 use crate::device::cache::CoordinatorCache;
 use crate::device::event::CoordinatorState;
+use crate::device::presence::Standing;
 use crate::rng::Rng;
 use crate::service::{
     CheckpointConfig, Endpoint, EndpointCommand, EndpointConfig, EndpointEvent, FleetKey, MemberRecord,
@@ -383,7 +384,8 @@ impl World {
         let rng = rng.fork(&boot.to_be_bytes());
         let mut coordinator =
             Coordinator::new(secret(100).public(), vec![CHECKPOINT], &shared, cache, rng, self.now);
-        coordinator.register(NatCard { udp: true, ..NatCard::default() }, Vec::new(), false, self.now);
+        let card = NatCard { udp: true, ..NatCard::default() };
+        coordinator.register(Standing { card, ..Standing::default() }, self.now);
         coordinator
     }
 }

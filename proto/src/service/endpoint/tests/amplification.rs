@@ -12,6 +12,7 @@ use lanyard_wire::checkpoint::{
     Consent, FromCheckpoint, Join, MemberState, PairCode, PairVerdict, Register, RosterAsk, ToCheckpoint,
 };
 use lanyard_wire::classify::{Class, classify};
+use lanyard_wire::early::{Early, PrekeyTag};
 use lanyard_wire::envelope::{self, RelayHeader, Unknown};
 use lanyard_wire::handshake::{Offer, Report, ToHandshake, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId, PushId, Revision, SessionIndex};
@@ -228,6 +229,8 @@ fn of_every_kind(world: &mut World) -> Vec<Vec<u8>> {
     datagrams.push(ping.pong(elsewhere()).seal(&pair, 64));
     let (word, peer, channel) = (CarryWord::Ask, DeviceId::from_bytes([5; 16]), Channel::MAX);
     datagrams.push(Carry { word, attempt: AttemptId::new(5), number: 6, peer, channel }.seal(&pair));
+    let prekey = PublicKey::from_bytes([6; 32]);
+    datagrams.push(Early { tag: PrekeyTag::of(&prekey), noise: &[7; 100] }.encode());
     let stun = Request::new([7; 12], Change { ip: false, port: false }).encode();
     assert_eq!(classify(&stun), Class::Stun);
     datagrams.push(stun);
@@ -250,7 +253,8 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
         version: String::new(),
         prefixes: Vec::new(),
     };
-    let register = Register { request, card: NatCard::default(), candidates: Vec::new(), relays: false };
+    let register =
+        Register { request, card: NatCard::default(), candidates: Vec::new(), relays: false, prekey: None };
     let (candidates, card) = (Vec::new(), NatCard::default());
     let verdict = PairVerdict { peer, code: PairCode::Direct, method: None, took_ms: 80 };
     let offer = Offer { attempt, ticket, candidates, card, is_prepared: false, relays: vec![] };

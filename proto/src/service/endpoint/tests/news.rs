@@ -126,7 +126,7 @@ fn who_comes_and_goes_within_a_moment_is_told_as_it_is() {
     world.pass(Duration::from_millis(150));
     let told = world.told(0);
     let [FromCheckpoint::Presence(presence)] = &told[..] else { panic!("{told:?}") };
-    assert_eq!(presence.changes, [(world.clients[1].id, Availability::Online)]);
+    assert_eq!(presence.changes, [(world.clients[1].id, Availability::Online { prekey: None })]);
 }
 
 #[test]
@@ -142,7 +142,11 @@ fn who_begins_to_relay_or_ends_it_is_told_to_its_peers() {
         };
         // What was not acknowledged is said again.
         let presence = told.iter().filter_map(presence).max_by_key(|presence| presence.push).unwrap();
-        let availability = if relays { Availability::Relaying } else { Availability::Online };
+        let availability = if relays {
+            Availability::Relaying { prekey: None }
+        } else {
+            Availability::Online { prekey: None }
+        };
         assert_eq!(presence.changes, [(world.clients[1].id, availability)]);
     }
 }
@@ -160,6 +164,9 @@ fn who_returns_is_told_who_is_here() {
         if let FromCheckpoint::Presence(presence) = message { Some(&presence.changes) } else { None }
     });
     let here = here.unwrap_or_else(|| panic!("{told:?}"));
-    assert!(here.contains(&(world.clients[1].id, Availability::Online)));
-    assert!(!here.contains(&(world.clients[2].id, Availability::Online)), "who is not here is not named");
+    assert!(here.contains(&(world.clients[1].id, Availability::Online { prekey: None })));
+    assert!(
+        !here.contains(&(world.clients[2].id, Availability::Online { prekey: None })),
+        "who is not here is not named"
+    );
 }

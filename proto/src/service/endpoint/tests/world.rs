@@ -390,7 +390,13 @@ pub(super) fn network_record(revision: u64) -> NetworkRecord {
 /// I am here.
 pub(super) fn register() -> ToCheckpoint {
     let card = NatCard { udp: true, ..NatCard::default() };
-    ToCheckpoint::Register(Register { request: request(3), card, candidates: Vec::new(), relays: false })
+    ToCheckpoint::Register(Register {
+        request: request(3),
+        card,
+        candidates: Vec::new(),
+        relays: false,
+        prekey: None,
+    })
 }
 
 pub(super) fn request(number: u32) -> RequestId {
