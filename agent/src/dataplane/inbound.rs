@@ -258,11 +258,12 @@ impl Plain {
     }
 
     /// Data for a session that is gone: after a restart the peer would go on for 15 s before it notices. If
-    /// it came from where the table has a peer, that one is asked for a new session, at the keeper's pace.
+    /// it came from where the table has a peer, or by the pair's channel, which a relay has seen to, that one is asked for a new
+    /// session, at the keeper's pace.
     fn lose(&self, path: Path, peers: &Peers) {
         self.drop_one(Dropped::NoSession);
-        if let Some(found) = peers.on_path(path).filter(|found| found.path == path) {
-            let _ = self.shared.work.try_send(Work::Lost(Arc::clone(found.peer)));
+        if let Some(found) = peers.on_path(path).filter(|found| found.path == path || path.is_relayed()) {
+            let _ = self.shared.work.try_send(Work::Lost(Arc::clone(found.peer), path));
         }
     }
 

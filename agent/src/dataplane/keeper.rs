@@ -35,8 +35,8 @@ pub(super) enum Work {
     Handshake { from: Path, bytes: Vec<u8> },
     /// Packets of this peer wait, for a session or for being sent now that there is one.
     Waiting(Arc<Peer>),
-    /// A peer sends data for a session we do not have: one of us was restarted.
-    Lost(Arc<Peer>),
+    /// A peer sends data by this path for a session we do not have: one of us was restarted.
+    Lost(Arc<Peer>, Path),
     /// There is a new forwarding table.
     Table,
     /// The data plane ends.
@@ -70,8 +70,8 @@ impl Keeper {
         loop {
             match work.recv_timeout(next_tick.saturating_since(self.now())) {
                 Ok(Work::Handshake { from, bytes }) => self.handshake(from, &bytes),
-                Ok(Work::Waiting(peer)) => self.serve(&peer, Reason::Packets),
-                Ok(Work::Lost(peer)) => self.serve(&peer, Reason::Lost),
+                Ok(Work::Waiting(peer)) => self.serve(&peer, Reason::Packets, Path::None),
+                Ok(Work::Lost(peer, from)) => self.serve(&peer, Reason::Lost, from),
                 Ok(Work::Table) => self.obey(),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -140,27 +140,28 @@ impl Keeper {
                 found.peer.mark(&shared.activity);
                 self.send(from, length);
                 if has_session {
-                    self.serve(found.peer, Reason::Packets);
+                    self.serve(found.peer, Reason::Packets, Path::None);
                 }
             }
             // A cookie came: the next initiation carries its proof, and may go at once.
             Ok(Opened::Cookie) => {
                 drop(state);
-                self.serve(found.peer, Reason::Cookie);
+                self.serve(found.peer, Reason::Cookie, from);
             }
             Ok(Opened::Packet(_) | Opened::KeepAlive) => {}
             Err(why) => shared.counts.drop_one(why.into()),
         }
     }
 
-    /// Does for a peer what can be done now: send what waited, or ask for a session.
-    fn serve(&mut self, peer: &Arc<Peer>, reason: Reason) {
+    /// Does for a peer what can be done now: send what waited, or ask for a session; by `from` if the table has no path.
+    fn serve(&mut self, peer: &Arc<Peer>, reason: Reason, from: Path) {
         let shared = Arc::clone(&self.shared);
         let peers = shared.peers.load();
         let Some(found) = peers.of(&peer.device).filter(|found| Arc::ptr_eq(found.peer, peer)) else {
             return;
         };
-        if found.path == Path::None {
+        let path = if found.path == Path::None { from } else { found.path };
+        if path == Path::None {
             // The observation says that packets wait; the machine looks for a path.
             return;
         }
@@ -176,21 +177,21 @@ impl Keeper {
                 let Some(length) = sealed else { return };
                 state.sent(1, length as u64);
                 drop(state);
-                self.send(found.path, length);
+                self.send(path, length);
                 continue;
             }
             let wanted = reason != Reason::Packets || state.is_waiting(now);
-            let due = reason == Reason::Cookie || state.initiations.is_due(found.path, now);
+            let due = reason == Reason::Cookie || state.initiations.is_due(path, now);
             if !wanted || !due || state.is_retired() {
                 return;
             }
             let Some(length) = tunnel_of(&shared, &mut state, found).initiate(room) else { return };
-            state.initiations.sent(found.path, now);
+            state.initiations.sent(path, now);
             state.sent(1, length as u64);
             drop(state);
             peer.revive();
             trace!(peer = %found.entry.name, ?reason, "handshake initiation");
-            self.send(found.path, length);
+            self.send(path, length);
             return;
         }
     }
@@ -204,7 +205,7 @@ impl Keeper {
                 self.repeat(found);
             }
             if found.peer.alive.load(Ordering::Acquire) && found.peer.lock().has_waiting() {
-                self.serve(found.peer, Reason::Packets);
+                self.serve(found.peer, Reason::Packets, Path::None);
             }
         }
     }
@@ -284,7 +285,7 @@ impl Keeper {
             }
         }
         if is_waiting {
-            self.serve(found.peer, Reason::Packets);
+            self.serve(found.peer, Reason::Packets, Path::None);
         }
     }
 

@@ -188,7 +188,11 @@ impl Plane {
 
     /// Data of a session that is gone, from where a peer is.
     fn lose(&mut self, path: Path, bytes: &[u8], now: Instant, effects: &mut Effects) {
-        let peer = self.table.peers.iter().find(|entry| entry.path == path).map(|entry| entry.device);
+        let entry = match path {
+            Path::Relayed { relay, channel } => self.table.by_channel(relay, channel),
+            Path::Direct { .. } | Path::None => self.table.peers.iter().find(|entry| entry.path == path),
+        };
+        let peer = entry.map(|entry| entry.device);
         let Some(peer) = peer.filter(|_| bytes.first() == Some(&DATA) && !self.tunnels.knows(bytes)) else {
             return;
         };
