@@ -215,14 +215,11 @@ impl Fleet {
     ///
     /// When the daemon does not come up within 10 s; its log is part of the error.
     pub fn agent_with(&self, host: &str, settings: &[(&str, &str)]) -> Result<Agent> {
-        let directory = self.directory.path().join(host);
-        std::fs::create_dir_all(&directory)?;
-        let namespace = self.lab.namespace(host);
         // What the host's site gives besides.
-        let proxy = self.lab.proxy_of(host)?.map(|proxy| ("HTTPS_PROXY".to_owned(), proxy));
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let settings = settings.chain(proxy).collect();
-        let mut agent = Agent { host: host.to_owned(), namespace, directory, settings, daemon: None };
+        let proxy = self.lab.proxy_of(host)?;
+        let proxy = proxy.iter().map(|proxy| ("HTTPS_PROXY", proxy.as_str()));
+        let settings: Vec<_> = settings.iter().copied().chain(proxy).collect();
+        let mut agent = Agent::new(host, &self.lab.namespace(host), self.directory.path(), &settings)?;
         agent.start().with_context(|| self.log(host))?;
         Ok(agent)
     }
@@ -248,6 +245,24 @@ impl Drop for Fleet {
 }
 
 impl Agent {
+    /// An agent that has not been started, with its state and its log below `directory`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for its state.
+    pub fn new(host: &str, namespace: &str, directory: &Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let directory = directory.join(host);
+        std::fs::create_dir_all(&directory)?;
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Ok(Self {
+            host: host.to_owned(),
+            namespace: namespace.to_owned(),
+            directory,
+            settings: settings.collect(),
+            daemon: None,
+        })
+    }
+
     /// Starts the daemon and waits until its socket answers.
     ///
     /// # Errors
@@ -390,14 +405,24 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-fn join_string_in(said: &str) -> Result<String> {
+/// The join string in what a command of the coordinator printed.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn join_string_in(said: &str) -> Result<String> {
     let found = said
         .split(|mark: char| mark.is_whitespace() || mark == '\'')
         .find(|word| word.starts_with("lanyard://"));
     found.map(str::to_owned).with_context(|| format!("no join string in: {said}"))
 }
 
-fn output_of(command: &mut Command) -> Result<String> {
+/// Runs a command to its end and returns what it printed.
+///
+/// # Errors
+///
+/// When it fails; what it said is in the error.
+pub fn output_of(command: &mut Command) -> Result<String> {
     let done = command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))?;
     let (said, complained) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     ensure!(done.status.success(), "{command:?} ended with {}: {said}{complained}", done.status);
