@@ -34,8 +34,8 @@ use super::virtio::{HEADER_LEN, VirtioHeader};
 use crate::sockets::{ShardSockets, Udp};
 use crate::tun::{Offload, TunQueue};
 
-/// Reads of one turn, so that the other direction gets its turn too.
-const READS_MAX: usize = 16;
+/// Reads of one turn, so that the other direction gets its turn too: as many small packets as a train takes.
+const READS_MAX: usize = 64;
 /// Bytes of one turn, for the same reason.
 const TURN_MAX: usize = 32 << 10;
 
