@@ -173,7 +173,7 @@ impl Keeper {
                 // Also when the peer began it: the next time we ask is a first time again.
                 state.initiations.succeeded();
                 let Some(packet) = state.next_waiting() else { return };
-                let sealed = state.session().and_then(|tunnel| tunnel.seal(&packet, room));
+                let sealed = state.session().and_then(|mut session| session.seal(&packet, room));
                 let Some(length) = sealed else { return };
                 state.sent(1, length as u64);
                 drop(state);
@@ -219,7 +219,7 @@ impl Keeper {
             let mut state = found.peer.lock();
             let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
             let length = if is_keep_alive {
-                state.session().and_then(|tunnel| tunnel.seal(&[], room)).unwrap_or_default()
+                state.session().and_then(|mut session| session.seal(&[], room)).unwrap_or_default()
             } else {
                 let last = state.last();
                 let Some(place) = room.get_mut(..last.len()) else { return };

@@ -176,13 +176,13 @@ impl Outbound {
             {
                 let mut state = found.peer.lock();
                 let (mut count, mut bytes, mut last) = (0, 0, 0);
-                let Some(tunnel) = state.session() else { return false };
+                let Some(mut session) = state.session() else { return false };
                 while !split.is_empty() {
                     let length = head + split.next_len() + OVERHEAD;
                     let Some(room) = self.buffer.room(way, length, segments_max) else { break };
                     let Some(piece) = split.next(&mut self.piece) else { break };
                     let Some(place) = room.get_mut(head..) else { break };
-                    let Some(sealed) = tunnel.seal(piece, place) else { break };
+                    let Some(sealed) = session.seal(piece, place) else { break };
                     if let Some(channel) = channel {
                         set_relay_header(room, channel, sealed);
                     }

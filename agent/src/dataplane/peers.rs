@@ -23,7 +23,7 @@ use super::counters::{Dropped, PeerCounters};
 use super::early::CameEarly;
 use super::split::PACKET_MAX;
 use super::transit::Meters;
-use super::tunnel::{OVERHEAD, Tunnel};
+use super::tunnel::{OVERHEAD, Session, Tunnel};
 use crate::sockets::Sockets;
 
 /// Packets that wait for a path or a session, per peer; the oldest goes when another comes.
@@ -330,9 +330,9 @@ struct Recent {
 }
 
 impl PeerState {
-    /// The tunnel, if packets can go through it now.
-    pub(super) fn session(&mut self) -> Option<&mut Tunnel> {
-        self.tunnel.as_mut().filter(|tunnel| tunnel.has_session())
+    /// What packets are sealed with, if they can go through the tunnel now.
+    pub(super) fn session(&mut self) -> Option<Session<'_>> {
+        self.tunnel.as_mut()?.session()
     }
 
     /// Whether the peer is gone from the newest table.

@@ -184,6 +184,14 @@ pub(super) struct Tunnel {
     doubted_at: Option<Instant>,
 }
 
+/// A tunnel that has keys, for as long as this is held.
+///
+/// Whether there are keys is asked once for a train: the answer costs boringtun a look at the clock. Without keys it
+/// would queue what is to be sealed.
+pub(super) struct Session<'t> {
+    tunn: &'t mut Tunn,
+}
+
 impl Tunnel {
     /// A tunnel without a session yet. `index` (24 bits) stands in every message the peer sends us; it is
     /// drawn at random by the caller, since boringtun makes the session's number from it by adding a counter.
@@ -207,25 +215,14 @@ impl Tunnel {
         }
     }
 
+    /// What packets are sealed with, if they can be sent now.
+    pub(super) fn session(&mut self) -> Option<Session<'_>> {
+        if self.has_session() { Some(Session { tunn: &mut self.tunn }) } else { None }
+    }
+
     /// How long ago the keys in use were agreed on.
     pub(super) fn session_age(&self) -> Option<Duration> {
         self.tunn.time_since_last_handshake()
-    }
-
-    /// Encrypts a packet into `room`; `None` without a session or if the room is too small by any byte.
-    ///
-    /// The room must have [`OVERHEAD`] more than the packet. What comes out is exactly that long.
-    pub(super) fn seal(&mut self, packet: &[u8], room: &mut [u8]) -> Option<usize> {
-        if room.len() < packet.len() + OVERHEAD || !self.has_session() {
-            return None;
-        }
-        match self.tunn.encapsulate(packet, room) {
-            TunnResult::WriteToNetwork(sealed) => Some(sealed.len()),
-            TunnResult::Done
-            | TunnResult::Err(_)
-            | TunnResult::WriteToTunnelV4(..)
-            | TunnResult::WriteToTunnelV6(..) => None,
-        }
     }
 
     /// Writes a handshake initiation, a new one even if an earlier one is unanswered.
@@ -293,6 +290,24 @@ impl Tunnel {
     fn drain(&mut self) {
         let mut unused = [0; HANDSHAKE_MAX];
         while let TunnResult::WriteToNetwork(_) = self.tunn.decapsulate(None, &[], &mut unused) {}
+    }
+}
+
+impl Session<'_> {
+    /// Encrypts a packet into `room`; `None` if the room is too small by any byte.
+    ///
+    /// The room must have [`OVERHEAD`] more than the packet. What comes out is exactly that long.
+    pub(super) fn seal(&mut self, packet: &[u8], room: &mut [u8]) -> Option<usize> {
+        if room.len() < packet.len() + OVERHEAD {
+            return None;
+        }
+        match self.tunn.encapsulate(packet, room) {
+            TunnResult::WriteToNetwork(sealed) => Some(sealed.len()),
+            TunnResult::Done
+            | TunnResult::Err(_)
+            | TunnResult::WriteToTunnelV4(..)
+            | TunnResult::WriteToTunnelV6(..) => None,
+        }
     }
 }
 
