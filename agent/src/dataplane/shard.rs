@@ -15,7 +15,7 @@ use tracing::debug;
 use super::Shared;
 use super::inbound::Inbound;
 use super::outbound::{Outbound, Turn};
-use super::wait;
+use super::wait::{self, Interest};
 use crate::tun::TunQueue;
 
 /// Everything one shard owns.
@@ -44,6 +44,7 @@ impl Shard {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let Some(sockets) = shared.sockets.shard(self.number) else { return };
+        let (mut v4, mut v6, mut kept) = (Interest::new(), Interest::new(), Interest::new());
         while !shared.stop.load(Ordering::Acquire) {
             let peers = shared.peers.load();
             let outbound = self.outbound.turn(&self.queue, sockets, &peers);
@@ -51,25 +52,32 @@ impl Shard {
                 break;
             }
             let mut busy = outbound == Turn::Busy;
-            busy |= self.inbound.turn(&self.queue, sockets, (SocketId::MAIN, &sockets.v4), &peers);
-            if let Some(v6) = &sockets.v6 {
-                busy |= self.inbound.turn(&self.queue, sockets, (SocketId::MAIN, v6), &peers);
+            let (inbound, queue) = (&mut self.inbound, &self.queue);
+            busy |= v4.ask(|| inbound.turn(queue, sockets, (SocketId::MAIN, &sockets.v4), &peers));
+            if let Some(udp) = &sockets.v6 {
+                busy |= v6.ask(|| inbound.turn(queue, sockets, (SocketId::MAIN, udp), &peers));
             }
             if self.number == 0 {
-                busy |= self.inbound.turn_doors(&self.queue, sockets, &peers);
-                let (inbound, queue) = (&mut self.inbound, &self.queue);
-                busy |=
-                    sockets.kept.read_ready(|local, udp| inbound.turn(queue, sockets, (local, udp), &peers));
+                busy |= inbound.turn_doors(queue, sockets, &peers);
+                busy |= kept.ask(|| {
+                    sockets.kept.read_ready(|local, udp| inbound.turn(queue, sockets, (local, udp), &peers))
+                });
             }
             // Not held while sleeping: an old table's peers are to go.
             drop(peers);
             if !busy {
-                let (tun, v4, waker) = (self.queue.as_fd(), sockets.v4.as_fd(), self.sleeper.as_fd());
+                let (tun, waker) = (self.queue.as_fd(), self.sleeper.as_fd());
+                let (fd4, fd6, more) = (sockets.v4.as_fd(), sockets.v6.as_ref(), &sockets.kept);
                 // What this shard lacks stands there twice.
-                let v6 = sockets.v6.as_ref().map_or(v4, AsFd::as_fd);
-                let kept = if self.number == 0 { sockets.kept.as_fd() } else { v4 };
-                wait::until_readable([tun, v4, waker, v6, kept]);
-                wait::drain(&self.sleeper);
+                let fd6 = fd6.map_or(fd4, AsFd::as_fd);
+                let more = if self.number == 0 { more.as_fd() } else { fd4 };
+                let [_, woken, ready4, ready6, ready] = wait::until_readable([tun, waker, fd4, fd6, more]);
+                if woken {
+                    wait::drain(&self.sleeper);
+                }
+                v4.set(ready4);
+                v6.set(ready6);
+                kept.set(ready);
             }
         }
         debug!(shard = self.number, "shard ended");
