@@ -18,20 +18,7 @@ impl Sum {
 
     /// Adds bytes; an odd last byte counts as if a zero followed.
     pub(super) fn add(&mut self, bytes: &[u8]) {
-        // Four bytes at a time in the machine's own order: the sum is the same up to a byte swap at the end
-        // (RFC 1071, section 2 (B)). 2^32 words before overflow, so none is looked for, and the loop becomes vector
-        // instructions: 48 ns for 1,280 bytes instead of 108.
-        let mut sum = 0_u64;
-        let (words, tail) = bytes.as_chunks::<4>();
-        for word in words {
-            sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
-        }
-        let mut rest = [0_u8; 4];
-        for (to, from) in rest.iter_mut().zip(tail) {
-            *to = *from;
-        }
-        sum = sum.wrapping_add(u64::from(u32::from_ne_bytes(rest)));
-        self.0 += u64::from(fold(sum));
+        self.0 += u64::from(fold(sum_of(bytes)));
     }
 
     /// Adds a 16-bit number, given in the host's order.
@@ -53,6 +40,45 @@ impl Sum {
     pub(super) fn is_valid(self) -> bool {
         fold(self.0) == u16::MAX
     }
+}
+
+/// Shorter than this, finding out what the processor can costs more than it brings.
+#[cfg(target_arch = "x86_64")]
+const WIDE_MIN: usize = 256;
+
+/// The sum of bytes, by the widest registers there are: of 1,280 in 18 ns with AVX2, else in 48.
+#[cfg(target_arch = "x86_64")]
+fn sum_of(bytes: &[u8]) -> u64 {
+    #[target_feature(enable = "avx2")]
+    fn wide(bytes: &[u8]) -> u64 {
+        sum_of_words(bytes)
+    }
+    if bytes.len() < WIDE_MIN || !std::arch::is_x86_feature_detected!("avx2") {
+        return sum_of_words(bytes);
+    }
+    #[expect(unsafe_code, reason = "the compiler cannot know what the processor can")]
+    // SAFETY: the processor was just asked.
+    unsafe {
+        wide(bytes)
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn sum_of(bytes: &[u8]) -> u64 {
+    sum_of_words(bytes)
+}
+
+/// Four bytes at a time in the machine's own order: the sum is the same up to a byte swap at the end (RFC 1071, section
+/// 2 (B)). 2^32 words before overflow, so none is looked for, and the loop becomes vector instructions.
+#[inline(always)]
+fn sum_of_words(bytes: &[u8]) -> u64 {
+    let (words, tail) = bytes.as_chunks::<4>();
+    let sum = words.iter().fold(0_u64, |sum, word| sum.wrapping_add(u64::from(u32::from_ne_bytes(*word))));
+    let mut last = [0_u8; 4];
+    for (to, from) in last.iter_mut().zip(tail) {
+        *to = *from;
+    }
+    sum.wrapping_add(u64::from(u32::from_ne_bytes(last)))
 }
 
 fn fold(mut sum: u64) -> u16 {
