@@ -16,7 +16,7 @@ const PORT_HEX: &str = ":1451 ";
 /// A socket that listens, as /proc shows it.
 const LISTENING: &str = " 0A ";
 
-/// What the far end of TCP is. Ends when dropped.
+/// A running `iperf3`, as a rule the far end. Ends when dropped.
 #[derive(Debug)]
 pub(super) struct Listener(Child);
 
@@ -123,10 +123,17 @@ pub(super) fn ping(bed: &Bed, far: Ipv4Addr, seconds: u32) -> Result<RoundTrips>
 pub(super) fn ping_loaded(bed: &Bed, listener: &Listener, far: Ipv4Addr, seconds: u32) -> Result<RoundTrips> {
     const RUNNING: u64 = 4 << 20;
     let before = listener.received();
-    let mut stream = client(bed, far, 1, seconds + 2);
-    let stream = stream.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut stream = Listener(stream.context("run iperf3")?);
-    wait_for("a stream that flows", Duration::from_secs(5), || {
+    let start = || {
+        let mut command = client(bed, far, 1, seconds + 2);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        child.map(Listener).context("run iperf3")
+    };
+    let mut stream = start()?;
+    wait_for("a stream that flows", Duration::from_secs(10), || {
+        // It ends at once while the far end is busy with the end of the stream before.
+        if stream.0.try_wait().is_ok_and(|ended| ended.is_some()) {
+            stream = start().ok()?;
+        }
         (listener.received().saturating_sub(before) > RUNNING).then_some(())
     })?;
     let outcome = ping(bed, far, seconds);

@@ -36,7 +36,7 @@ usage: speed [OPTIONS]
   --seconds N     how long each stream flows (2)
   --only A,B      of: bare, lanyard, wireguard-go, boringtun-cli, wireguard-go-new
   --link KIND     veth or nic-like; both by default
-  --json          results as JSON on standard output, progress on standard error
+  --json          results as JSON on standard output, the tables on standard error
 
 WIREGUARD_GO, BORINGTUN and WIREGUARD_GO_NEW lead to programs that are not on PATH.
 ";
@@ -75,28 +75,30 @@ fn run() -> Result<ExitCode> {
         let rounds = measure(*link, &peers, &options, &mut failures)?;
         results.push((*link, rounds));
     }
+    for (link, rounds) in &results {
+        let table = rounds.table(&peers);
+        let text = format!("\n{}, medians of {} rounds\n\n{table}", link.name(), options.rounds);
+        if options.is_json { eprintln!("{text}") } else { println!("{text}") }
+    }
     if options.is_json {
-        let links: serde_json::Map<String, Value> =
-            results.iter().map(|(link, rounds)| (link.name().to_owned(), rounds.to_json(&peers))).collect();
-        let versions: serde_json::Map<String, Value> =
-            peers.iter().map(|peer| (peer.name.to_owned(), json!(peer.version))).collect();
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        println!(
-            "{:#}",
-            json!({
-                "seconds": options.seconds,
-                "machine": { "kernel": kernel.trim(), "cores": cores },
-                "versions": versions,
-                "links": links,
-            })
-        );
-    } else {
-        for (link, rounds) in &results {
-            println!("\n{}, medians of {} rounds\n\n{}", link.name(), options.rounds, rounds.table(&peers));
-        }
+        println!("{:#}", to_json(&options, &peers, &results));
     }
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn to_json(options: &Options, peers: &[Peer], results: &[(Link, Rounds)]) -> Value {
+    let links: serde_json::Map<String, Value> =
+        results.iter().map(|(link, rounds)| (link.name().to_owned(), rounds.to_json(peers))).collect();
+    let versions: serde_json::Map<String, Value> =
+        peers.iter().map(|peer| (peer.name.to_owned(), json!(peer.version))).collect();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    json!({
+        "seconds": options.seconds,
+        "machine": { "kernel": kernel.trim(), "cores": cores },
+        "versions": versions,
+        "links": links,
+    })
 }
 
 /// All rounds on one kind of wire. A program that fails has no figures in that round.
