@@ -42,6 +42,10 @@ const SENT: (u32, Duration) = (8, Duration::from_secs(1));
 /// The same for what a peer sends, with room for what networks hold up and let go together.
 const OPENED: (u32, Duration) = (16, Duration::from_millis(500));
 
+/// How far the sender's clock and ours may be apart, the way included: nobody holds a packet back for longer and then delivers
+/// it, as WireGuard's three minutes have it. Whose clock is worse waits for the session.
+const APART_MAX_US: u64 = 120_000_000;
+
 /// Peers that something was sealed for or opened from within a prekey's time: four times what one network of a thousand members
 /// has. With more, packets of the others wait for their session.
 const PAIRS_MAX: usize = 4_096;
@@ -151,7 +155,7 @@ impl EarlyPackets {
         me: &SecretKey,
         (device, identity): (DeviceId, PublicKey),
         datagram: &[u8],
-        now: Instant,
+        (unix_ms, now): (u64, Instant),
     ) -> Result<Vec<u8>, Rejected> {
         let early = Early::parse(datagram).map_err(|_| Rejected::Malformed)?;
         let is_for = |prekey: &&Prekey| PrekeyTag::of(&prekey.public) == early.tag;
@@ -162,6 +166,9 @@ impl EarlyPackets {
         }
         let (number, packet) = open_early(me, &secret, &identity, early.noise, &mut self.rng)
             .ok_or(Rejected::Unauthenticated)?;
+        if number.abs_diff(unix_ms.saturating_mul(1_000)) > APART_MAX_US {
+            return Err(Rejected::Expired);
+        }
         let is_new = self.pair(device, now).is_some_and(|pair| pair.is_new(number));
         if is_new { Ok(packet) } else { Err(Rejected::Replayed) }
     }
@@ -225,7 +232,8 @@ impl Device {
         let device = self.forwarding.heard_on(inner.remote, channel).ok_or(Rejected::UnknownChannel)?;
         let identity = self.member(&device).ok_or(Rejected::UnknownPeer)?.identity;
         let early = self.early.as_mut().ok_or(Rejected::Unsupported)?;
-        let packet = early.open(&self.shared.identity, (device, identity), inner.bytes, now)?;
+        let moment = (self.shared.wall.unix_ms(now), now);
+        let packet = early.open(&self.shared.identity, (device, identity), inner.bytes, moment)?;
         let path = Path::Relayed { relay: inner.remote, channel };
         self.with_peer(&device, now, |peer| {
             let bytes = u64::try_from(inner.bytes.len()).unwrap_or(u64::MAX);
@@ -270,7 +278,11 @@ mod tests {
             let datagram = a.sealed(&b, b"more", at).unwrap();
             b.opened(&a, &datagram, at).unwrap();
         }
-        assert_eq!(b.opened(&a, &old, NOW + Duration::from_secs(60)), Err(Rejected::Replayed));
+        assert_eq!(
+            b.opened(&a, &old, NOW + Duration::from_secs(60)),
+            Err(Rejected::Replayed),
+            "below all that are remembered"
+        );
     }
 
     #[test]
@@ -296,10 +308,10 @@ mod tests {
     #[test]
     fn a_prekey_opens_for_a_day_and_a_grace_and_never_after() {
         let (mut a, mut b) = ends();
-        let early = a.sealed(&b, b"packet", NOW).unwrap();
-        let late = a.sealed(&b, b"later", NOW).unwrap();
         let first = b.packets.prekey();
         let turn = b.packets.poll_timeout().at;
+        let early = a.sealed(&b, b"packet", turn).unwrap();
+        let late = a.sealed(&b, b"later", turn + GRACE).unwrap();
         assert!(turn >= NOW + PREKEY_TIME * 9 / 10 && turn <= NOW + PREKEY_TIME * 11 / 10);
         assert!(!b.packets.handle_timeout(NOW), "not before its time");
         assert!(b.packets.handle_timeout(turn));
@@ -313,13 +325,13 @@ mod tests {
     #[test]
     fn numbers_are_remembered_for_as_long_as_a_prekey_opens() {
         let (mut a, mut b) = ends();
-        let datagram = a.sealed(&b, b"packet", NOW).unwrap();
-        b.opened(&a, &datagram, NOW).unwrap();
         let turn = b.packets.poll_timeout().at;
-        b.packets.handle_timeout(turn);
-        assert_eq!(b.opened(&a, &datagram, turn), Err(Rejected::Replayed));
         let datagram = a.sealed(&b, b"packet", turn).unwrap();
         b.opened(&a, &datagram, turn).unwrap();
+        b.packets.handle_timeout(turn);
+        assert_eq!(b.opened(&a, &datagram, turn), Err(Rejected::Replayed));
+        let datagram = a.sealed(&b, b"packet", turn + GRACE).unwrap();
+        b.opened(&a, &datagram, turn + GRACE).unwrap();
         b.packets.handle_timeout(turn + GRACE);
         assert_eq!(b.opened(&a, &datagram, turn + GRACE), Err(Rejected::Replayed));
         let next = b.packets.poll_timeout().at;
@@ -329,22 +341,26 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_sender_is_heard_and_one_whose_clock_went_back_waits_for_its_session() {
+    fn a_restarted_sender_is_heard_and_one_whose_clock_went_back_a_little_as_well() {
         let (mut a, mut b) = ends();
         let datagram = a.sealed(&b, b"packet", NOW).unwrap();
         b.opened(&a, &datagram, NOW).unwrap();
-        let mut again = End::new(1, 9);
-        let datagram = again.sealed(&b, b"packet", NOW + Duration::from_secs(1)).unwrap();
-        assert!(b.opened(&again, &datagram, NOW).is_ok());
-        let mut behind = End::new(1, 10);
-        for second in 0..20 {
-            let at = Instant::from_secs(second);
-            let datagram = behind.sealed(&b, b"packet", at).unwrap();
-            assert!(
-                b.opened(&behind, &datagram, NOW + Duration::from_secs(second)).is_ok(),
-                "still remembered"
-            );
+        for before in [0, 60] {
+            let mut again = End::new(1, 9);
+            let datagram = again.sealed(&b, b"packet", Instant::from_secs(1_001 - before)).unwrap();
+            assert!(b.opened(&again, &datagram, NOW).is_ok());
         }
+    }
+
+    #[test]
+    fn what_was_held_back_is_not_taken_nor_what_a_wrong_clock_numbered() {
+        let (mut a, mut b) = ends();
+        let sealed = |a: &mut End, b: &End| a.sealed(b, b"packet", NOW).unwrap();
+        let [in_time, late, early] = [(); 3].map(|()| sealed(&mut a, &b));
+        assert!(b.opened(&a, &in_time, NOW + Duration::from_secs(119)).is_ok());
+        assert_eq!(b.opened(&a, &late, NOW + Duration::from_secs(121)), Err(Rejected::Expired));
+        let (_, mut behind) = ends();
+        assert_eq!(behind.opened(&a, &early, Instant::from_secs(879)), Err(Rejected::Expired));
     }
 
     /// A device and what it keeps.
@@ -370,7 +386,7 @@ mod tests {
         }
 
         fn opened(&mut self, from: &Self, datagram: &[u8], now: Instant) -> Result<Vec<u8>, Rejected> {
-            self.packets.open(&self.secret, from.name(), datagram, now)
+            self.packets.open(&self.secret, from.name(), datagram, (now.as_micros() / 1_000, now))
         }
     }
 
