@@ -30,6 +30,10 @@ const REKEY_AFTER: Duration = Duration::from_secs(120);
 /// How long anybody uses one.
 const REJECT_AFTER: Duration = Duration::from_secs(180);
 
+/// Sessions that still open beside the one in use and the one that is not confirmed: boringtun remembers eight in all. With fewer,
+/// two ends that begin handshakes in the same moments can each forget what the other one uses, for ever.
+const PREVIOUS: usize = 6;
+
 /// Data was sent and nothing came back for so long: the peer may have lost the session.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -65,7 +69,8 @@ struct Tunnel {
     key: PublicKey,
     shared: SymmetricKey,
     current: Option<Session>,
-    previous: Option<Session>,
+    /// Those before, newest first: what the peer has under way opens still.
+    previous: VecDeque<Session>,
     /// Answered, and not used before the other end shows that it has it: the answer may be lost.
     next: Option<Session>,
     pending: Option<Initiation>,
@@ -139,7 +144,7 @@ impl Tunnels {
                 key: *key,
                 shared,
                 current: None,
-                previous: None,
+                previous: VecDeque::new(),
                 next: None,
                 pending: None,
                 newest_heard: 0,
@@ -184,7 +189,7 @@ impl Tunnels {
         let Some(tunnel) = self.peers.get_mut(peer) else { return };
         let is_old = |session: &mut Session| now.saturating_since(session.since) >= BESIDE;
         if let Some(session) = tunnel.current.take_if(is_old) {
-            let dropped = tunnel.previous.replace(session);
+            let dropped = tunnel.put_away(session);
             self.forget(dropped);
         }
     }
@@ -392,8 +397,13 @@ impl Tunnel {
 
     /// The newest session is the one in use; gives back the one that falls off the end.
     fn adopt(&mut self, session: Session) -> Option<Session> {
-        let replaced = self.current.replace(session);
-        std::mem::replace(&mut self.previous, replaced)
+        let replaced = self.current.replace(session)?;
+        self.put_away(replaced)
+    }
+
+    fn put_away(&mut self, session: Session) -> Option<Session> {
+        self.previous.push_front(session);
+        if self.previous.len() > PREVIOUS { self.previous.pop_back() } else { None }
     }
 }
 
