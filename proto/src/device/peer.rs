@@ -22,6 +22,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::checkpoint::BeginOutcome;
+use lanyard_wire::door::is_door;
 use lanyard_wire::ids::{AttemptId, Channel};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::token::Token;
@@ -373,7 +374,9 @@ impl Peer {
 
     /// What our NAT does has changed: what failed before may work now.
     pub(super) fn card_changed(&mut self, now: Instant) {
-        if self.traffic_at.is_some() && self.paths.current().is_none() && !self.attempt.is_running() {
+        // A path by TCP is for where nothing else gets out.
+        let has_path = self.paths.current().is_some_and(|way| !is_door(way.remote));
+        if self.traffic_at.is_some() && !has_path && !self.attempt.is_running() {
             self.attempt.restart(now);
         }
         self.settle("our network changed", now);
