@@ -11,25 +11,20 @@
     reason = "a test, of which clippy knows the test functions only and not their helpers"
 )]
 
-use std::fs::File;
+mod cable;
+
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::MetadataExt;
-use std::process::Command;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lanyard_agent::dataplane::{DataPlane, Dropped};
+use lanyard_agent::dataplane::Dropped;
 use lanyard_agent::netmon::Monitor;
-use lanyard_agent::sockets::Sockets;
-use lanyard_agent::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig, TunError};
-use lanyard_proto::overlay::table::{ForwardingTable, OverlayAddress, Path, PeerEntry};
-use lanyard_proto::transmit::SocketId;
-use lanyard_wire::ids::{Channel, DeviceId, NetworkId};
-use lanyard_wire::keys::SecretKey;
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use lanyard_agent::tun::{OVERLAY_MTU, Tun, TunConfig, TunError};
+use lanyard_proto::overlay::table::{OverlayAddress, Path};
+use lanyard_wire::ids::{Channel, NetworkId};
+
+use self::cable::{Cable, Namespace, Site, direct, ip4, ip6, own, runtime};
 
 /// Nothing here takes longer unless it is broken.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -40,8 +35,8 @@ const TRANSFER: usize = 96 << 20;
 fn two_devices_ping_and_transfer_over_a_direct_and_a_relayed_path() {
     let Some(cable) = Cable::lay("path") else { return };
     let (a, b) = (Site::open(&cable, 1), Site::open(&cable, 2));
-    a.knows(&b, direct(&b));
-    b.knows(&a, direct(&a));
+    a.knows(&b, direct(b.outer()));
+    b.knows(&a, direct(a.outer()));
     ping(&cable, "10.9.0.2");
     ping(&cable, "fd09::2");
     transfer(&cable, "direct, as the cable is", &[ip4(2).into(), ip6(2).into()]);
@@ -177,150 +172,6 @@ async fn changed(monitor: &mut Monitor) -> lanyard_agent::netmon::LocalNetwork {
     tokio::time::timeout(DEADLINE, monitor.changed()).await.expect("no change was told").unwrap()
 }
 
-/// Two namespaces with a virtual cable between them.
-struct Cable {
-    a: Namespace,
-    b: Namespace,
-}
-
-struct Namespace(String);
-
-impl Cable {
-    /// `None`, with a line that says so, where namespaces cannot be made.
-    fn lay(name: &str) -> Option<Self> {
-        if std::fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid()) != 0 {
-            println!("skipped: network namespaces need root");
-            return None;
-        }
-        let names = ["a", "b"].map(|end| format!("dp-{name}-{end}-{}", std::process::id()));
-        let [a, b] = names.map(|name| {
-            run("ip", &["netns", "add", &name]);
-            Namespace(name)
-        });
-        run(
-            "ip",
-            &["link", "add", "cable", "netns", &a.0, "type", "veth", "peer", "name", "cable", "netns", &b.0],
-        );
-        for (end, address) in [(&a, "10.88.0.1/24"), (&b, "10.88.0.2/24")] {
-            end.run("ip", &["link", "set", "lo", "up"]);
-            end.run("sysctl", &["-q", "-w", "net.ipv6.conf.cable.addr_gen_mode=1"]);
-            end.run("ip", &["addr", "add", address, "dev", "cable"]);
-            end.run("ip", &["link", "set", "cable", "up"]);
-        }
-        Some(Self { a, b })
-    }
-}
-
-impl Namespace {
-    /// Does something on a thread of its own inside the namespace.
-    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                let namespace = File::open(format!("/run/netns/{}", self.0)).unwrap();
-                nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) {
-        run("ip", &[&["netns", "exec", &self.0, program], arguments].concat());
-    }
-
-    fn output(&self, program: &str, arguments: &[&str]) -> String {
-        let output =
-            Command::new("ip").args(["netns", "exec", &self.0, program]).args(arguments).output().unwrap();
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// A device in one of the namespaces.
-struct Site {
-    number: u8,
-    plane: DataPlane,
-    sockets: Sockets,
-    addresses: TunAddresses,
-    runtime: Runtime,
-    _up: (mpsc::Receiver<lanyard_agent::sockets::Inbound>, mpsc::Receiver<lanyard_agent::dataplane::Waiting>),
-}
-
-impl Site {
-    fn open(cable: &Cable, number: u8) -> Self {
-        let namespace = if number == 1 { &cable.a } else { &cable.b };
-        namespace.inside(|| {
-            let runtime = runtime();
-            let config = TunConfig { name: "lanyard0".to_owned(), queues: 2 };
-            let tun = runtime.block_on(Tun::create(&config)).unwrap();
-            let sockets = Sockets::bind(0, 2).unwrap();
-            let (sender, control) = mpsc::channel(64);
-            let (waiting, waits) = mpsc::channel(64);
-            let plane =
-                DataPlane::start(tun.queues, sockets.clone(), &secret(number), sender, waiting).unwrap();
-            let addresses = tun.addresses;
-            let mut site = Self { number, plane, sockets, addresses, runtime, _up: (control, waits) };
-            site.apply(&[own(number)]);
-            site
-        })
-    }
-
-    fn apply(&mut self, addresses: &[OverlayAddress]) {
-        self.runtime.block_on(self.addresses.apply(addresses)).unwrap();
-    }
-
-    fn knows(&self, peer: &Self, path: Path) {
-        self.set(vec![PeerEntry {
-            device: DeviceId::from_bytes([peer.number; 16]),
-            name: "peer".parse().unwrap(),
-            wireguard: secret(peer.number).public(),
-            addresses: vec![ip4(peer.number).into(), ip6(peer.number).into()],
-            path,
-            repeats: 0,
-        }]);
-    }
-
-    fn set(&self, peers: Vec<PeerEntry>) {
-        self.plane.set_table(&Arc::new(ForwardingTable::new(1, vec![own(self.number)], peers, &[])));
-    }
-
-    fn outer(&self) -> SocketAddr {
-        (Ipv4Addr::new(10, 88, 0, self.number), self.sockets.port()).into()
-    }
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-fn own(number: u8) -> OverlayAddress {
-    OverlayAddress {
-        network: NetworkId::from_bytes([1; 16]),
-        name: "home".parse().unwrap(),
-        ip4: Some((ip4(number), 24)),
-        ip6: (ip6(number), 64),
-    }
-}
-
-fn direct(to: &Site) -> Path {
-    Path::Direct { local: SocketId::MAIN, remote: to.outer() }
-}
-
 /// Forwards frames unchanged between two devices, as RELAY does, until the process ends.
 fn relay(namespace: &Namespace, ends: [&Site; 2]) -> Path {
     let socket = namespace.inside(|| UdpSocket::bind((Ipv4Addr::new(10, 88, 0, 2), 0)).unwrap());
@@ -402,16 +253,4 @@ impl Pattern {
     fn matches(&mut self, received: &[u8]) -> bool {
         received.chunks(Self::PERIOD).all(|piece| self.next(piece.len()) == piece)
     }
-}
-
-fn secret(number: u8) -> SecretKey {
-    SecretKey::from_bytes([number; 32])
-}
-
-fn ip4(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 9, 0, number)
-}
-
-fn ip6(number: u8) -> Ipv6Addr {
-    Ipv6Addr::new(0xFD09, 0, 0, 0, 0, 0, 0, u16::from(number))
 }
