@@ -12,7 +12,9 @@
 //! * it queues up to 256 packets while there is no session and forgets them after 90 s, when it also gives up
 //!   until the next packet: nothing is ever queued in it, the caller keeps what waits and asks for the next
 //!   initiation ([`Tunnel::initiate`]) by its own back-off;
-//! * after it has something to send, it must be asked again until it has nothing: [`Tunnel::open`] does.
+//! * after it has something to send, it must be asked again until it has nothing: [`Tunnel::open`] does;
+//! * it goes back to an older session that a packet comes by, unless it was agreed on before the last tick: [`Tunnel::open`]
+//!   has time pass between the two sessions of initiations that cross.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -263,6 +265,9 @@ impl Tunnel {
             TunnResult::WriteToNetwork(reply) => {
                 let length = reply.len();
                 self.drain();
+                if datagram.first() == Some(&1) {
+                    self.part();
+                }
                 Ok(Opened::Reply(length))
             }
             TunnResult::Err(error) => Err(refusal(&error)),
@@ -283,6 +288,18 @@ impl Tunnel {
             | TunnResult::WriteToTunnelV4(..)
             | TunnResult::WriteToTunnelV6(..) => Tick::Quiet,
         }
+    }
+
+    /// Makes a session that is agreed on from here on newer than one that the peer's initiation just began.
+    ///
+    /// If ours was on its way then, there will be two. WireGuard sends by the one it began itself, also when it hears the
+    /// peer by the other (Linux: `wg_noise_received_with_keypair` goes on to a next keypair, never back to the previous).
+    /// boringtun goes to the other if both are of the same tick. A peer need not have that one whole: wireguard-go, when it
+    /// takes in our initiation and our response side by side, keeps it to send, and has forgotten the number by
+    /// which it would receive.
+    fn part(&mut self) {
+        // Nothing is due: the initiation was something heard, the response something sent, the session is new.
+        let _ = self.tunn.update_timers(&mut [0; HANDSHAKE_MAX]);
     }
 
     /// Empties boringtun's own queue. Only a keep-alive due without a session ever gets there, and it need

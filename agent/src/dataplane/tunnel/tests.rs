@@ -135,6 +135,26 @@ fn both_ends_may_begin_at_the_same_moment() {
 }
 
 #[test]
+fn of_two_sessions_begun_at_the_same_moment_packets_leave_by_the_one_begun_here() {
+    let (own_a, own_b) = sides();
+    let (mut a, mut b) = tunnels(&own_a, &own_b);
+    let (mut from_a, mut from_b) = ([0; HANDSHAKE_MAX], [0; HANDSHAKE_MAX]);
+    a.initiate(&mut from_a).unwrap();
+    b.initiate(&mut from_b).unwrap();
+    let reply_a = reply(&mut a, &from_b);
+    let reply_b = reply(&mut b, &from_a);
+    reply(&mut a, &reply_b);
+    reply(&mut b, &reply_a);
+    let mut sealed = [0; 2_048];
+    for number in 0..3 {
+        // B's come by the session that B began, which need not have an end at B that receives.
+        assert_eq!(pass(&mut b, &mut a, &packet(number)), packet(number));
+        a.session().unwrap().seal(&packet(number), &mut sealed).unwrap();
+        assert_eq!(sealed[4..8], reply_b[4..8], "not the session A began");
+    }
+}
+
+#[test]
 fn an_initiation_names_its_sender_only_to_whom_it_is_meant_for() {
     let (own_a, own_b) = sides();
     let (mut a, _) = tunnels(&own_a, &own_b);
