@@ -278,12 +278,13 @@ impl Peer {
             return None;
         }
         let mut state = self.lock();
-        let recent = std::mem::take(&mut state.recent);
+        let recent = &mut state.recent;
         Some(Observation {
             peer: self.device,
-            tx_packets: recent.tx_packets,
-            tx_bytes: recent.tx_bytes,
-            rx: recent.rx,
+            tx_packets: std::mem::take(&mut recent.tx_packets),
+            tx_bytes: std::mem::take(&mut recent.tx_bytes),
+            // Copied, so that the shard has room for the next ones.
+            rx: recent.rx.drain(..).collect(),
             waiting: path == Path::None && !state.waiting.is_empty(),
         })
     }
