@@ -207,6 +207,7 @@ fn of_every_kind(key: &PublicKey) -> Vec<Vec<u8>> {
         of_kind(envelope::PING, 1_232),
         of_kind(envelope::PONG, 64),
         of_kind(envelope::CARRY, 64),
+        of_kind(envelope::EARLY, 128),
         Unknown::Channel(Channel::new(7).unwrap()).encode(),
         [&relay.encode()[..], &[4; 1_400]].concat(),
         RelayHeader { length: 4, ..relay }.encode().iter().copied().chain([4; 4]).collect(),
