@@ -34,6 +34,9 @@ const REJECT_AFTER: Duration = Duration::from_secs(180);
 /// two ends that begin handshakes in the same moments can each forget what the other one uses, for ever.
 const PREVIOUS: usize = 6;
 
+/// Answers that the other end may use still, newest first: a repeated initiation may cross the answer to the one before.
+const OFFERED: usize = 2;
+
 /// Data was sent and nothing came back for so long: the peer may have lost the session.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -72,8 +75,10 @@ struct Tunnel {
     /// Those before, newest first: what the peer has under way opens still.
     previous: VecDeque<Session>,
     /// Answered, and not used before the other end shows that it has it: the answer may be lost.
-    next: Option<Session>,
+    offered: VecDeque<Session>,
     pending: Option<Initiation>,
+    /// The one before `pending`: its answer may be on its way, and counts, as it does for boringtun.
+    overtaken: Option<Initiation>,
     newest_heard: u64,
     waiting: VecDeque<Vec<u8>>,
 }
@@ -145,8 +150,9 @@ impl Tunnels {
                 shared,
                 current: None,
                 previous: VecDeque::new(),
-                next: None,
+                offered: VecDeque::new(),
                 pending: None,
+                overtaken: None,
                 newest_heard: 0,
                 waiting: VecDeque::new(),
             };
@@ -200,10 +206,12 @@ impl Tunnels {
         word(data, 4).is_some_and(|index| self.indices.contains_key(&index))
     }
 
-    /// The peer sends by a session that is not known here: it is asked for another.
+    /// The peer sends by a session that is not known here: it is asked for another, if there is none that it will go over to.
     pub fn lose(&mut self, peer: DeviceId, now: Instant) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
-        self.initiate(peer, now, &mut out);
+        if !self.has_session(&peer, now) {
+            self.initiate(peer, now, &mut out);
+        }
         out
     }
 
@@ -245,7 +253,7 @@ impl Tunnels {
     }
 
     fn initiate(&mut self, peer: DeviceId, now: Instant, out: &mut Vec<Vec<u8>>) {
-        let fresh = (self.fresh_index(peer), self.rng.bytes());
+        let (ours, nonce) = (self.fresh_index(), self.rng.bytes());
         let Some(tunnel) = self.peers.get_mut(&peer) else { return };
         let tries = match &tunnel.pending {
             Some(pending) if pending.again_at > now => return,
@@ -257,14 +265,19 @@ impl Tunnels {
             tunnel.waiting.clear();
             return;
         }
-        let wait = RETRY.saturating_mul(1 << tries.min(8)).min(RETRY_MAX);
-        let (ours, nonce) = fresh;
         self.initiating.insert(peer);
         // What the peer began is as good, if something comes of it.
-        let theirs = tunnel.next.as_ref().map(|next| next.since + RETRY).filter(|at| *at > now);
+        let theirs = tunnel.offered.front().map(|offered| offered.since + RETRY).filter(|at| *at > now);
+        if let (Some(pending), Some(again_at)) = (&mut tunnel.pending, theirs) {
+            pending.again_at = again_at;
+            return;
+        }
+        let wait = RETRY.saturating_mul(1 << tries.min(8)).min(RETRY_MAX);
         let again_at = theirs.unwrap_or(now + wait);
-        if let Some(old) = tunnel.pending.replace(Initiation { ours, nonce, again_at, tries }) {
-            self.indices.remove(&old.ours);
+        if let Some(before) = tunnel.pending.replace(Initiation { ours, nonce, again_at, tries })
+            && let Some(forgotten) = tunnel.overtaken.replace(before)
+        {
+            self.indices.remove(&forgotten.ours);
         }
         self.indices.insert(ours, peer);
         if theirs.is_some() {
@@ -289,7 +302,7 @@ impl Tunnels {
         else {
             return Opened::default();
         };
-        let ours = self.fresh_index(peer);
+        let ours = self.fresh_index();
         let answer_nonce: [u8; 16] = self.rng.bytes();
         let Some(tunnel) = self.peers.get_mut(&peer) else { return Opened::default() };
         let stamp = body.get(56..64).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
@@ -306,7 +319,8 @@ impl Tunnels {
         let mac = mac16(tunnel.shared.as_bytes(), &[&answer, nonce]);
         answer.extend(mac);
         let session = Session::new(&tunnel.shared, [nonce, &answer_nonce], (ours, theirs), false, now);
-        let dropped = tunnel.next.replace(session);
+        tunnel.offered.push_front(session);
+        let dropped = if tunnel.offered.len() > OFFERED { tunnel.offered.pop_back() } else { None };
         self.indices.insert(ours, peer);
         self.forget(dropped);
         Opened { peer: Some(peer), packet: None, answers: vec![answer] }
@@ -317,13 +331,20 @@ impl Tunnels {
         let (Some(theirs), Some(ours)) = (word(body, 4), word(body, 8)) else { return Opened::default() };
         let Some(peer) = self.indices.get(&ours).copied() else { return Opened::default() };
         let Some(tunnel) = self.peers.get_mut(&peer) else { return Opened::default() };
-        let Some(pending) = tunnel.pending.take_if(|pending| pending.ours == ours) else {
+        let mut asked = tunnel.pending.iter().chain(&tunnel.overtaken);
+        let Some(nonce) = asked.find(|asked| asked.ours == ours).map(|asked| asked.nonce) else {
             return Opened::default();
         };
-        let nonces = [pending.nonce.as_slice(), body.get(12..28).unwrap_or_default()];
+        let nonces = [nonce.as_slice(), body.get(12..28).unwrap_or_default()];
         if !ct_eq(mac, &mac16(tunnel.shared.as_bytes(), &[body, nonces[0]])) {
-            tunnel.pending = Some(pending);
             return Opened::default();
+        }
+        // Nothing waits any more, so nothing is asked again; an answer that is under way still counts.
+        let done = tunnel.pending.take();
+        if let Some(other) = done.filter(|done| done.ours != ours) {
+            tunnel.overtaken = Some(other);
+        } else {
+            tunnel.overtaken.take_if(|overtaken| overtaken.ours == ours);
         }
         let session = Session::new(&tunnel.shared, nonces, (ours, theirs), true, now);
         let dropped = tunnel.adopt(session);
@@ -346,8 +367,10 @@ impl Tunnels {
             return Opened::default();
         };
         let Some(tunnel) = self.peers.get_mut(&peer) else { return Opened::default() };
-        let confirmed = tunnel.next.as_mut().and_then(|session| session.open(datagram));
-        let dropped = confirmed.is_some().then(|| tunnel.confirm()).flatten();
+        let offered = tunnel.offered.iter_mut().enumerate();
+        let confirmed = offered.into_iter().find_map(|(at, session)| Some((at, session.open(datagram)?)));
+        let dropped = confirmed.as_ref().map(|(at, _)| tunnel.confirm(*at)).unwrap_or_default();
+        let confirmed = confirmed.map(|(_, packet)| packet);
         let mut sessions = tunnel.current.iter_mut().chain(&mut tunnel.previous);
         let opened = confirmed.or_else(|| sessions.find_map(|session| session.open(datagram)));
         let Some(packet) = opened else { return Opened::default() };
@@ -357,7 +380,9 @@ impl Tunnels {
             session.unanswered_since = None;
             answers.extend(waiting.iter().map(|packet| session.seal(packet)));
         }
-        self.forget(dropped);
+        for session in dropped {
+            self.forget(Some(session));
+        }
         Opened { peer: Some(peer), packet: (!packet.is_empty()).then_some(packet), answers }
     }
 
@@ -367,7 +392,7 @@ impl Tunnels {
         }
     }
 
-    fn fresh_index(&mut self, _peer: DeviceId) -> u32 {
+    fn fresh_index(&mut self) -> u32 {
         loop {
             let index = self.rng.u32();
             if !self.indices.contains_key(&index) {
@@ -389,10 +414,13 @@ impl Tunnel {
         self.waiting.push_back(packet.to_vec());
     }
 
-    /// The other end has the session that was waiting; gives back the one that falls off the end.
-    fn confirm(&mut self) -> Option<Session> {
-        let session = self.next.take()?;
-        self.adopt(session)
+    /// The other end has a session that was offered, and needs no older one; gives back those that fall off the end.
+    fn confirm(&mut self, at: usize) -> Vec<Session> {
+        let older = self.offered.split_off((at + 1).min(self.offered.len()));
+        let mut dropped: Vec<Session> =
+            older.into_iter().filter_map(|session| self.put_away(session)).collect();
+        dropped.extend(self.offered.remove(at).and_then(|session| self.adopt(session)));
+        dropped
     }
 
     /// The newest session is the one in use; gives back the one that falls off the end.

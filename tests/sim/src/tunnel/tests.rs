@@ -103,3 +103,27 @@ fn pair() -> (Tunnels, Tunnels) {
 fn id(number: u8) -> DeviceId {
     DeviceId::from_bytes([number; 16])
 }
+
+#[test]
+fn an_answer_counts_though_the_initiation_was_repeated() {
+    let (mut a, mut b) = pair();
+    let at = Instant::from_millis;
+    let first = a.seal(id(2), b"far away", at(1_000));
+    let repeated = a.handle_timeout(at(1_500));
+    let late = b.open(&first[0], at(1_600));
+    let data = a.open(&late.answers[0], at(2_200));
+    assert_eq!(data.answers.len(), 1, "the packet goes by the first session");
+    let later = b.open(&repeated[0].1, at(2_100));
+    assert_eq!(b.open(&data.answers[0], at(2_800)).packet.as_deref(), Some(b"far away".as_slice()));
+    let again = a.open(&later.answers[0], at(2_700));
+    assert_eq!(b.open(&again.answers[0], at(3_300)).peer, Some(id(1)), "and the second is as good");
+    assert_eq!(a.poll_timeout(), None);
+}
+
+#[test]
+fn data_of_a_lost_session_asks_for_another_only_if_there_is_none() {
+    let (mut a, mut b) = pair();
+    assert_eq!(b.lose(id(1), Instant::from_secs(1)).len(), 1);
+    connect(&mut a, &mut b);
+    assert!(b.lose(id(1), Instant::from_secs(3)).is_empty());
+}
