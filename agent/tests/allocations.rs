@@ -174,6 +174,7 @@ impl Device {
             wireguard: secret(peer.number).public(),
             addresses: vec![ip(peer.number).into()],
             path: Path::Direct { local: SocketId::MAIN, remote },
+            mtu: 1_280,
             repeats: 0,
         };
         self.plane.set_table(&Arc::new(ForwardingTable::new(1, vec![own], vec![entry], &[])));

@@ -58,6 +58,11 @@ pub const EARLY_OVERHEAD: usize = 64;
 /// First packets are short (an opening of TCP, a question); a longer one waits for the session.
 pub const EARLY_PACKET_MAX: usize = 1_128;
 
+/// Longer control datagrams are sent in one piece or not at all: only PINGs that measure what a path carries are.
+///
+/// What every path has to carry, packets of 1,280 bytes in WireGuard's 32, may be cut on the way.
+pub const WHOLE_ABOVE: usize = 1_312;
+
 /// Longest padded PING: an Ethernet frame's payload; larger paths are not probed.
 pub const PROBE_MAX: usize = 1_500;
 

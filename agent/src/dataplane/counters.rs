@@ -37,6 +37,8 @@ dropped! {
     NotRouted => "tx_not_routed",
     /// From the TUN: to an address of a network that no peer has; answered with "unreachable".
     NoPeer => "tx_no_peer",
+    /// From the TUN: longer than the path to the peer carries, and not to be cut; answered with "too big".
+    TooBig => "tx_too_big",
     /// From the TUN: pushed out by newer packets waiting for the same peer.
     WaitedTooLong => "tx_waited_too_long",
     /// To the network: the send buffer stayed full.

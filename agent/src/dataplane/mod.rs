@@ -12,6 +12,7 @@ mod checksum;
 mod coalesce;
 mod counters;
 mod early;
+mod fragment;
 mod inbound;
 mod keeper;
 mod outbound;

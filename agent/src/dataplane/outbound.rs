@@ -5,7 +5,8 @@
 //! 3. The table says whose the destination is. Nobody's: an answer "unreachable" to the TUN, not too often.
 //! 4. No path, or no session: the newest packets wait with the peer, the keeper is told, and the machine, which may send them
 //!    early.
-//! 5. [`Split`] cuts the super-packet; under one lock of the peer each piece is encrypted to its final place.
+//! 5. [`Split`] cuts the super-packet into pieces that the path carries; under one lock of the peer each is encrypted to its final
+//!    place. What must not be cut so becomes [`Fragments`], or is answered "too big".
 //! 6. Relayed: the relay header goes into the room left in front, nothing moves.
 //! 7. The buffer is sent when the next piece does not fit its train, and at the end of the turn.
 //! 8. What was sent is noted with the peer; the machine hears of it with the next observation.
@@ -24,12 +25,13 @@ use super::Shared;
 use super::buffer::{GsoBuffer, set_relay_header};
 use super::counters::Dropped;
 use super::early::Waiting;
+use super::fragment::{self, Fragments};
 use super::inbound::write;
 use super::keeper::Work;
 use super::peers::{Found, Peers};
 use super::split::{PACKET_MAX, Split};
 use super::tunnel::OVERHEAD;
-use super::unreachable::{self, Unreachable};
+use super::unreachable::{self, Unreachable, Why};
 use super::virtio::{HEADER_LEN, VirtioHeader};
 use crate::sockets::{ShardSockets, Udp};
 use crate::tun::{Offload, TunQueue};
@@ -125,10 +127,28 @@ impl Outbound {
         let header = packet::parse(packet).ok()?;
         let mut split = Split::new(virtio, packet)?;
         match peers.route(header.destination) {
-            Some(found) => self.dispatch(sockets, found, &mut split),
+            Some(found) if split.fit(found.entry.mtu.into()) => self.dispatch(sockets, found, &mut split),
+            Some(found) if fragment::is_allowed(packet) => self.cut(sockets, found, &mut split),
+            Some(found) => {
+                self.shared.counts.drop_one(Dropped::TooBig);
+                self.answer(queue, packet, &header, Why::TooBig(found.entry.mtu));
+            }
             None => self.refuse(queue, packet, &header),
         }
         Some(())
+    }
+
+    /// Step 5 for what is longer than the path carries and may be cut.
+    fn cut(&mut self, sockets: &ShardSockets, found: Found<'_>, split: &mut Split<'_>) {
+        let (mut whole, mut room) = ([0; PACKET_MAX], [0; PACKET_MAX]);
+        while let Some(packet) = split.next(&mut whole) {
+            let Some(mut fragments) = Fragments::new(packet, found.entry.mtu.into()) else { return };
+            while let Some(fragment) = fragments.next(&mut room) {
+                if let Some(mut split) = Split::new(VirtioHeader::PLAIN, fragment) {
+                    self.dispatch(sockets, found, &mut split);
+                }
+            }
+        }
     }
 
     /// Step 3 for a destination that nobody has.
@@ -138,9 +158,14 @@ impl Outbound {
             return;
         }
         self.shared.counts.drop_one(Dropped::NoPeer);
+        self.answer(queue, packet, header, Why::NoPeer);
+    }
+
+    /// Tells the sender why its packet went no further.
+    fn answer(&mut self, queue: &TunQueue, packet: &[u8], header: &Header, why: Why) {
         let mut room = unreachable::room();
         let now = self.shared.clock.now();
-        if let Some(answer) = self.unreachable.answer(packet, header, &mut room, now) {
+        if let Some(answer) = self.unreachable.answer(packet, header, why, &mut room, now) {
             // The TUN may refuse it; then the program waits, as it would without us.
             let _ = write(queue, VirtioHeader::PLAIN, &[IoSlice::new(answer)]);
         }

@@ -23,6 +23,7 @@ pub(super) const UDP_CHECKSUM: usize = 6;
 const TCP_FLAGS: usize = 13;
 const FLAG_FIN: u8 = 0x01;
 const FLAG_PSH: u8 = 0x08;
+const FLAG_URG: u8 = 0x20;
 const FLAG_CWR: u8 = 0x80;
 
 /// One read from the TUN, taken out piece by piece.
@@ -75,6 +76,50 @@ impl<'a> Split<'a> {
             u16::try_from(if header.train == Train::Udp { UDP_CHECKSUM } else { TCP_CHECKSUM }).ok()?;
         let (headers, payload) = packet.split_at_checked(headers_len)?;
         Some(Self { headers, payload, taken: 0, pieces: 0, header })
+    }
+
+    /// Makes every piece of what was not begun yet `mtu` bytes at most; `false` if that is for fragments to do, or for the sender.
+    ///
+    /// TCP is a stream, so its segments can be cut anew: the connection notices nothing, and is as fast as the path as soon as
+    /// that carries more. Messages of "too big" would hold it back for ten minutes.
+    pub(super) fn fit(&mut self, mtu: usize) -> bool {
+        if self.next_len() <= mtu {
+            return true;
+        }
+        match self.header.train {
+            Train::None => self.to_train().is_some_and(|mut train| {
+                let fits = train.fit(mtu);
+                *self = train;
+                fits
+            }),
+            Train::Udp => false,
+            Train::Tcp4 | Train::Tcp6 => {
+                let room = mtu.checked_sub(self.headers.len()).and_then(|room| u16::try_from(room).ok());
+                self.header.piece_len = room.filter(|room| *room > 0).unwrap_or(self.header.piece_len);
+                self.next_len() <= mtu
+            }
+        }
+    }
+
+    /// A single TCP segment as a train of one piece.
+    ///
+    /// Only one whose checksum is still to be made: cutting another would make a wrong one right.
+    fn to_train(&self) -> Option<Self> {
+        let packet = self.payload;
+        let start = usize::from(self.header.checksum_start);
+        let is_tcp = self.header.needs_checksum && usize::from(self.header.checksum_offset) == TCP_CHECKSUM;
+        let is_whole4 =
+            packet.get(6..8)?.first_chunk().map(|flags| u16::from_be_bytes(*flags) & 0x3FFF) == Some(0);
+        let train = match packet.first()? >> 4 {
+            4 if is_whole4 && packet.get(9) == Some(&PROTOCOL_TCP) => Train::Tcp4,
+            6 if packet.get(6) == Some(&PROTOCOL_TCP) && start == IPV6_HEADER => Train::Tcp6,
+            _ => return None,
+        };
+        let headers = start + usize::from(packet.get(start + 12)? >> 4) * 4;
+        let is_urgent = packet.get(start + TCP_FLAGS)? & FLAG_URG != 0;
+        let piece_len = u16::try_from(packet.len().checked_sub(headers)?).ok()?;
+        let header = VirtioHeader { train, piece_len, ..self.header };
+        if is_tcp && !is_urgent { Self::new(header, packet) } else { None }
     }
 
     /// Whether pieces are left.

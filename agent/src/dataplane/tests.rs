@@ -4,6 +4,7 @@
 mod early;
 mod repeats;
 mod restart;
+mod sizes;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -418,6 +419,7 @@ fn entry(peer: &Device, path: Path, more: &[Ipv4Addr]) -> PeerEntry {
         wireguard: secret(peer.number).public(),
         addresses: own.chain(more.iter().copied()).map(IpAddr::V4).collect(),
         path,
+        mtu: 1_280,
         repeats: 0,
     }
 }

@@ -1,6 +1,6 @@
-//! Tells a local program at once that nobody has the address it talks to.
+//! Tells a local program at once that nobody has the address it talks to, or that its packet is longer than the path carries.
 //!
-//! Without it a mistyped address of the virtual LAN costs a minute of waiting. The message says that it comes
+//! Without it a mistyped address of the virtual LAN costs a minute of waiting, and a large packet vanishes. The message says that it comes
 //! from the address that was not reached: one of our own would be dropped by the kernel as forged, and the
 //! missing host is what a router would name as well.
 
@@ -24,7 +24,35 @@ const LENGTH_MAX: usize = IPV6_HEADER + 8 + QUOTED_MAX;
 /// Writes the messages, not too many of them.
 #[derive(Debug, Default)]
 pub(super) struct Unreachable {
-    full_at: Instant,
+    /// For each kind of message: a program that scans the network must not silence the other kind.
+    full_at: [Instant; 2],
+}
+
+/// Why a packet went no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Nobody has its destination.
+    NoPeer,
+    /// It must not be cut, and the path carries packets of so many bytes.
+    TooBig(u16),
+}
+
+impl Why {
+    /// Type and code of the message, and the four bytes behind its checksum (RFC 792; RFC 1191, section 4).
+    fn v4(self) -> ([u8; 2], u32) {
+        match self {
+            Self::NoPeer => ([3, 1], 0),
+            Self::TooBig(mtu) => ([3, 4], mtu.into()),
+        }
+    }
+
+    /// The same for ICMPv6 (RFC 4443, sections 3.1 and 3.2).
+    fn v6(self) -> ([u8; 2], u32) {
+        match self {
+            Self::NoPeer => ([1, 3], 0),
+            Self::TooBig(mtu) => ([2, 0], mtu.into()),
+        }
+    }
 }
 
 impl Unreachable {
@@ -34,6 +62,7 @@ impl Unreachable {
         &mut self,
         packet: &[u8],
         header: &Header,
+        why: Why,
         room: &'m mut [u8; LENGTH_MAX],
         now: Instant,
     ) -> Option<&'m [u8]> {
@@ -45,12 +74,13 @@ impl Unreachable {
         if is_error(packet, header, is_v4) {
             return None;
         }
-        let missing = self.full_at.saturating_since(now);
+        let full_at = self.full_at.get_mut(usize::from(why == Why::NoPeer))?;
+        let missing = full_at.saturating_since(now);
         if missing > EARN * (BURST - 1) {
             return None;
         }
-        self.full_at = now + missing + EARN;
-        if is_v4 { answer_v4(packet, room) } else { answer_v6(packet, room) }
+        *full_at = now + missing + EARN;
+        if is_v4 { answer_v4(packet, why.v4(), room) } else { answer_v6(packet, why.v6(), room) }
     }
 }
 
@@ -71,7 +101,7 @@ fn is_error(packet: &[u8], header: &Header, is_v4: bool) -> bool {
     header.protocol == 58 && packet.get(IPV6_HEADER).is_none_or(|kind| *kind < 128)
 }
 
-fn answer_v4<'m>(packet: &[u8], room: &'m mut [u8; LENGTH_MAX]) -> Option<&'m [u8]> {
+fn answer_v4<'m>(packet: &[u8], what: ([u8; 2], u32), room: &'m mut [u8; LENGTH_MAX]) -> Option<&'m [u8]> {
     let quoted = packet.get(..packet.len().min(QUOTED_MAX))?;
     let total = 20 + 8 + quoted.len();
     let message = room.get_mut(..total)?;
@@ -83,8 +113,7 @@ fn answer_v4<'m>(packet: &[u8], room: &'m mut [u8; LENGTH_MAX]) -> Option<&'m [u
     network.get_mut(12..16)?.copy_from_slice(packet.get(16..20)?);
     network.get_mut(16..20)?.copy_from_slice(packet.get(12..16)?);
     set_ipv4_checksum(network)?;
-    // Type 3, code 1: host unreachable.
-    icmp.get_mut(..8)?.copy_from_slice(&[3, 1, 0, 0, 0, 0, 0, 0]);
+    set_head(icmp, what)?;
     icmp.get_mut(8..)?.copy_from_slice(quoted);
     let mut sum = Sum::default();
     sum.add(icmp);
@@ -92,7 +121,7 @@ fn answer_v4<'m>(packet: &[u8], room: &'m mut [u8; LENGTH_MAX]) -> Option<&'m [u
     Some(message)
 }
 
-fn answer_v6<'m>(packet: &[u8], room: &'m mut [u8; LENGTH_MAX]) -> Option<&'m [u8]> {
+fn answer_v6<'m>(packet: &[u8], what: ([u8; 2], u32), room: &'m mut [u8; LENGTH_MAX]) -> Option<&'m [u8]> {
     let quoted = packet.get(..packet.len().min(QUOTED_MAX))?;
     let length = 8 + quoted.len();
     let message = room.get_mut(..IPV6_HEADER + length)?;
@@ -103,13 +132,19 @@ fn answer_v6<'m>(packet: &[u8], room: &'m mut [u8; LENGTH_MAX]) -> Option<&'m [u
     network.get_mut(6..8)?.copy_from_slice(&[58, 64]);
     network.get_mut(8..24)?.copy_from_slice(packet.get(24..40)?);
     network.get_mut(24..40)?.copy_from_slice(packet.get(8..24)?);
-    // Type 1, code 3: address unreachable.
-    icmp.get_mut(..8)?.copy_from_slice(&[1, 3, 0, 0, 0, 0, 0, 0]);
+    set_head(icmp, what)?;
     icmp.get_mut(8..)?.copy_from_slice(quoted);
     let mut sum = Sum::pseudo_header(network.get(8..40)?, 58, length);
     sum.add(icmp);
     icmp.get_mut(2..4)?.copy_from_slice(&sum.finish());
     Some(message)
+}
+
+/// Type, code, no checksum yet, and what follows it.
+fn set_head(icmp: &mut [u8], ([kind, code], rest): ([u8; 2], u32)) -> Option<()> {
+    icmp.get_mut(..4)?.copy_from_slice(&[kind, code, 0, 0]);
+    icmp.get_mut(4..8)?.copy_from_slice(&rest.to_be_bytes());
+    Some(())
 }
 
 #[cfg(test)]
@@ -124,7 +159,7 @@ mod tests {
         let mut room = room();
         let header = parse(&packet).unwrap();
         let answer = Unreachable::default()
-            .answer(&packet, &header, &mut room, Instant::from_secs(9))
+            .answer(&packet, &header, Why::NoPeer, &mut room, Instant::from_secs(9))
             .unwrap()
             .to_vec();
         let answered = parse(&answer).unwrap();
@@ -148,7 +183,7 @@ mod tests {
         let header = parse(&packet).unwrap();
         let mut room = room();
         let answer = Unreachable::default()
-            .answer(&packet, &header, &mut room, Instant::from_secs(9))
+            .answer(&packet, &header, Why::NoPeer, &mut room, Instant::from_secs(9))
             .unwrap()
             .to_vec();
         assert_eq!(answer[40..42], [1, 3]);
@@ -159,12 +194,29 @@ mod tests {
     }
 
     #[test]
+    fn too_big_names_the_size_that_fits_and_is_told_beside_a_scan() {
+        let mut unreachable = Unreachable::default();
+        let now = Instant::from_secs(9);
+        let (packet, mut ip6) = (ping4(), vec![0x60, 0, 0, 0, 0, 8, 17, 64]);
+        ip6.extend([0xFD; 40]);
+        while unreachable.answer(&packet, &parse(&packet).unwrap(), Why::NoPeer, &mut room(), now).is_some() {
+        }
+        let mut answer = |packet: &[u8]| {
+            let header = parse(packet).unwrap();
+            unreachable.answer(packet, &header, Why::TooBig(1_280), &mut room(), now).unwrap().to_vec()
+        };
+        assert_eq!(answer(&packet)[20..28], [&[3, 4][..], &answer(&packet)[22..24], &[0, 0, 5, 0]].concat());
+        let ip6 = answer(&ip6);
+        assert_eq!((&ip6[40..42], &ip6[44..48]), (&[2, 0][..], &[0, 0, 5, 0][..]));
+    }
+
+    #[test]
     fn errors_fragments_and_multicast_are_not_answered() {
         let mut unreachable = Unreachable::default();
         let mut answered = |packet: &[u8]| {
             let mut room = room();
             let now = Instant::from_secs(9);
-            unreachable.answer(packet, &parse(packet).unwrap(), &mut room, now).is_some()
+            unreachable.answer(packet, &parse(packet).unwrap(), Why::NoPeer, &mut room, now).is_some()
         };
         let mut error = ping4();
         error[20] = 3;
@@ -186,7 +238,7 @@ mod tests {
         let answers = (0..1_000)
             .filter(|millis| {
                 let now = Instant::from_secs(9) + Duration::from_millis(*millis);
-                unreachable.answer(&packet, &header, &mut room(), now).is_some()
+                unreachable.answer(&packet, &header, Why::NoPeer, &mut room(), now).is_some()
             })
             .count();
         assert_eq!(answers, 29);

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_proto::device::{Command, Device, DeviceConfig, Event, Status};
+use lanyard_proto::device::{Command, Device, DeviceConfig, Event, Status, TunnelMtu};
 use lanyard_proto::overlay::ForwardingTable;
 use lanyard_proto::transmit::{Datagram, SocketId, Transmit};
 use lanyard_wire::door::is_door;
@@ -28,7 +28,7 @@ use crate::portmap::{self, PortMapper};
 use crate::sockets::{Inbound, Sockets, SpareSockets};
 use crate::state::{Host, Keys};
 use crate::stream::{Opened, Streams};
-use crate::tun::{OVERLAY_MTU, Tun, TunAddresses, TunConfig};
+use crate::tun::{Tun, TunAddresses, TunConfig};
 
 /// Datagrams for the machine that wait while it works; on top of that the newest are dropped and counted.
 const INBOUND_MAX: usize = 1_024;
@@ -143,7 +143,7 @@ impl Networking {
             name,
             os: std::env::consts::OS.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            tunnel_mtu: OVERLAY_MTU,
+            tunnel_mtu: TunnelMtu::ETHERNET,
             peer_relay: config.relay.then_some(u64::from(config.relay_rate) * 1_000_000),
             early_packets: config.early_packets,
         };

@@ -58,22 +58,34 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
 
 /// Datagrams carry no "don't fragment", as WireGuard's in the kernel carry none.
 ///
-/// Ours have 1,340 bytes at most, and most links take that. Behind one that does not, a router may cut them; with the
-/// flag it would have to tell us, and where that message is filtered everything large would vanish: direct and by
-/// relay alike, for the overlay's 1,280 bytes cannot become less. What such messages claim is not believed either.
-/// IPv6 routers never cut; there the full-size probe decides whether a path counts.
-pub(super) fn let_routers_fragment(socket: &UdpSocket) -> io::Result<()> {
+/// Those of 1,280-byte packets have 1,340 bytes at most, and most links take that. Behind one that does not, a router may cut
+/// them; with the flag it would have to tell us, and where that message is filtered everything large would vanish: direct and by
+/// relay alike, for the overlay's packets cannot become smaller. What such messages claim is not believed either.
+/// IPv6 routers never cut; there the full-size probe decides whether a path counts. Larger packets are sent where
+/// larger probes passed, which did carry the flag ([`forbid_fragments`]).
+pub(super) fn let_routers_fragment(socket: &Socket) -> io::Result<()> {
     discover(socket, [libc::IP_PMTUDISC_OMIT, libc::IPV6_PMTUDISC_OMIT])
 }
 
 /// Datagrams go out in one piece or not at all, whatever the kernel heard of the path.
-pub(super) fn forbid_fragments(socket: &UdpSocket) -> io::Result<()> {
+pub(super) fn forbid_fragments(socket: &Socket) -> io::Result<()> {
     discover(socket, [libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE])
+}
+
+/// Sends something that is not to be cut by a socket whose other datagrams may be.
+///
+/// Linux has no such flag for one datagram of IPv4. What another thread sends in these microseconds is not cut either; it
+/// seldom would be.
+pub(super) fn in_one_piece(socket: &Socket, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    forbid_fragments(socket)?;
+    let outcome = send();
+    let_routers_fragment(socket)?;
+    outcome
 }
 
 /// Sets what the kernel does about the path's MTU, by one value for IPv4 and one for IPv6.
 #[expect(unsafe_code, reason = "the standard library, socket2 and nix have no call for IP_MTU_DISCOVER")]
-fn discover(socket: &UdpSocket, [v4, v6]: [libc::c_int; 2]) -> io::Result<()> {
+fn discover(socket: &Socket, [v4, v6]: [libc::c_int; 2]) -> io::Result<()> {
     let (level, option, value) = if socket.local_addr()?.is_ipv4() {
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, v4)
     } else {

@@ -27,7 +27,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use lanyard_proto::transmit::{SocketId, Transmit, Way};
 use lanyard_wire::door::is_door;
+use lanyard_wire::limits::WHOLE_ABOVE;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::SockRef;
 use thiserror::Error;
 
 pub use doors::{Doors, Outlet};
@@ -185,11 +187,8 @@ impl Sockets {
             return Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
         }
         let udp = self.shard(0).and_then(|shard| shard.for_remote(transmit.remote));
-        udp.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?.send(
-            transmit.remote,
-            &transmit.bytes,
-            None,
-        )
+        let udp = udp.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        udp.send_control(transmit.remote, &transmit.bytes)
     }
 
     /// Tries segmentation offload again where an error switched it off.
@@ -250,6 +249,19 @@ impl Udp {
         self.state.load().try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
+    /// Sends a control datagram; one that measures a path goes in one piece or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As from `sendmsg`; `EMSGSIZE` when it is longer than the first link takes.
+    pub fn send_control(&self, remote: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > WHOLE_ABOVE {
+            system::in_one_piece(&SockRef::from(&self.socket), || self.send(remote, bytes, None))
+        } else {
+            self.send(remote, bytes, None)
+        }
+    }
+
     /// Receives up to as many messages as there are buffers. Each may hold several datagrams of
     /// `meta.stride` bytes from one sender, so buffers are to have 64 KB.
     ///
@@ -287,7 +299,7 @@ impl Udp {
 /// What the kernel can do with a socket; asking sets options, of which one is not for us.
 fn state_of(socket: &UdpSocket) -> io::Result<UdpSocketState> {
     let state = UdpSocketState::new(UdpSockRef::from(socket))?;
-    system::let_routers_fragment(socket)?;
+    system::let_routers_fragment(&SockRef::from(socket))?;
     Ok(state)
 }
 

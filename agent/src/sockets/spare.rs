@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use lanyard_proto::device::FRESH_SOCKETS_MAX;
 use lanyard_proto::transmit::{SocketId, Transmit};
+use lanyard_wire::limits::WHOLE_ABOVE;
+use socket2::SockRef;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-use super::Inbound;
+use super::{Inbound, system};
 
 /// Most spare sockets at once: those of punches and paths, and a few for measuring.
 const OPEN_MAX: usize = FRESH_SOCKETS_MAX + 64;
@@ -58,10 +60,9 @@ impl SpareSockets {
         }
         let spare = self.open.get(&key).ok_or(io::ErrorKind::NotConnected)?;
         // Past Tokio's readiness, which a fresh socket does not have yet: UDP has room or drops.
-        let sent = socket2::SockRef::from(spare.socket.as_ref())
-            .send_to(&transmit.bytes, &transmit.remote.into())?;
-        debug_assert_eq!(sent, transmit.bytes.len());
-        Ok(())
+        let socket = SockRef::from(spare.socket.as_ref());
+        let send = || socket.send_to(&transmit.bytes, &transmit.remote.into()).map(drop);
+        if transmit.bytes.len() > WHOLE_ABOVE { system::in_one_piece(&socket, send) } else { send() }
     }
 
     /// Gives an IPv4 socket away, to be read by somebody else: here it is still sent by, and no longer read.

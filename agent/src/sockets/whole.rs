@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lanyard_wire::limits::STUN_REQUEST_LEN;
 use lanyard_wire::stun::{Answer, Change, Request, TransactionId};
+use socket2::SockRef;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::system;
@@ -69,7 +70,7 @@ fn open(server: SocketAddr) -> io::Result<tokio::net::UdpSocket> {
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0))?;
-    system::forbid_fragments(&socket)?;
+    system::forbid_fragments(&SockRef::from(&socket))?;
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
     tokio::net::UdpSocket::from_std(socket)

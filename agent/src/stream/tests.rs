@@ -156,6 +156,7 @@ fn table_with(remote: SocketAddr) -> Arc<ForwardingTable> {
         wireguard: PublicKey::from_bytes([9; 32]),
         addresses: Vec::new(),
         path: Path::Direct { local: SocketId::MAIN, remote },
+        mtu: 1_280,
         repeats: 0,
     };
     Arc::new(ForwardingTable::new(1, Vec::new(), vec![entry], &[]))

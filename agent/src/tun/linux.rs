@@ -19,9 +19,9 @@ use super::{OVERLAY_MTU, Offload, Tun, TunConfig, TunError};
 
 /// Most pieces in a super-packet that the kernel hands us.
 ///
-/// A UDP send takes 65,507 bytes. A piece is a packet of at most the MTU, 32 bytes of WireGuard and 8 of a
-/// relay frame, so 49 fit. Without the cap most 64 KB reads would become a full send and a tiny one.
-const GSO_MAX_SEGMENTS: u32 = 65_507 / (OVERLAY_MTU as u32 + 32 + 8);
+/// A UDP send takes 65,507 bytes. A piece is a packet of at most the MTU and 32 bytes of WireGuard, so 45 fit. Without the cap most
+/// 64 KB reads would become a full send and a tiny one.
+const GSO_MAX_SEGMENTS: u32 = 65_507 / (OVERLAY_MTU as u32 + 32);
 
 /// Packets that wait in the kernel for each of our queues; twice the kernel's own default for a TUN.
 ///

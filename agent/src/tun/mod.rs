@@ -14,16 +14,16 @@ compile_error!("lanyard's agent runs on Linux only so far: this system needs its
 
 use std::io;
 
+use lanyard_proto::device::TunnelMtu;
 use thiserror::Error;
 
 pub use system::{TunAddresses, TunQueue};
 
-/// The overlay's MTU.
+/// The interface's MTU: the largest packet that any path may carry.
 ///
-/// 1,280 is the least an IPv6 link may have (RFC 8200, section 5), so both families work inside. With the 32
-/// bytes of WireGuard, the 8 of a relay frame and 48 of IPv6 and UDP a packet takes 1,368 bytes outside, which
-/// fits through PPPoE, mobile networks and another tunnel.
-pub const OVERLAY_MTU: u16 = 1_280;
+/// Most paths do, since most links take 1,500 bytes. What a path carries less the data plane cuts, or tells the sender
+/// (`dataplane::fit`).
+pub const OVERLAY_MTU: u16 = TunnelMtu::ETHERNET.most;
 
 /// How long an interface name may be (the kernel's `IFNAMSIZ` less the final zero).
 const NAME_MAX: usize = 15;

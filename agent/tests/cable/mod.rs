@@ -160,6 +160,7 @@ pub(crate) fn entry(number: u8, wireguard: PublicKey, path: Path) -> PeerEntry {
         wireguard,
         addresses: vec![ip4(number).into(), ip6(number).into()],
         path,
+        mtu: 1_280,
         repeats: 0,
     }
 }

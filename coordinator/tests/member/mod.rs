@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lanyard_proto::device::{Command, Device, DeviceConfig, Event};
+use lanyard_proto::device::{Command, Device, DeviceConfig, Event, TunnelMtu};
 use lanyard_proto::overlay::ForwardingTable;
 use lanyard_proto::time::WallClock;
 use lanyard_proto::transmit::{Datagram, SocketId};
@@ -44,7 +44,7 @@ impl Member {
             name: DeviceName::parse(name).unwrap(),
             os: "linux".into(),
             version: "0.1.0".into(),
-            tunnel_mtu: 1_280,
+            tunnel_mtu: TunnelMtu::LEAST,
             peer_relay: None,
             early_packets: true,
         };

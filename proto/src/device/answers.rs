@@ -81,7 +81,7 @@ impl Device {
                     self.push_event(Event::Path { peer: *device, from, to, why });
                     self.is_table_stale = true;
                 }
-                Action::Repeat => self.is_table_stale = true,
+                Action::Repeat | Action::Resized => self.is_table_stale = true,
                 Action::CarrierLost => self.carrier_lost(*device, now),
                 Action::Learnt => self.memory.changed(now),
             }

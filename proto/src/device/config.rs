@@ -7,6 +7,23 @@ use lanyard_wire::names::DeviceName;
 
 use crate::time::WallClock;
 
+/// How large IP packets inside the tunnel are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelMtu {
+    /// What every path carries; one counts only when proven for it.
+    pub least: u16,
+    /// The largest that is looked for on a direct path; no more than `least` for no search.
+    pub most: u16,
+}
+
+impl TunnelMtu {
+    /// The least that IPv6 asks of a link (RFC 8200, section 5), on every path.
+    pub const LEAST: Self = Self { least: 1_280, most: 1_280 };
+
+    /// The same, and what a link of 1,500 bytes leaves (IPv6 and UDP take 48, WireGuard 32) where a path carries it.
+    pub const ETHERNET: Self = Self { most: 1_420, ..Self::LEAST };
+}
+
 /// Everything [`Device::new`](super::Device::new) needs to know.
 #[derive(Debug)]
 pub struct DeviceConfig {
@@ -26,8 +43,8 @@ pub struct DeviceConfig {
     pub os: String,
     /// Program version, for people; at most 32 bytes are sent.
     pub version: String,
-    /// Largest IP packet inside the tunnel; a path counts only when proven for it.
-    pub tunnel_mtu: u16,
+    /// The packets inside the tunnel.
+    pub tunnel_mtu: TunnelMtu,
     /// Bits a second that this device passes on for pairs of its networks that cannot meet directly; `None`: it does not.
     pub peer_relay: Option<u64>,
     /// Whether the first packets of a pair go beside WireGuard's handshake, sealed to a prekey, and are taken so.

@@ -121,7 +121,8 @@ impl Forwarding {
         networks.retain(|(_, network)| is_usable(network));
         networks.sort_by_key(|(coordinator, network)| self.place(&coordinator.key(), &network.card.id));
 
-        let mut draft = Draft { is_cut_off: self.is_cut_off, ..Draft::default() };
+        let mut draft =
+            Draft { is_cut_off: self.is_cut_off, least_mtu: peers.least_mtu(), ..Draft::default() };
         for (coordinator, network) in &networks {
             draft.add_network(&network.card, local);
             for (device, member) in &network.members {
@@ -169,6 +170,7 @@ struct Draft {
     /// The network under way has its IPv4.
     has_ip4: bool,
     is_cut_off: bool,
+    least_mtu: u16,
 }
 
 impl Draft {
@@ -210,6 +212,7 @@ impl Draft {
             wireguard: member.wireguard,
             addresses: Vec::new(),
             path: peer.filter(|_| !self.is_cut_off).map_or(Path::None, Peer::path),
+            mtu: peer.map_or(self.least_mtu, Peer::mtu),
             repeats: peer.map_or(0, Peer::repeats),
         });
         if entry.wireguard != member.wireguard {

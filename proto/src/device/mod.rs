@@ -64,7 +64,7 @@ use lanyard_wire::probe::Probe;
 
 pub use cache::{CoordinatorCache, DeviceCache, MemberCache, NetworkCache};
 pub use command::Command;
-pub use config::DeviceConfig;
+pub use config::{DeviceConfig, TunnelMtu};
 pub use event::{CoordinatorState, Event, MemberChange};
 pub use spares::FRESH_SOCKETS_MAX;
 pub use status::{Advice, Status};
@@ -77,7 +77,7 @@ use self::early::EarlyPackets;
 use self::forwarding::Forwarding;
 use self::memory::Memory;
 use self::netcheck::Netcheck;
-use self::peers::{Peers, full_size};
+use self::peers::{Peers, datagram_of};
 use self::spares::Spares;
 use crate::overlay::Observation;
 use crate::rejected::Rejected;
@@ -139,7 +139,7 @@ impl Device {
             me,
             wireguard,
             coordinators: Vec::new(),
-            netcheck: Netcheck::new(full_size(tunnel_mtu), rng.fork(b"netcheck")),
+            netcheck: Netcheck::new(datagram_of(tunnel_mtu.least), rng.fork(b"netcheck")),
             netchecks: Vec::new(),
             peers: Peers::new(tunnel_mtu, rng.fork(b"peers")),
             carriers: Carriers::new(peer_relay),

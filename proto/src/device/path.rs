@@ -13,12 +13,14 @@
 
 mod facts;
 mod lane;
+mod size;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use self::lane::{Lane, PROOF_TIME, Proof, is_better, next_proof};
+use self::size::Growth;
 use super::candidates::Rank;
 use super::health::{Health, QUIET, Sign};
 use super::punch::{Probe, Size};
@@ -74,6 +76,8 @@ pub(super) struct Paths {
     lanes: BTreeMap<Way, Lane>,
     current: Option<Current>,
     is_active: bool,
+    /// Packets of up to this size are looked for; 0: none beyond what every lane carries.
+    most: u16,
     strangers: Ration,
     probes: VecDeque<Probe>,
     events: VecDeque<PathEvent>,
@@ -100,6 +104,7 @@ impl Paths {
         self.is_active = is_active;
         if is_active {
             self.choose("traffic", now);
+            self.grow(false, now);
         } else {
             self.current = None;
         }
@@ -121,14 +126,18 @@ impl Paths {
 
     /// Our ping to `way` was answered after `rtt`.
     pub(super) fn answered(&mut self, way: Way, size: Size, rtt: Duration, now: Instant) {
+        let most = self.most;
         let lane = self.lane(way);
         lane.is_answered = true;
         lane.heard_at = Some(now);
         // RFC 6298's weight of an eighth, without the variance: hysteresis takes its place.
         lane.rtt = Some(lane.rtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
-        if size == Size::Full {
+        if size != Size::Small {
             lane.proven_at = Some(now);
             lane.proof = None;
+        }
+        if let Size::Packet(mtu) = size {
+            lane.growth.answered(mtu, most, now);
         }
         if let Some(current) = self.current_at(way) {
             current.health.answered(now);
@@ -139,6 +148,7 @@ impl Paths {
         }
         self.prefer_a_live_lane(now);
         self.choose("proven", now);
+        self.grow(false, now);
     }
 
     /// Whoever answered this way saw our ping come from there.
@@ -158,7 +168,7 @@ impl Paths {
         self.lane(way).heard_at = Some(now);
         if let Some(current) = self.current_at(way) {
             current.health.heard(packets, now);
-            return;
+            return self.grow(true, now);
         }
         if let Some(current) = &mut self.current {
             current.health.heard_elsewhere(packets, now);
@@ -227,6 +237,7 @@ impl Paths {
         for lane in self.lanes.values_mut() {
             lane.proven_at = None;
             lane.proof = None;
+            lane.growth = Growth::default();
             lane.held_until = None;
             lane.left = 0;
         }
@@ -251,6 +262,7 @@ impl Paths {
             self.lose("full-size packets do not pass", now);
         }
         self.choose("proven", now);
+        self.grow(false, now);
     }
 
     /// The next ping to send.
@@ -273,7 +285,8 @@ impl Paths {
         let left = self.current.and_then(|current| current.doubt_at);
         let left = left.map(|at| Wakeup { at, why: "a path that the peer may have left" });
         let watch = Wakeup::earliest(Wakeup::earliest(watch, in_vain), left);
-        let proof = proof.map(|at| Wakeup { at, why: "prove a path" });
+        let proof =
+            proof.into_iter().chain(self.growth_at()).min().map(|at| Wakeup { at, why: "prove a path" });
         let hold = hold.map(|at| Wakeup { at, why: "a path may be chosen again" });
         Wakeup::earliest(Wakeup::earliest(proof, hold), watch)
     }
@@ -410,6 +423,7 @@ impl Paths {
     fn take(&mut self, way: Way, why: &'static str, now: Instant) {
         self.current =
             Some(Current { way, since: now, health: Health::new(now), is_on_trust: false, doubt_at: None });
+        self.doubt_size(now);
         self.events.push_back(PathEvent::Chosen { way, why });
     }
 
@@ -427,6 +441,7 @@ impl Paths {
         {
             lane.proven_at = None;
             lane.proof = None;
+            lane.growth = Growth::default();
         }
         self.choose(why, now);
         if self.current.is_none() {

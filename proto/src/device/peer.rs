@@ -31,7 +31,9 @@ use self::carried::Carried;
 use self::framed::Sounding;
 use super::attempt::{Attempt, AttemptWish};
 use super::cache::MemberCache;
+use super::config::TunnelMtu;
 use super::path::Paths;
+use super::peers::datagram_of;
 use super::pings::{Heard, Pings};
 use super::recall::Recall;
 use super::relayed::{Grant, RelayWish, Relayed};
@@ -76,6 +78,8 @@ pub(super) enum Action {
     Poke,
     /// Datagrams take another path.
     Moved { from: Path, to: Path, why: &'static str },
+    /// Packets of another size may be sent.
+    Resized,
     /// What was sent last is to be sent again.
     Repeat,
     /// The way through the carrier does not answer.
@@ -118,6 +122,9 @@ pub(super) struct Peer {
     /// Fresh sockets of punches, and whether each was heard on.
     sockets: BTreeMap<SocketId, bool>,
     path: Path,
+    least_mtu: u16,
+    /// The largest packet for the path of now.
+    mtu: u16,
     /// When traffic last flowed; none for a peer that has no path for want of it.
     traffic_at: Option<Instant>,
     /// The same, kept for good, and from before the start of this device in seconds of the Unix epoch.
@@ -130,13 +137,13 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// A peer that nobody wants yet; `full_size` is the length of its largest tunnel datagrams.
-    pub(super) fn new(identity: PublicKey, full_size: usize, mut rng: Rng) -> Self {
+    /// A peer that nobody wants yet.
+    pub(super) fn new(identity: PublicKey, mtu: TunnelMtu, mut rng: Rng) -> Self {
         Self {
             identity,
             reach: Reach::default(),
-            pings: Pings::new(full_size, rng.fork(b"pings")),
-            paths: Paths::default(),
+            pings: Pings::new(datagram_of(mtu.least), rng.fork(b"pings")),
+            paths: Paths::up_to(if mtu.most > mtu.least { mtu.most } else { 0 }),
             attempt: Attempt::new(rng.fork(b"attempt")),
             relayed: Relayed::new(),
             carried: Carried::default(),
@@ -148,6 +155,8 @@ impl Peer {
             expected: Vec::new(),
             sockets: BTreeMap::new(),
             path: Path::None,
+            least_mtu: mtu.least,
+            mtu: mtu.least,
             traffic_at: None,
             last_traffic: None,
             last_traffic_s: 0,

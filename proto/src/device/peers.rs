@@ -11,21 +11,18 @@ use lanyard_wire::ids::{AttemptId, DeviceId};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::limits::PROBE_MAX;
 
+use super::config::TunnelMtu;
 use super::peer::Peer;
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
 use crate::timers::Timers;
 
-/// WireGuard's data header and tag around a packet padded to sixteen bytes.
+/// WireGuard's data header and tag.
 const WIREGUARD_OVERHEAD: usize = 32;
 
-/// WireGuard pads packets to a multiple of this.
-const WIREGUARD_PADDING: usize = 16;
-
-/// Bytes of the largest datagram of a tunnel that carries packets of `tunnel_mtu` bytes.
-pub(super) fn full_size(tunnel_mtu: u16) -> usize {
-    let padded = usize::from(tunnel_mtu).next_multiple_of(WIREGUARD_PADDING);
-    (padded + WIREGUARD_OVERHEAD).min(PROBE_MAX)
+/// Bytes of the datagram of the largest packet of a tunnel with this MTU: WireGuard pads none beyond it.
+pub(super) fn datagram_of(mtu: u16) -> usize {
+    (usize::from(mtu) + WIREGUARD_OVERHEAD).min(PROBE_MAX)
 }
 
 /// All peers.
@@ -35,20 +32,19 @@ pub(super) struct Peers {
     timers: Timers<DeviceId>,
     /// Two coordinators may name different pairs' attempts alike, so an id may lead to several peers.
     attempts: BTreeSet<(AttemptId, DeviceId)>,
-    full_size: usize,
+    mtu: TunnelMtu,
     rng: Rng,
 }
 
 impl Peers {
-    /// Nobody yet; paths have to carry packets of `tunnel_mtu` bytes.
-    pub(super) fn new(tunnel_mtu: u16, rng: Rng) -> Self {
-        Self {
-            peers: BTreeMap::new(),
-            timers: Timers::new(),
-            attempts: BTreeSet::new(),
-            full_size: full_size(tunnel_mtu),
-            rng,
-        }
+    /// Nobody yet.
+    pub(super) fn new(mtu: TunnelMtu, rng: Rng) -> Self {
+        Self { peers: BTreeMap::new(), timers: Timers::new(), attempts: BTreeSet::new(), mtu, rng }
+    }
+
+    /// What every path carries, in bytes of a packet inside the tunnel.
+    pub(super) const fn least_mtu(&self) -> u16 {
+        self.mtu.least
     }
 
     /// A peer that is known here.
@@ -64,10 +60,8 @@ impl Peers {
     /// A peer, known from now on; [`Peers::changed`] is to follow.
     pub(super) fn ensure(&mut self, identity: PublicKey) -> &mut Peer {
         let device = DeviceId::of(&identity);
-        let (full_size, rng) = (self.full_size, &mut self.rng);
-        self.peers
-            .entry(device)
-            .or_insert_with(|| Peer::new(identity, full_size, rng.fork(device.as_bytes())))
+        let (mtu, rng) = (self.mtu, &mut self.rng);
+        self.peers.entry(device).or_insert_with(|| Peer::new(identity, mtu, rng.fork(device.as_bytes())))
     }
 
     /// Everybody known here.
@@ -132,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_attempt_leads_to_every_peer_that_knows_it_and_to_nobody_after_removal() {
-        let mut peers = Peers::new(1_280, Rng::from_seed([1; 32]));
+        let mut peers = Peers::new(TunnelMtu::LEAST, Rng::from_seed([1; 32]));
         let me = SecretKey::from_bytes([1; 32]);
         let identities = [2, 3].map(|id| SecretKey::from_bytes([id; 32]).public());
         for identity in identities {
@@ -147,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_attempt_leads_nowhere() {
-        let mut peers = Peers::new(1_280, Rng::from_seed([1; 32]));
+        let mut peers = Peers::new(TunnelMtu::LEAST, Rng::from_seed([1; 32]));
         let me = SecretKey::from_bytes([1; 32]);
         let identity = SecretKey::from_bytes([2; 32]).public();
         peers.ensure(identity);
@@ -160,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_peer_without_a_shared_secret_learns_nothing() {
-        let mut peers = Peers::new(1_280, Rng::from_seed([1; 32]));
+        let mut peers = Peers::new(TunnelMtu::LEAST, Rng::from_seed([1; 32]));
         let low_order = PublicKey::from_bytes([0; 32]);
         peers.ensure(low_order);
         peers.learn(DeviceId::of(&low_order), AttemptId::new(7), &SecretKey::from_bytes([1; 32]));
@@ -169,8 +163,6 @@ mod tests {
 
     #[test]
     fn full_size_is_the_largest_tunnel_datagram() {
-        assert_eq!(Peers::new(1_280, Rng::from_seed([1; 32])).full_size, 1_312);
-        assert_eq!(Peers::new(1_281, Rng::from_seed([1; 32])).full_size, 1_328);
-        assert_eq!(Peers::new(9_000, Rng::from_seed([1; 32])).full_size, PROBE_MAX);
+        assert_eq!([1_280, 1_420, 9_000].map(datagram_of), [1_312, 1_452, PROBE_MAX]);
     }
 }

@@ -16,6 +16,7 @@ use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::limits::PROBE_LEN;
 use lanyard_wire::probe::{PairKey, Probe, ProbeKind};
 
+use super::peers::datagram_of;
 use super::punch::Size;
 use crate::rejected::Rejected;
 use crate::rng::Rng;
@@ -246,10 +247,11 @@ impl Pings {
         Ok(())
     }
 
-    const fn bytes_of(&self, size: Size) -> usize {
+    fn bytes_of(&self, size: Size) -> usize {
         match size {
             Size::Small => PROBE_LEN,
             Size::Full => self.full_size,
+            Size::Packet(mtu) => datagram_of(mtu),
         }
     }
 }

@@ -57,8 +57,10 @@ const TARGETS_MAX: usize = 16;
 pub(super) enum Size {
     /// The bare message: it opens NATs and measures.
     Small,
-    /// As large as the largest tunnel datagram: it proves that a path carries them.
+    /// As large as the tunnel's datagrams that every path has to carry: it proves that this one does.
     Full,
+    /// As large as the datagram of a packet of so many bytes, which is more.
+    Packet(u16),
 }
 
 /// One probe to send.

@@ -57,6 +57,8 @@ pub struct PeerEntry {
     pub addresses: Vec<IpAddr>,
     /// Where outbound datagrams to it go.
     pub path: Path,
+    /// The largest packet that `path` is known to carry, in bytes.
+    pub mtu: u16,
     /// How often the datagram sent last had to be sent again. When this changes, a data plane does so by `path`, and
     /// sends a keep-alive behind it, by which the other end learns that it is heard again.
     pub repeats: u32,
@@ -306,6 +308,7 @@ mod tests {
                 Ipv6Addr::new(0xFD00, 0, 0, 0, 0, 0, 0, u16::from(id)).into(),
             ],
             path,
+            mtu: 1_280,
             repeats: 0,
         }
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_proto::device::{Command, CoordinatorState, Device, DeviceCache, DeviceConfig, Event};
+use lanyard_proto::device::{Command, CoordinatorState, Device, DeviceCache, DeviceConfig, Event, TunnelMtu};
 use lanyard_proto::overlay::{ForwardingTable, Observation, Path};
 use lanyard_proto::service::{
     CheckpointConfig, Endpoint, EndpointCommand, EndpointConfig, EndpointEvent, FleetKey, MemberRecord,
@@ -415,7 +415,7 @@ impl End {
             name: DeviceName::parse(["laptop", "nas"][at]).unwrap(),
             os: "linux".into(),
             version: "0.1.0".into(),
-            tunnel_mtu: 1_280,
+            tunnel_mtu: TunnelMtu::ETHERNET,
             peer_relay: None,
             early_packets: true,
             identity,

@@ -248,7 +248,7 @@ fn draw_flows(dice: &mut Dice, scenario: &mut Scenario, begin: u64) {
         let every = dice.pick(&[200, 500, 1_000]);
         // Not even a relay carries packets of full size over a narrow link.
         let is_narrow = scenario.sites.iter().any(|site| site.link.mtu < 1_500);
-        let size = dice.pick(&[60, 84, 600, if is_narrow { 600 } else { 1_280 }]);
+        let size = dice.pick(&[60, 84, 600, if is_narrow { 600 } else { 1_420 }]);
         let start = if dice.once_in(3) { begin + dice.between(0, 40) } else { begin };
         let flow = Flow { every: Duration::from_millis(every), size, ..Flow::between(from, to) };
         scenario.flows.push(flow.during(start, 10_000));

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use lanyard_proto::device::{
-    Command, CoordinatorCache, CoordinatorState, Device, DeviceCache, DeviceConfig, Event,
+    Command, CoordinatorCache, CoordinatorState, Device, DeviceCache, DeviceConfig, Event, TunnelMtu,
 };
 use lanyard_proto::overlay::{ForwardingTable, Path};
 use lanyard_proto::rejected::Rejected;
@@ -22,13 +22,11 @@ use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
 
+use crate::echo::Echo;
 use crate::net::HostId;
 use crate::plane::{MAIN_PORT, Plane};
 use crate::script::HostPlan;
 use crate::tunnel::Tunnels;
-
-/// Largest packet inside the tunnel.
-pub const TUNNEL_MTU: u16 = 1_280;
 
 /// What a device that relays passes on for others; nothing here measures it.
 const CARRIED_BPS: u64 = 100_000_000;
@@ -177,7 +175,7 @@ impl Host {
             name: DeviceName::sanitize(&format!("device-{}", self.id.0)),
             os: "simulator".to_owned(),
             version: "0".to_owned(),
-            tunnel_mtu: TUNNEL_MTU,
+            tunnel_mtu: TunnelMtu::ETHERNET,
             peer_relay: self.relays.then_some(CARRIED_BPS),
             early_packets: true,
         };
@@ -312,6 +310,13 @@ impl Host {
         };
         self.settle(now, &mut effects);
         (routed, effects)
+    }
+
+    /// The same with an echo, in no more bytes than the path of now carries: a data plane cuts what is longer.
+    pub fn send_echo(&mut self, mut echo: Echo, now: Instant) -> (bool, Effects) {
+        let entry = self.table().and_then(|table| table.route(echo.target.into()));
+        echo.size = entry.map_or(echo.size, |entry| echo.size.min(entry.mtu.into()));
+        self.send(&echo.encode(), now)
     }
 
     /// Lets timers run whose time has come.

@@ -105,7 +105,7 @@ impl World {
         state.watch.record.asked += 1;
         let id = u16::try_from(number).unwrap_or(u16::MAX);
         if let Some(echo) = Echo::question(source, target, id, state.sequence, flow.size) {
-            self.with_host(flow.from, |host, now| host.send(&echo.encode(), now).1);
+            self.with_host(flow.from, |host, now| host.send_echo(echo, now).1);
         }
     }
 
@@ -113,8 +113,8 @@ impl World {
     pub(crate) fn on_echo(&mut self, host: HostId, path: Path, echo: &Echo) {
         let now = self.now;
         if !echo.is_answer {
-            let answer = echo.answer().encode();
-            self.with_host(host, |computer, now| computer.send(&answer, now).1);
+            let answer = echo.answer();
+            self.with_host(host, |computer, now| computer.send_echo(answer, now).1);
             return;
         }
         let Some(state) = self.flows.get_mut(usize::from(echo.flow)) else { return };

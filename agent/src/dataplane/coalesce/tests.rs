@@ -58,13 +58,17 @@ proptest! {
     }
 
     #[test]
-    fn no_header_makes_cutting_panic(header in any::<[u8; 10]>(), packet in proptest::collection::vec(any::<u8>(), 0..3_000)) {
+    fn no_header_makes_cutting_panic(
+        header in any::<[u8; 10]>(), packet in proptest::collection::vec(any::<u8>(), 0..3_000), mtu in 0_usize..1_500
+    ) {
         let mut scratch = [0; PACKET_MAX];
         if let Some(header) = VirtioHeader::decode(&header)
             && let Some(mut split) = Split::new(header, &packet)
         {
             let mut pieces = 0;
-            while split.next(&mut scratch).is_some() {
+            let fits = split.fit(mtu);
+            while let Some(piece) = split.next(&mut scratch) {
+                prop_assert!(!fits || piece.len() <= mtu);
                 pieces += 1;
             }
             prop_assert!(pieces <= packet.len().max(1));

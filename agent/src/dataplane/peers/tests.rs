@@ -145,6 +145,7 @@ fn entry(id: u8, key_of: u8) -> PeerEntry {
         wireguard: key(key_of),
         addresses: vec![Ipv4Addr::new(10, 9, 0, id).into()],
         path: Path::None,
+        mtu: 1_280,
         repeats: 0,
     }
 }

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::size::Growth;
 use crate::device::candidates::Rank;
 use crate::device::punch::Size;
 use crate::time::Instant;
@@ -30,6 +31,7 @@ pub(super) struct Lane {
     /// Where the peer saw our last ping come from.
     pub(super) seen_at: Option<SocketAddr>,
     pub(super) proof: Option<Proof>,
+    pub(super) growth: Growth,
     /// How often in a row the peer left this lane, and until when it is not chosen.
     pub(super) left: u32,
     pub(super) held_until: Option<Instant>,

@@ -41,6 +41,11 @@ impl Peer {
         self.reach.grant.as_ref()
     }
 
+    /// The largest packet that its path is known to carry.
+    pub(in crate::device) const fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
     /// How often the datagram sent last was sent again.
     pub(in crate::device) const fn repeats(&self) -> u32 {
         self.repeats.count()

@@ -76,6 +76,11 @@ impl Peer {
             self.actions.push_back(Action::Learnt);
             self.sound(now);
         }
+        let mtu = self.paths.mtu().filter(|_| self.path.is_direct()).unwrap_or(self.least_mtu);
+        if mtu != self.mtu {
+            self.mtu = mtu;
+            self.actions.push_back(Action::Resized);
+        }
     }
 
     /// Our NAT may have forgotten us. The peer will notice as well and send by relay, which should know our present address

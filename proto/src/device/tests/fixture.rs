@@ -164,7 +164,7 @@ pub(super) fn fresh(id: u8, seed: u8) -> Device {
         name: DeviceName::parse("laptop").unwrap(),
         os: String::from("linux"),
         version: String::from("0.1.0"),
-        tunnel_mtu: 1_280,
+        tunnel_mtu: TunnelMtu::LEAST,
         peer_relay: None,
         early_packets: true,
     };

@@ -91,6 +91,7 @@ fn send(plane: &mut Plane, path: Path) -> Effects {
         wireguard: SecretKey::from_bytes([2; 32]).public(),
         addresses: vec!["10.77.0.3".parse().unwrap()],
         path,
+        mtu: 1_280,
         repeats: 0,
     };
     let mut effects = Effects::default();

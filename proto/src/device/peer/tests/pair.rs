@@ -193,7 +193,7 @@ impl Pair {
                         self.ends[at].peer.bound(channel, now);
                     }
                 }
-                Action::Relay(RelayWish::Unbind(..)) | Action::Repeat | Action::Learnt => {}
+                Action::Relay(RelayWish::Unbind(..)) | Action::Resized | Action::Repeat | Action::Learnt => {}
                 Action::CarrierLost => panic!("no carrier was given"),
                 Action::Keep(_) | Action::Close(_) => panic!("no fresh socket was given"),
                 Action::Poke => self.pokes += 1,
@@ -265,7 +265,7 @@ impl Pair {
 
 /// The other end as end `at` sees it.
 pub(super) fn peer(at: usize, seed: u8) -> Peer {
-    Peer::new(secret(1 - at).public(), 1_312, Rng::from_seed([seed; 32]))
+    Peer::new(secret(1 - at).public(), TunnelMtu::LEAST, Rng::from_seed([seed; 32]))
 }
 
 pub(super) fn secret(at: usize) -> SecretKey {
