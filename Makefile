@@ -41,7 +41,8 @@ unit: ## unit, vector, property and house tests
 sim: ## the whole protocol in virtual time (LANYARD_SIM_SEEDS=1000)
 	$(CARGO) test -p lanyard-sim --locked
 
-soak: ## ten virtual years of pairs with faults (SOAK="--pair-years 10 --first 0")
+soak: ## every seed that once failed, then ten virtual years of pairs with faults (SOAK="--pair-years 10 --first 0")
+	$(CARGO) run --release -p lanyard-sim --bin soak --locked -- --failed
 	$(CARGO) run --release -p lanyard-sim --bin soak --locked -- $(or $(SOAK),--pair-years 10)
 
 netns: build ## real programs, real NATs in network namespaces

@@ -42,6 +42,9 @@ pub enum Style {
     Relays,
 }
 
+/// The bits of a seed that say its style.
+pub const STYLE: u64 = !0 << 32;
+
 /// The first seed of [`Style::Wide`].
 pub const WIDE: u64 = 1 << 32;
 

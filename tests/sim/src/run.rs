@@ -102,6 +102,32 @@ pub fn check_seeds(name: &str, first: u64, count: u64) {
     }
 }
 
+/// Runs these seeds as [`check_seeds`] does.
+///
+/// # Panics
+///
+/// If a promise is broken, for one of the failing seeds.
+pub fn check_list(name: &str, seeds: &[u64]) {
+    let failed = AtomicU64::new(u64::MAX);
+    let seed_at = |place: u64| usize::try_from(place).ok().and_then(|place| seeds.get(place)).copied();
+    let goes_on = |place| seed_at(place).is_some() && failed.load(Ordering::Relaxed) == u64::MAX;
+    each_seed(0, goes_on, |place| {
+        if let Some(seed) = seed_at(place).filter(|seed| failure_of(*seed).is_some()) {
+            failed.store(seed, Ordering::Relaxed);
+        }
+    });
+    if failed.load(Ordering::Relaxed) != u64::MAX {
+        check_seed(name, failed.into_inner());
+    }
+}
+
+/// Every seed that once broke a promise, from `seeds.txt`, in the order in which they were found.
+#[must_use]
+pub fn failed_once() -> Vec<u64> {
+    let lines = include_str!("../seeds.txt").lines();
+    lines.filter_map(|line| number(line.split_whitespace().next()?)).collect()
+}
+
 /// The seed that the environment asks for, decimal or with `0x` in front.
 #[must_use]
 pub fn chosen_seed() -> Option<u64> {

@@ -1,12 +1,13 @@
 //! Draws random scenarios on all cores, counts the virtual time of their pairs, and names each seed that breaks a
 //! promise.
 //!
-//! `soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years|relays]`
+//! `soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years|relays]`, or `soak --failed`
 //!
 //! Until so many years of pairs were simulated, or so many seconds of real time are over: a minute unless told
 //! otherwise. Scenarios are numbered; `--first` goes on where another run ended, in decimal or with `0x` in front.
 //! Virtual time counts for each pair of devices that talk to each other, from their first packet to the end of
 //! the run; pairs that talk now and then count with their pauses.
+//! `--failed` runs every seed that once broke a promise, and nothing else.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
@@ -16,7 +17,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lanyard_sim::chance::{self, RELAYS, WIDE, YEARS};
-use lanyard_sim::run::{attempt, each_seed, number, repeat_line};
+use lanyard_sim::run::{attempt, each_seed, failed_once, number, repeat_line};
 
 /// Seconds of a year of 365 days.
 const YEAR: u64 = 31_536_000;
@@ -27,15 +28,17 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let Some(wish) = Wish::parse(env::args().skip(1)) else {
         eprintln!(
-            "soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years|relays]"
+            "soak [--pair-years YEARS | --seconds SECONDS] [--first NUMBER] [--style mixed|plain|wide|years|relays]\n\
+             soak --failed"
         );
         return ExitCode::FAILURE;
     };
     let begin = Instant::now();
     let tally = Mutex::new(Tally::new(wish.first, begin));
-    let goes_on = |_| tally.lock().is_ok_and(|tally| !wish.is_met(&tally, begin));
+    let goes_on =
+        |place| wish.seed_of(place).is_some() && tally.lock().is_ok_and(|tally| !wish.is_met(&tally, begin));
     each_seed(wish.first, goes_on, |place| {
-        let seed = (wish.seed_of)(place);
+        let Some(seed) = wish.seed_of(place) else { return };
         let result = attempt(seed);
         let Ok(mut tally) = tally.lock() else { return };
         tally.seeds += 1;
@@ -68,13 +71,20 @@ struct Wish {
     pairs: Option<Duration>,
     real: Duration,
     first: u64,
-    seed_of: fn(u64) -> u64,
+    style: fn(u64) -> u64,
+    /// These and no others.
+    list: Option<Vec<u64>>,
 }
 
 impl Wish {
     fn parse(mut words: impl Iterator<Item = String>) -> Option<Self> {
-        let mut wish = Self { pairs: None, real: Duration::from_secs(60), first: 0, seed_of: chance::mixed };
+        let (pairs, real) = (None, Duration::from_secs(60));
+        let mut wish = Self { pairs, real, first: 0, style: chance::mixed, list: None };
         while let Some(word) = words.next() {
+            if word == "--failed" {
+                (wish.list, wish.real) = (Some(failed_once()), Duration::MAX);
+                continue;
+            }
             let value = words.next()?;
             match word.as_str() {
                 "--pair-years" => {
@@ -85,7 +95,7 @@ impl Wish {
                 "--seconds" => wish.real = Duration::from_secs(number(&value)?),
                 "--first" => wish.first = number(&value)?,
                 "--style" => {
-                    wish.seed_of = match value.as_str() {
+                    wish.style = match value.as_str() {
                         "mixed" => chance::mixed,
                         "plain" => |number| number,
                         "wide" => |number| WIDE | number,
@@ -98,6 +108,14 @@ impl Wish {
             }
         }
         Some(wish)
+    }
+
+    /// The seed with this number; none after the end of a list.
+    fn seed_of(&self, number: u64) -> Option<u64> {
+        match &self.list {
+            Some(list) => list.get(usize::try_from(number).ok()?).copied(),
+            None => Some((self.style)(number)),
+        }
     }
 
     fn is_met(&self, tally: &Tally, begin: Instant) -> bool {
