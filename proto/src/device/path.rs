@@ -75,6 +75,8 @@ pub(super) enum PathEvent {
 pub(super) struct Paths {
     lanes: BTreeMap<Way, Lane>,
     current: Option<Current>,
+    /// Tunnel data came directly, by whichever lane, last then.
+    data_at: Option<Instant>,
     is_active: bool,
     /// Packets of up to this size are looked for; 0: none beyond what every lane carries.
     most: u16,
@@ -166,6 +168,7 @@ impl Paths {
     pub(super) fn heard(&mut self, way: Way, packets: u32, now: Instant) {
         let is_known = self.is_fresh(way, now);
         self.lane(way).heard_at = Some(now);
+        self.data_at = Some(now);
         if let Some(current) = self.current_at(way) {
             current.health.heard(packets, now);
             return self.grow(true, now);
@@ -210,7 +213,7 @@ impl Paths {
         let lane = self.lane(current.way);
         let two_rtt = lane.rtt.unwrap_or_default() * 2;
         let is_settled = now.saturating_since(current.since) >= MIRROR_GRACE + two_rtt;
-        let silence = self.silence(current.way, now);
+        let silence = self.silence_of_peer(current.way, now);
         if is_settled && silence >= QUIET.max(two_rtt) {
             // What we answer goes the peer's way at once, whatever becomes of the lane.
             self.doubt(now);
@@ -353,7 +356,7 @@ impl Paths {
             && let Some(way) = self.current()
         {
             let quiet = QUIET.max(self.rtt().unwrap_or_default() * 2);
-            if self.silence(way, at) >= quiet {
+            if self.silence_of_peer(way, at) >= quiet {
                 self.doubt(now);
             }
         }
@@ -467,6 +470,15 @@ impl Paths {
     fn silence(&self, way: Way, now: Instant) -> Duration {
         let heard = self.lanes.get(&way).and_then(|lane| lane.heard_at);
         heard.map_or(Duration::MAX, |heard| now.saturating_since(heard))
+    }
+
+    /// For how long the peer showed no sign of sending directly.
+    ///
+    /// What it sends by another lane than the current one counts as well. Else, where each end has its own, one datagram by relay
+    /// made one of them go there for a round trip, which the other saw and did the same, and so on without end.
+    fn silence_of_peer(&self, way: Way, now: Instant) -> Duration {
+        let data = self.data_at.map_or(Duration::MAX, |data| now.saturating_since(data));
+        self.silence(way, now).min(data)
     }
 }
 

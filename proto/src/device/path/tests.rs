@@ -239,6 +239,25 @@ fn two_ends_on_different_good_paths_do_not_chase_each_other() {
 }
 
 #[test]
+fn a_datagram_by_relay_says_nothing_while_the_peer_sends_by_another_good_path() {
+    let mut paths = direct();
+    paths.answered(addr(MOVED), Size::Full, ms(41), at(0));
+    for tick in 1..100 {
+        let now = at(tick * 50);
+        paths.heard(addr(MOVED), 10, now);
+        if tick == 60 {
+            paths.heard_by_relay(now);
+        }
+        probes(&mut paths, now, now + ms(49));
+        assert_eq!(paths.live(), Some(addr(HOME)), "at {now:?}");
+    }
+    paths.heard_by_relay(at(5_040));
+    assert!(paths.live().is_some(), "what was under way may have overtaken it");
+    probes(&mut paths, at(5_041), at(5_060));
+    assert_eq!(paths.live(), None, "the peer sends directly no more");
+}
+
+#[test]
 fn a_flow_that_came_another_way_and_stops_puts_the_own_way_to_the_test() {
     let mut paths = direct();
     paths.answered(addr(MOVED), Size::Full, ms(41), at(0));
