@@ -7,13 +7,19 @@
 //! Everything here needs root and Linux, sends traffic only inside the namespaces it made, and cleans up after
 //! itself, also when a test panics: the lab is tied to the process that made it.
 
+pub mod bed;
 pub mod cell;
 pub mod disturbance;
 pub mod fleet;
 pub mod inside;
+pub mod interrupts;
 pub mod journal;
 pub mod lab;
 pub mod pair;
+pub mod pattern;
+pub mod process;
+pub mod standstill;
+pub mod team;
 pub mod transfer;
 
 pub use cell::{Cell, Expected};

@@ -10,9 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use lanyard_netns::bed::Bed;
 use lanyard_netns::inside::inside;
-
-use super::bed::Bed;
 
 /// Payload of each datagram.
 pub(super) const PAYLOAD: usize = 128;

@@ -5,11 +5,10 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lanyard_netns::bed::Bed;
 use lanyard_netns::fleet::output_of;
 use lanyard_netns::wait_for;
 use serde_json::Value;
-
-use super::bed::Bed;
 
 /// The port of `iperf3`, as /proc shows it.
 const PORT_HEX: &str = ":1451 ";

@@ -3,27 +3,25 @@
 //! Its options are those of [`USAGE`]; docs/performance.md has the method and what came out.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this program is for")]
 
-mod bed;
 mod figures;
 mod flood;
 mod flow;
 mod peer;
-mod team;
 mod tunnel;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lanyard_netns::bed::{Bed, Link};
+use lanyard_netns::interrupts;
+use lanyard_netns::team::Team;
 use serde_json::{Value, json};
 
-use self::bed::{Bed, Link};
 use self::figures::{Round, Rounds};
 use self::flow::{Listener, Way};
 use self::peer::Peer;
-use self::team::Team;
 use self::tunnel::Tunnel;
 
 /// What `--help` says.
@@ -41,6 +39,9 @@ usage: speed [OPTIONS]
 WIREGUARD_GO, BORINGTUN and WIREGUARD_GO_NEW lead to programs that are not on PATH.
 ";
 
+/// What the agents log by default; tests want more.
+const AGENTS: [(&str, &str); 1] = [("LANYARD_LOG", "info")];
+
 /// What was asked for.
 #[derive(Debug)]
 struct Options {
@@ -50,9 +51,6 @@ struct Options {
     links: Vec<Link>,
     is_json: bool,
 }
-
-/// Set by Ctrl-C and SIGTERM: the next step does not begin, and everything is taken down.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
@@ -67,7 +65,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let options = parse(std::env::args().skip(1))?;
-    watch_for_interrupts()?;
+    interrupts::watch()?;
     let peers = peer::find(&options.only, |line| eprintln!("{line}"))?;
     let mut failures = 0;
     let mut results: Vec<(Link, Rounds)> = Vec::new();
@@ -104,7 +102,7 @@ fn to_json(options: &Options, peers: &[Peer], results: &[(Link, Rounds)]) -> Val
 /// All rounds on one kind of wire. A program that fails has no figures in that round.
 fn measure(link: Link, peers: &[Peer], options: &Options, failures: &mut usize) -> Result<Rounds> {
     let bed = Bed::make(link)?;
-    let mut team = Team::make(&bed).context("join two agents")?;
+    let mut team = Team::make(&bed, &[], &AGENTS).context("join two agents")?;
     let mut rounds = Rounds::default();
     for number in 0..options.rounds {
         for peer in peers {
@@ -122,7 +120,7 @@ fn measure(link: Link, peers: &[Peer], options: &Options, failures: &mut usize) 
                     rounds.add(number, peer.name, round);
                 }
                 Err(error) => {
-                    ensure!(!INTERRUPTED.load(Ordering::Acquire), "interrupted");
+                    ensure!(!interrupts::came(), "interrupted");
                     *failures += 1;
                     eprintln!("{} round {}: {} FAILED: {error:#}", link.name(), number + 1, peer.name);
                 }
@@ -154,7 +152,7 @@ fn measure_one(bed: &Bed, peer: &Peer, team: &mut Team, options: &Options) -> Re
     for (name, streams, way) in
         [("tcp1_back_gbps", 1, Way::Back), ("tcp4_gbps", 4, Way::There), ("tcp4_back_gbps", 4, Way::Back)]
     {
-        ensure!(!INTERRUPTED.load(Ordering::Acquire), "interrupted");
+        ensure!(!interrupts::came(), "interrupted");
         round.insert(name, flow::tcp(bed, far, streams, way, seconds)?.rate_bps / 1e9);
     }
     let loaded = flow::ping_loaded(bed, &listener, far, seconds)?;
@@ -166,7 +164,7 @@ fn measure_one(bed: &Bed, peer: &Peer, team: &mut Team, options: &Options) -> Re
         round.extend(trips.quantile(0.99).map(|value| (p99, value)));
         round.insert(lost, f64::from(u32::try_from(trips.lost)?));
     }
-    ensure!(!INTERRUPTED.load(Ordering::Acquire), "interrupted");
+    ensure!(!interrupts::came(), "interrupted");
     let each = Duration::from_millis(u64::from(seconds) * 250).min(Duration::from_secs(1));
     let rate = flood::highest_rate(bed, far, each)?;
     round.insert("udp128_kpps", f64::from(u32::try_from(rate)?) / 1e3);
@@ -175,25 +173,6 @@ fn measure_one(bed: &Bed, peer: &Peer, team: &mut Team, options: &Options) -> Re
         round.insert("peak_mb", f64::from(bytes) * 1_024.0 / 1e6);
     }
     Ok(round)
-}
-
-/// From now on Ctrl-C and SIGTERM are heard, and do not end the process before it has cleaned up.
-fn watch_for_interrupts() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let guard = runtime.enter();
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    drop(guard);
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        INTERRUPTED.store(true, Ordering::Release);
-    });
-    Ok(())
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {

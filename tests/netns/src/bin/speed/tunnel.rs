@@ -11,13 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use lanyard_netns::bed::{Bed, UNDERLAY};
 use lanyard_netns::fleet::output_of;
 use lanyard_netns::inside::inside;
+use lanyard_netns::process;
+use lanyard_netns::team::Team;
 use lanyard_netns::wait_for;
 
-use super::bed::{Bed, UNDERLAY};
 use super::peer::{Kind, Peer};
-use super::team::Team;
 
 /// Addresses inside the tunnels of the others.
 const OVERLAY: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
@@ -120,12 +121,12 @@ impl<'t> Tunnel<'t> {
 
     /// Processor time of both ends so far.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
-        self.processes.iter().map(|process| cpu_time(*process)).sum()
+        self.processes.iter().map(|process| process::cpu_time(*process)).sum()
     }
 
     /// The most memory both ends ever had, added: bytes.
     pub(super) fn peak_memory(&self) -> Result<u64> {
-        self.processes.iter().map(|process| peak_memory(*process)).sum()
+        self.processes.iter().map(|process| process::peak_memory(*process)).sum()
     }
 }
 
@@ -220,26 +221,4 @@ fn answer_first(server: &UdpSocket, until: Instant) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// User and system time of a process.
-fn cpu_time(process: u32) -> Result<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .with_context(|| format!("process {process} has ended"))?;
-    // The name stands in parentheses and may hold anything; the times are the 12th and 13th fields behind it.
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = [11, 12]
-        .iter()
-        .map(|index| fields.get(*index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0))
-        .sum();
-    // USER_HZ is 100 wherever Linux runs.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-fn peak_memory(process: u32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/status"))
-        .with_context(|| format!("process {process} has ended"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    let kilobytes: u64 = line.split_whitespace().next().unwrap_or_default().parse().context("no VmHWM")?;
-    Ok(kilobytes * 1_024)
 }

@@ -5,22 +5,23 @@
 
 use std::fs::File;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use lanyard_netns::fleet::{NETWORK, join_string_in, output_of, program};
-use lanyard_netns::pair::see_each_other;
-use lanyard_netns::{Agent, wait_for};
 
-use super::bed::{Bed, UNDERLAY};
+use crate::bed::{Bed, UNDERLAY};
+use crate::fleet::{NETWORK, join_string_in, output_of, program};
+use crate::pair::see_each_other;
+use crate::{Agent, wait_for};
 
 /// A coordinator that runs, and two agents that may.
 #[derive(Debug)]
-pub(super) struct Team {
+pub struct Team {
     /// The two agents' addresses in their network.
-    pub(super) addresses: [Ipv4Addr; 2],
+    pub addresses: [Ipv4Addr; 2],
     agents: [Agent; 2],
     coordinator: Coordinator,
 }
@@ -33,14 +34,18 @@ struct Coordinator {
 
 impl Team {
     /// Starts the coordinator and joins both agents, which are stopped again.
-    pub(super) fn make(bed: &Bed) -> Result<Self> {
-        let (coordinator, join_string) = Coordinator::start(bed)?;
+    ///
+    /// Settings are environment variables, of the coordinator and of both agents.
+    ///
+    /// # Errors
+    ///
+    /// When a program does not come up or a join is refused.
+    pub fn make(bed: &Bed, coordinator: &[(&str, &str)], agents: &[(&str, &str)]) -> Result<Self> {
+        let (coordinator, join_string) = Coordinator::start(bed, coordinator)?;
         let place = coordinator.directory.path();
-        // What the programs log by default; tests want more.
-        let settings = [("LANYARD_LOG", "info")];
         let mut agents = [
-            Agent::new("a", bed.namespace(0), place, &settings)?,
-            Agent::new("b", bed.namespace(1), place, &settings)?,
+            Agent::new("a", bed.namespace(0), place, agents)?,
+            Agent::new("b", bed.namespace(1), place, agents)?,
         ];
         let mut addresses = [Ipv4Addr::UNSPECIFIED; 2];
         for (agent, address) in agents.iter_mut().zip(&mut addresses) {
@@ -56,7 +61,11 @@ impl Team {
     }
 
     /// Starts both agents side by side.
-    pub(super) fn start(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When one does not come up.
+    pub fn start(&mut self) -> Result<()> {
         thread::scope(|scope| {
             let starting: Vec<_> =
                 self.agents.iter_mut().map(|agent| scope.spawn(|| agent.start())).collect();
@@ -72,7 +81,11 @@ impl Team {
     }
 
     /// Waits until each agent has a direct path to the other.
-    pub(super) fn wait_until_direct(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When that takes more than 10 s.
+    pub fn wait_until_direct(&self) -> Result<()> {
         let [a, b] = &self.agents;
         for (one, other) in [(a, b), (b, a)] {
             wait_for("a direct path", Duration::from_secs(10), || {
@@ -82,13 +95,37 @@ impl Team {
         Ok(())
     }
 
+    /// The agents, in the order of the bed's ends.
+    #[must_use]
+    pub const fn agents(&self) -> &[Agent; 2] {
+        &self.agents
+    }
+
+    /// The coordinator's process.
+    #[must_use]
+    pub fn coordinator(&self) -> u32 {
+        self.coordinator.process.id()
+    }
+
+    /// Where the logs are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.coordinator.directory.path()
+    }
+
+    /// Leaves the logs where they are when it is dropped.
+    pub fn keep_logs(&mut self) {
+        self.coordinator.directory.disable_cleanup(true);
+    }
+
     /// The agents' processes.
-    pub(super) fn processes(&self) -> Vec<u32> {
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
         self.agents.iter().filter_map(Agent::pid).collect()
     }
 
     /// Ends both agents as a shutdown would.
-    pub(super) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         for agent in &mut self.agents {
             if agent.stop().is_err() {
                 agent.kill();
@@ -99,7 +136,7 @@ impl Team {
 
 impl Coordinator {
     /// The coordinator, well, and what a device needs to join.
-    fn start(bed: &Bed) -> Result<(Self, String)> {
+    fn start(bed: &Bed, settings: &[(&str, &str)]) -> Result<(Self, String)> {
         let directory = tempfile::tempdir()?;
         let place = directory.path().join("server");
         let server = program("lanyard-server")?;
@@ -110,7 +147,7 @@ impl Coordinator {
         let config = place.join("lanyard-server.toml");
         let log = File::create(directory.path().join("server.log"))?;
         let mut serve = bed.command(0, &server);
-        serve.arg("--config").arg(&config).arg("serve");
+        serve.arg("--config").arg(&config).arg("serve").envs(settings.iter().copied());
         serve.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = serve.spawn().context("start lanyard-server serve")?;
         let coordinator = Self { process, directory };

@@ -10,18 +10,19 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use lanyard_netns::fleet::output_of;
+
+use crate::fleet::output_of;
 
 /// The two ends of the wire; benchmarking addresses (RFC 2544) are no device's own.
-pub(super) const UNDERLAY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2)];
+pub const UNDERLAY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2)];
 /// The end of the veth pair, in both namespaces.
-const DEVICE: &str = "wire";
+pub const DEVICE: &str = "wire";
 /// What the names of our namespaces begin with; the number of the process follows.
-const PREFIX: &str = "lyspeed";
+const PREFIX: &str = "lybed";
 
 /// What the wire between the two is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
+pub enum Link {
     /// A veth pair as the kernel makes it.
     Veth,
     /// One that takes datagrams of UDP singly.
@@ -30,14 +31,17 @@ pub(super) enum Link {
 
 /// The two namespaces. Gone when dropped.
 #[derive(Debug)]
-pub(super) struct Bed {
+pub struct Bed {
     namespaces: [String; 2],
 }
 
 impl Link {
-    pub(super) const ALL: [Self; 2] = [Self::Veth, Self::NicLike];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Veth, Self::NicLike];
 
-    pub(super) const fn name(self) -> &'static str {
+    /// What it is called on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Veth => "veth",
             Self::NicLike => "nic-like",
@@ -47,7 +51,11 @@ impl Link {
 
 impl Bed {
     /// Makes both namespaces and the wire between them.
-    pub(super) fn make(link: Link) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When this machine cannot (not root, no `ethtool`).
+    pub fn make(link: Link) -> Result<Self> {
         remove_leftovers();
         let own = std::process::id();
         let bed = Self { namespaces: ["a", "b"].map(|end| format!("{PREFIX}{own}-{end}")) };
@@ -70,12 +78,14 @@ impl Bed {
     }
 
     /// The name of an end's namespace: 0 or 1.
-    pub(super) fn namespace(&self, end: usize) -> &str {
+    #[must_use]
+    pub fn namespace(&self, end: usize) -> &str {
         self.namespaces.get(end).map_or("", String::as_str)
     }
 
     /// A command that will run at an end.
-    pub(super) fn command(&self, end: usize, program: impl AsRef<OsStr>) -> Command {
+    #[must_use]
+    pub fn command(&self, end: usize, program: impl AsRef<OsStr>) -> Command {
         in_namespace(self.namespace(end), program)
     }
 }
