@@ -53,6 +53,7 @@ matrix: setup build ## every pair of NATs: path, time to first reply, time to di
 
 bench: setup speed ## benches of the pieces, the relay beside coturn, the data plane beside others, the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked
+	$(CARGO) bench -p lanyard-agent --bench dataplane --locked
 	$(CARGO) bench -p lanyard-coordinator --bench relay --locked
 	$(CARGO) run --release -p lanyard-sim --bin pace --locked
 

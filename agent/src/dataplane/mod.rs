@@ -16,6 +16,7 @@ mod inbound;
 mod keeper;
 mod outbound;
 mod peers;
+pub mod pieces;
 mod shard;
 mod sources;
 mod split;
