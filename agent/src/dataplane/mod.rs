@@ -64,6 +64,9 @@ const WORK_MAX: usize = 512;
 /// latency under load, and no arrangement was faster.
 const SHARDS_MAX: usize = 2;
 
+/// Whether data packets are encrypted: always, but in the program that the bench makes to see how much that costs.
+pub const IS_ENCRYPTED: bool = cfg!(not(lanyard_plain));
+
 /// How many shards this computer gets: one per core, two at most.
 #[must_use]
 pub fn shard_count() -> usize {
