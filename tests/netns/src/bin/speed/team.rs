@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -36,8 +37,8 @@ impl Team {
     pub(super) fn make(bed: &Bed) -> Result<Self> {
         let (coordinator, join_string) = Coordinator::start(bed)?;
         let place = coordinator.directory.path();
-        // What the programs log by default; tests want more.
-        let settings = [("LANYARD_LOG", "info")];
+        // What the programs log by default; tests want more. And this is where a build without encryption may run.
+        let settings = [("LANYARD_LOG", "info"), ("LANYARD_UNENCRYPTED", "bench")];
         let mut agents = [
             Agent::new("a", bed.namespace(0), place, &settings)?,
             Agent::new("b", bed.namespace(1), place, &settings)?,
@@ -55,8 +56,11 @@ impl Team {
         Ok(team)
     }
 
-    /// Starts both agents side by side.
-    pub(super) fn start(&mut self) -> Result<()> {
+    /// Starts both agents side by side, of this build.
+    pub(super) fn start(&mut self, program: &Path) -> Result<()> {
+        for agent in &mut self.agents {
+            agent.use_program(program);
+        }
         thread::scope(|scope| {
             let starting: Vec<_> =
                 self.agents.iter_mut().map(|agent| scope.spawn(|| agent.start())).collect();

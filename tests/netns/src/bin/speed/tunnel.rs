@@ -73,7 +73,7 @@ impl<'t> Tunnel<'t> {
                 let first_packet = first_echo(&client, &server, far, begun)?;
                 Ok(Self { far, first_packet, processes: Vec::new(), running: Running::Nothing })
             }
-            Kind::Lanyard => {
+            Kind::Lanyard { program } => {
                 let far = team.addresses[1];
                 let mut tunnel = Self {
                     far,
@@ -85,7 +85,7 @@ impl<'t> Tunnel<'t> {
                 let Running::Team(team) = &mut tunnel.running else { return Ok(tunnel) };
                 tunnel.first_packet = thread::scope(|scope| {
                     let echo = scope.spawn(|| first_echo(&client, &server, far, begun));
-                    let started = team.start();
+                    let started = team.start(program);
                     let first = echo.join().map_err(|_panic| anyhow::anyhow!("the echo panicked"))?;
                     started.and(first)
                 })?;
