@@ -1,6 +1,6 @@
 //! What each piece of the data plane costs for one packet or one train.
 //!
-//! Wall time, for people; docs/performance.md has a table of it. Packets are 1,280 bytes long, the MTU of ours: 45 of them
+//! Wall time, for people. Packets are 1,280 bytes long, the MTU of ours: 45 of them
 //! are a train of 56 KB, about what the kernel hands over at once and one send takes.
 #![expect(clippy::unwrap_used, reason = "a bench ends where its input is wrong")]
 
