@@ -54,12 +54,16 @@ matrix: setup build ## every pair of NATs: path, time to first reply, time to di
 
 bench: setup speed ## benches of the pieces, the relay beside coturn, the data plane beside others, the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked
+	$(CARGO) bench -p lanyard-agent --bench dataplane --locked
 	$(CARGO) bench -p lanyard-coordinator --bench relay --locked
 	$(CARGO) run --release -p lanyard-sim --bin pace --locked
 
+# The second agent does not encrypt: how much of its speed the first one has. It runs in the bench alone.
 speed: setup ## the data plane beside wireguard-go and boringtun-cli alone (SPEED="--rounds 1 --seconds 1 --link veth")
 	$(CARGO) build --release --locked -p lanyard-agent -p lanyard-coordinator -p lanyard-netns
-	@LANYARD_BIN_DIR=$(CARGO_TARGET_DIR)/release tests/as-root $(CARGO_TARGET_DIR)/release/speed $(SPEED)
+	RUSTFLAGS="$(RUSTFLAGS) --cfg lanyard_plain" $(CARGO) build --release --locked -p lanyard-agent --target-dir $(CARGO_TARGET_DIR)/plain
+	@LANYARD_BIN_DIR=$(CARGO_TARGET_DIR)/release LANYARD_PLAIN=$(CARGO_TARGET_DIR)/plain/release \
+		tests/as-root $(CARGO_TARGET_DIR)/release/speed $(SPEED)
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)
 	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)

@@ -68,7 +68,7 @@ pub async fn run(config: Config, damaged: Damaged, ready: impl FnOnce()) -> Resu
     let (sender, calls) = mpsc::channel(CALLS_MAX);
     let server = tokio::spawn(server.run(sender));
     ready();
-    info!(version = env!("CARGO_PKG_VERSION"), socket = %engine.config.socket.display(), "agent started");
+    info!(version = crate::VERSION, socket = %engine.config.socket.display(), "agent started");
     let outcome = engine.serve(calls, &mut stop).await;
 
     engine.stop().await;

@@ -20,3 +20,10 @@ pub mod state;
 pub mod stream;
 pub mod tcp;
 pub mod tun;
+
+/// This program's release, as people and coordinators are told it; what does not encrypt says so.
+pub const VERSION: &str = if dataplane::IS_ENCRYPTED {
+    env!("CARGO_PKG_VERSION")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), "+unencrypted")
+};

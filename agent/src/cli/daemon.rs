@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Context;
 use crate::config::{Config, LogFormat};
+use crate::dataplane::IS_ENCRYPTED;
 use crate::engine;
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{Answer, Line};
@@ -35,6 +36,9 @@ pub(super) struct Start {
 
 pub(super) fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Exit, Problem> {
     log(&context.config);
+    if !IS_ENCRYPTED {
+        only_for_the_bench()?;
+    }
     die_with_any_task();
     let damaged = if arguments.start.set_aside { Damaged::SetAside } else { Damaged::Refuse };
     let announce = |answer| {
@@ -63,6 +67,16 @@ pub(super) fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Exit, 
             }
         }
     }
+}
+
+/// Keeps a program that does not encrypt from running anywhere but in the bench, which sets a variable.
+fn only_for_the_bench() -> Result<(), Problem> {
+    if std::env::var_os("LANYARD_UNENCRYPTED").is_none_or(|value| value != "bench") {
+        let text = "this build does not encrypt what devices send each other and is for the bench alone; install a release";
+        return Err(Problem::new(Code::AgentStart, text));
+    }
+    tracing::warn!("this build DOES NOT ENCRYPT what devices send each other; it is for the bench alone");
+    Ok(())
 }
 
 fn say(answer: Answer) -> std::io::Result<()> {

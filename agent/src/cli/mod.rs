@@ -33,7 +33,7 @@ use settings::Settings;
 
 /// Your own virtual LAN: joins this device to networks of a coordinator you run.
 #[derive(Debug, Parser)]
-#[command(name = "lanyard", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "lanyard", version = crate::VERSION, propagate_version = true, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 agent not running, 4 not joined, 5 waiting for \
                         approval,\n6 no path, 7 denied"

@@ -2,11 +2,10 @@
 
 use super::Context;
 use super::output::other;
+use crate::VERSION;
+use crate::dataplane::IS_ENCRYPTED;
 use crate::exit::{Exit, Problem};
 use crate::ipc::schema::{Answer, Ask};
-
-/// This program's release.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Show the release
 ///
@@ -27,7 +26,8 @@ pub(super) fn run(_arguments: &Arguments, context: &mut Context<'_>) -> Result<E
 fn render(answer: &Answer, agent: Option<&str>) -> String {
     let Answer::Version { version } = answer else { return other(answer) };
     let differs = agent.map(|agent| format!("the running agent is {agent}; restart it to upgrade it\n"));
-    format!("lanyard {version}\n{}", differs.unwrap_or_default())
+    let warning = if IS_ENCRYPTED { "" } else { "this build DOES NOT ENCRYPT; it is for the bench alone\n" };
+    format!("lanyard {version}\n{warning}{}", differs.unwrap_or_default())
 }
 
 #[cfg(test)]

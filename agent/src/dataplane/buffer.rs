@@ -98,7 +98,8 @@ impl GsoBuffer {
         self.clear();
     }
 
-    const fn clear(&mut self) {
+    /// Forgets everything.
+    pub(super) const fn clear(&mut self) {
         self.used = 0;
         self.count = 0;
         self.closed = false;

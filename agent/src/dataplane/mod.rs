@@ -17,6 +17,7 @@ mod inbound;
 mod keeper;
 mod outbound;
 mod peers;
+pub mod pieces;
 mod shard;
 mod sources;
 mod split;
@@ -63,6 +64,9 @@ const WORK_MAX: usize = 512;
 /// Most shards until more of them have been measured: on the 2 cores there were, one per core had the lowest
 /// latency under load, and no arrangement was faster.
 const SHARDS_MAX: usize = 2;
+
+/// Whether data packets are encrypted: always, but in the program that the bench makes to see how much that costs.
+pub const IS_ENCRYPTED: bool = cfg!(not(lanyard_plain));
 
 /// How many shards this computer gets: one per core, two at most.
 #[must_use]

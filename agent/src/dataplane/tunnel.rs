@@ -16,6 +16,9 @@
 //! * it goes back to an older session that a packet comes by, unless it was agreed on before the last tick: [`Tunnel::open`]
 //!   has time pass between the two sessions of initiations that cross.
 
+#[cfg(any(lanyard_plain, test))]
+mod plain;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +29,9 @@ use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Packet, Tunn, TunnResult};
 use boringtun::x25519;
 use lanyard_wire::keys::{PublicKey, SecretKey};
+
+#[cfg(lanyard_plain)]
+use self::plain::Plain;
 
 /// What a data packet is longer than what it carries.
 pub(super) const OVERHEAD: usize = 32;
@@ -184,6 +190,8 @@ pub(super) struct Tunnel {
     tunn: Tunn,
     /// When the peer showed that it does not have the keys that were in use then.
     doubted_at: Option<Instant>,
+    #[cfg(lanyard_plain)]
+    plain: Plain,
 }
 
 /// A tunnel that has keys, for as long as this is held.
@@ -192,6 +200,8 @@ pub(super) struct Tunnel {
 /// would queue what is to be sealed.
 pub(super) struct Session<'t> {
     tunn: &'t mut Tunn,
+    #[cfg(lanyard_plain)]
+    plain: &'t mut Plain,
 }
 
 impl Tunnel {
@@ -200,7 +210,12 @@ impl Tunnel {
     pub(super) fn new(own: &WireGuard, peer: &PublicKey, index: u32) -> Self {
         let peer = x25519::PublicKey::from(*peer.as_bytes());
         let limiter = Some(Arc::clone(&own.limiter));
-        Self { tunn: Tunn::new(own.secret.clone(), peer, None, None, index, limiter), doubted_at: None }
+        Self {
+            tunn: Tunn::new(own.secret.clone(), peer, None, None, index, limiter),
+            doubted_at: None,
+            #[cfg(lanyard_plain)]
+            plain: Plain::default(),
+        }
     }
 
     /// Whether packets can be sent now.
@@ -219,7 +234,11 @@ impl Tunnel {
 
     /// What packets are sealed with, if they can be sent now.
     pub(super) fn session(&mut self) -> Option<Session<'_>> {
-        if self.has_session() { Some(Session { tunn: &mut self.tunn }) } else { None }
+        self.has_session().then_some(Session {
+            tunn: &mut self.tunn,
+            #[cfg(lanyard_plain)]
+            plain: &mut self.plain,
+        })
     }
 
     /// How long ago the keys in use were agreed on.
@@ -256,14 +275,27 @@ impl Tunnel {
         if datagram.is_empty() || room.len() < datagram.len().max(HANDSHAKE_MAX) {
             return Err(Refusal::Malformed);
         }
+        #[cfg(lanyard_plain)]
+        if let Some(opened) = self.plain.open(datagram, room) {
+            return opened;
+        }
         let is_data = datagram.first() == Some(&4);
         match self.tunn.decapsulate(Some(source), datagram, room) {
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                #[cfg(lanyard_plain)]
+                self.plain.note_opened(datagram);
                 Ok(Opened::Packet(packet.len()))
             }
-            TunnResult::Done => Ok(if is_data { Opened::KeepAlive } else { Opened::Cookie }),
+            TunnResult::Done if is_data => {
+                #[cfg(lanyard_plain)]
+                self.plain.note_opened(datagram);
+                Ok(Opened::KeepAlive)
+            }
+            TunnResult::Done => Ok(Opened::Cookie),
             TunnResult::WriteToNetwork(reply) => {
                 let length = reply.len();
+                #[cfg(lanyard_plain)]
+                self.plain.doubt();
                 self.drain();
                 if datagram.first() == Some(&1) {
                     self.part();
@@ -280,6 +312,8 @@ impl Tunnel {
         if room.len() < HANDSHAKE_MAX {
             return Tick::Quiet;
         }
+        #[cfg(lanyard_plain)]
+        self.plain.doubt();
         match self.tunn.update_timers(room) {
             TunnResult::WriteToNetwork(message) => Tick::Send(message.len()),
             TunnResult::Err(WireGuardError::ConnectionExpired) => Tick::Expired,
@@ -318,8 +352,16 @@ impl Session<'_> {
         if room.len() < packet.len() + OVERHEAD {
             return None;
         }
+        #[cfg(lanyard_plain)]
+        if let Some(length) = self.plain.seal(packet, room) {
+            return Some(length);
+        }
         match self.tunn.encapsulate(packet, room) {
-            TunnResult::WriteToNetwork(sealed) => Some(sealed.len()),
+            TunnResult::WriteToNetwork(sealed) => {
+                #[cfg(lanyard_plain)]
+                self.plain.note_sealed(sealed);
+                Some(sealed.len())
+            }
             TunnResult::Done
             | TunnResult::Err(_)
             | TunnResult::WriteToTunnelV4(..)

@@ -38,7 +38,7 @@ impl Engine {
             }
             Ask::Why { peer } => self.why(&peer).map(Some),
             Ask::Netcheck => self.netcheck(&answers).map(|()| None),
-            Ask::Version => Ok(Some(Answer::Version { version: env!("CARGO_PKG_VERSION").to_owned() })),
+            Ask::Version => Ok(Some(Answer::Version { version: crate::VERSION.to_owned() })),
         };
         let answer = match outcome {
             Ok(Some(answer)) => answer,
@@ -67,7 +67,7 @@ impl Engine {
         let known = || self.state.cache.coordinators.iter().find_map(|cache| cache.number);
         let identity = self.keys.identity.public();
         schema::Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::VERSION.to_owned(),
             device: Device {
                 name: self.name().to_string(),
                 id: lanyard_wire::ids::DeviceId::of(&identity).to_string(),

@@ -142,7 +142,7 @@ impl Networking {
             wall: clock.wall(),
             name,
             os: std::env::consts::OS.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::VERSION.to_owned(),
             tunnel_mtu: TunnelMtu::ETHERNET,
             peer_relay: config.relay.then_some(u64::from(config.relay_rate) * 1_000_000),
             early_packets: config.early_packets,

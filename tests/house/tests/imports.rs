@@ -1,6 +1,6 @@
 //! Who may import whom: the graph of ARCHITECTURE.md, read from cargo and from the sources.
 
-use lanyard_house::{files_below, metadata, text};
+use lanyard_house::{files, files_below, metadata, root, text};
 
 /// What each crate of ours may depend on, among our own.
 const OURS: &[(&str, &[&str])] = &[
@@ -64,6 +64,15 @@ const APART: &[(&str, &[&str])] = &[
     ("coordinator/src/api", &["udp", "checkpoint", "stun", "bus", "services", "cli"]),
 ];
 
+/// Where the switch that leaves encryption out may be named, beside this file.
+const PLAIN_IN: &[&str] = &[
+    "Cargo.toml",
+    "Makefile",
+    "agent/src/dataplane/mod.rs",
+    "agent/src/dataplane/tunnel",
+    "docs/performance.md",
+];
+
 fn dependencies() -> Vec<(String, Vec<String>)> {
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap_or_default().to_owned();
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
@@ -115,6 +124,24 @@ fn each_foreign_library_is_spoken_in_its_place_only() {
                 "{name} speaks of {word}; its place is {places:?}"
             );
         }
+    }
+}
+
+#[test]
+fn only_the_bench_builds_a_program_that_does_not_encrypt() {
+    let switch = "lanyard_plain";
+    for name in files() {
+        let Ok(source) = std::fs::read_to_string(root().join(&name)) else { continue };
+        let at_home =
+            name == "tests/house/tests/imports.rs" || PLAIN_IN.iter().any(|place| name.starts_with(place));
+        assert!(at_home || !source.contains(switch), "{name} names {switch}; its place is {PLAIN_IN:?}");
+    }
+    let makefile = text("Makefile");
+    let builds: Vec<&str> = makefile.lines().filter(|line| line.contains(switch)).collect();
+    assert!(builds.len() == 1 && builds[0].ends_with("--target-dir $(CARGO_TARGET_DIR)/plain"), "{builds:?}");
+    for package in metadata()["packages"].as_array().into_iter().flatten() {
+        let features = package["features"].as_object().is_some_and(|features| !features.is_empty());
+        assert!(!features, "{}: features are unified, so none may take anything out", package["name"]);
     }
 }
 

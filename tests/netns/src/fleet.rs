@@ -38,6 +38,8 @@ pub struct Agent {
     namespace: String,
     directory: PathBuf,
     settings: Vec<(String, String)>,
+    /// Another build than the Makefile's.
+    program: Option<PathBuf>,
     daemon: Option<Child>,
 }
 
@@ -259,8 +261,14 @@ impl Agent {
             namespace: namespace.to_owned(),
             directory,
             settings: settings.collect(),
+            program: None,
             daemon: None,
         })
+    }
+
+    /// Has this build of `lanyard` run from the next start on.
+    pub fn use_program(&mut self, program: &Path) {
+        self.program = Some(program.to_owned());
     }
 
     /// Starts the daemon and waits until its socket answers.
@@ -322,7 +330,7 @@ impl Agent {
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.namespace])
-            .arg(program("lanyard")?)
+            .arg(self.program.clone().map_or_else(|| program("lanyard"), Ok)?)
             .env("LANYARD_CONFIG", "/dev/null")
             .env("LANYARD_STATE", &self.directory)
             .env("LANYARD_SOCKET", self.directory.join("lanyard.sock"))

@@ -60,6 +60,13 @@ impl Team {
         Ok(team)
     }
 
+    /// Has this build of `lanyard` run from the next start on.
+    pub fn use_program(&mut self, program: &Path) {
+        for agent in &mut self.agents {
+            agent.use_program(program);
+        }
+    }
+
     /// Starts both agents side by side.
     ///
     /// # Errors

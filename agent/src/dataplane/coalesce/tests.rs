@@ -11,16 +11,44 @@ struct Wanted {
     flow: u8,
     v6: bool,
     udp: bool,
+    /// Not to be fragmented, and all with the same identification, as some systems send them.
+    unnumbered: bool,
+    /// Bytes of TCP's options: 12 are a time stamp.
+    options: usize,
     payload: usize,
-    pushed: bool,
+    odd: Oddity,
+}
+
+/// In what a packet is not one that simply goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Oddity {
+    None,
+    Pushed,
+    /// Other flags of TCP.
+    Flags(u8),
     /// The sequence number does not follow from the packet before.
-    jumps: bool,
-    broken: bool,
+    Jumps,
+    /// The identification does not.
+    SkipsNumber,
+    /// Somebody on the way had no room for it and marked it (ECN).
+    Marked,
+    /// Came by another way.
+    HopLimit,
+    Window,
+    Acknowledges,
+    /// Other bytes in the options.
+    Options,
+    /// A wrong checksum of TCP or UDP.
+    Broken,
+    /// A wrong checksum of IPv4.
+    BrokenHeader,
+    /// No checksum, which UDP over IPv4 may do without.
+    Unsummed,
 }
 
 proptest! {
     #[test]
-    fn cutting_what_was_joined_gives_the_same_packets(wanted in proptest::collection::vec(wanted(), 1..150)) {
+    fn cutting_what_was_joined_gives_the_same_packets(wanted in batch()) {
         let sent = build(&wanted);
         let (plain, places) = lay_out(&sent);
         let mut coalescer = Coalescer::new(Joins::TcpAndUdp);
@@ -33,9 +61,10 @@ proptest! {
             Ok(())
         });
         // Order holds within a flow; flows may overtake each other.
-        for flow in 0..4 {
+        for flow in 0..8 {
             let of_flow = |packets: &[Vec<u8>]| -> Vec<Vec<u8>> {
-                packets.iter().filter(|packet| port_of(packet) == 1_000 + flow).cloned().collect()
+                let of_flow = packets.iter().filter(|packet| port_of(packet) == 1_000 + flow);
+                of_flow.map(|packet| essence(packet)).collect()
             };
             prop_assert_eq!(of_flow(&sent), of_flow(&received));
         }
@@ -97,7 +126,7 @@ fn packets_of_two_flows_in_turn_become_two_trains() {
 #[test]
 fn nothing_follows_a_pushed_or_a_shorter_piece() {
     let mut wanted = vec![plain_piece(); 6];
-    wanted[1].pushed = true;
+    wanted[1].odd = Oddity::Pushed;
     wanted[3].payload = 99;
     let writes = write_all(&build(&wanted), Joins::Tcp);
     assert_eq!(writes.iter().map(|write| write.1).collect::<Vec<_>>(), [2, 2, 2]);
@@ -106,7 +135,7 @@ fn nothing_follows_a_pushed_or_a_shorter_piece() {
 #[test]
 fn a_packet_with_a_broken_checksum_is_never_joined() {
     let mut wanted = vec![plain_piece(); 5];
-    wanted[2].broken = true;
+    wanted[2].odd = Oddity::Broken;
     let sent = build(&wanted);
     let writes = write_all(&sent, Joins::Tcp);
     assert_eq!(writes.iter().map(|write| write.1).collect::<Vec<_>>(), [2, 1, 2]);
@@ -116,20 +145,48 @@ fn a_packet_with_a_broken_checksum_is_never_joined() {
 #[test]
 fn a_broken_first_packet_does_not_get_its_checksum_repaired() {
     let mut wanted = vec![plain_piece(); 3];
-    wanted[0].broken = true;
+    wanted[0].odd = Oddity::Broken;
     let writes = write_all(&build(&wanted), Joins::Tcp);
     assert_eq!(writes[0].1, 1);
 }
 
 #[test]
-fn senders_that_number_unfragmentable_packets_with_zero_are_joined() {
-    let mut sent = build(&vec![plain_piece(); 10]);
-    for packet in &mut sent {
-        packet[4..6].fill(0);
-        packet[6] = 0x40;
-        set_ipv4_checksum(&mut packet[..20]).unwrap();
-    }
+fn senders_that_number_all_unfragmentable_packets_the_same_are_joined() {
+    let sent = build(&vec![Wanted { unnumbered: true, ..plain_piece() }; 10]);
     assert_eq!(write_all(&sent, Joins::Tcp).len(), 1);
+}
+
+#[test]
+fn a_packet_that_differs_from_the_first_in_more_than_its_turn_begins_anew() {
+    const FLAGS: [u8; 6] = [0x01, 0x02, 0x04, 0x20, 0x40, 0x80];
+    let flags = FLAGS.map(Oddity::Flags).into_iter();
+    let both = [Oddity::Jumps, Oddity::SkipsNumber, Oddity::Marked, Oddity::HopLimit, Oddity::BrokenHeader];
+    let tcp = [Oddity::Window, Oddity::Acknowledges, Oddity::Options, Oddity::Broken];
+    for odd in flags.chain(both).chain(tcp) {
+        let mut wanted = vec![plain_piece(); 5];
+        wanted[2].odd = odd;
+        let counts: Vec<usize> = write_all(&build(&wanted), Joins::Tcp).iter().map(|write| write.1).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 5);
+        assert_eq!(counts[0], 2, "{odd:?}");
+    }
+    for odd in [Oddity::Unsummed, Oddity::Broken] {
+        let mut wanted = vec![Wanted { udp: true, ..plain_piece() }; 5];
+        wanted[2].odd = odd;
+        let counts: Vec<usize> =
+            write_all(&build(&wanted), Joins::TcpAndUdp).iter().map(|write| write.1).collect();
+        assert_eq!(counts, [2, 1, 2], "{odd:?}");
+    }
+}
+
+#[test]
+fn a_train_is_no_longer_than_an_ip_packet_can_be_nor_than_the_kernel_takes() {
+    for v6 in [false, true] {
+        let long = write_all(&build(&vec![Wanted { v6, ..plain_piece() }; 60]), Joins::TcpAndUdp);
+        assert_eq!(long.iter().map(|write| write.1).collect::<Vec<_>>(), [54, 6]);
+        let many = vec![Wanted { v6, udp: true, payload: 99, ..plain_piece() }; 100];
+        let many = write_all(&build(&many), Joins::TcpAndUdp);
+        assert_eq!(many.iter().map(|write| write.1).collect::<Vec<_>>(), [PIECES_MAX, 36]);
+    }
 }
 
 #[test]
@@ -164,33 +221,75 @@ fn datagrams_stay_single_where_only_tcp_trains_are_taken() {
 }
 
 fn plain_piece() -> Wanted {
-    Wanted { flow: 0, v6: false, udp: false, payload: 1_200, pushed: false, jumps: false, broken: false }
+    let (v6, udp, unnumbered) = (false, false, false);
+    Wanted { flow: 0, v6, udp, unnumbered, options: 12, payload: 1_200, odd: Oddity::None }
+}
+
+/// Few flows or many, nearly all packets of one length; in some batches every packet simply goes on, so that trains get
+/// as long as they may.
+fn batch() -> impl Strategy<Value = Vec<Wanted>> {
+    let lengths = prop_oneof![Just(1_200_usize), 1..1_400_usize];
+    let odd_percent = prop_oneof![Just(0), Just(2), Just(20)];
+    (0_u8..8, 1_u8..=8, lengths, odd_percent).prop_flat_map(|(first, flows, length, odd_percent)| {
+        let wanted = wanted(length, odd_percent).prop_map(move |mut wanted| {
+            wanted.flow = (first + wanted.flow % flows) % 8;
+            // A flow keeps its kind, as real ones do.
+            let (v6, udp, other) = (wanted.flow & 1 != 0, wanted.flow & 2 != 0, wanted.flow & 4 != 0);
+            Wanted { v6, udp, unnumbered: other, options: if other { 40 } else { 12 }, ..wanted }
+        });
+        proptest::collection::vec(wanted, 1..150)
+    })
 }
 
 prop_compose! {
-    fn wanted()(
-        flow in 0_u8..4,
-        payload in prop_oneof![Just(1_200_usize), Just(1_200), Just(64), 0..1_200_usize],
-        pushed in prop::bool::weighted(0.1),
-        jumps in prop::bool::weighted(0.1),
-        broken in prop::bool::weighted(0.05),
+    fn wanted(length: usize, odd_percent: u32)(
+        flow in 0_u8..8,
+        payload in prop_oneof![Just(64), 0..=length],
+        is_other_length in 0_u32..100,
+        odd in oddity(),
+        is_odd in 0_u32..100,
     ) -> Wanted {
-        // A flow keeps its kind, as real ones do.
-        Wanted { flow, v6: flow & 1 == 1, udp: flow & 2 == 2, payload, pushed, jumps, broken }
+        Wanted {
+            flow,
+            payload: if is_other_length < odd_percent { payload.min(length) } else { length },
+            odd: if is_odd < odd_percent { odd } else { Oddity::None },
+            ..plain_piece()
+        }
     }
+}
+
+fn oddity() -> impl Strategy<Value = Oddity> {
+    prop_oneof![
+        5 => Just(Oddity::Pushed),
+        5 => any::<u8>().prop_map(Oddity::Flags),
+        10 => proptest::sample::select(vec![
+            Oddity::Jumps,
+            Oddity::SkipsNumber,
+            Oddity::Marked,
+            Oddity::HopLimit,
+            Oddity::Window,
+            Oddity::Acknowledges,
+            Oddity::Options,
+            Oddity::Broken,
+            Oddity::BrokenHeader,
+            Oddity::Unsummed,
+        ]),
+    ]
 }
 
 /// Whole packets with right checksums (unless broken), sequence and identification numbers running on.
 fn build(wanted: &[Wanted]) -> Vec<Vec<u8>> {
-    let mut sequence = [7_u32; 8];
+    let mut sequence = [u32::MAX - 9_000; 8];
     let mut identification = [u16::MAX - 3; 8];
     wanted
         .iter()
         .enumerate()
         .map(|(number, want)| {
             let flow = usize::from(want.flow);
-            if want.jumps {
+            if want.odd == Oddity::Jumps {
                 sequence[flow] = sequence[flow].wrapping_add(5_000);
+            }
+            if want.odd == Oddity::SkipsNumber {
                 identification[flow] = identification[flow].wrapping_add(9);
             }
             let mut transport = [1_000 + u16::from(want.flow), 443].map(u16::to_be_bytes).concat();
@@ -199,22 +298,28 @@ fn build(wanted: &[Wanted]) -> Vec<Vec<u8>> {
                 transport.extend(len.to_be_bytes());
                 transport.extend([0, 0]);
             } else {
-                transport.extend(sequence[flow].to_be_bytes());
-                transport.extend(77_u32.to_be_bytes());
-                transport.extend([0x80, FLAG_ACK | if want.pushed { FLAG_PSH } else { 0 }, 1, 0, 0, 0, 0, 0]);
-                transport.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+                transport.extend(tcp_rest(want, sequence[flow]));
             }
             sequence[flow] = sequence[flow].wrapping_add(u32::try_from(want.payload).unwrap());
             transport.extend((0..want.payload).map(|i| u8::try_from((i * 7 + number) % 251).unwrap()));
             let mut packet = network_header(want, transport.len(), identification[flow]);
-            identification[flow] = identification[flow].wrapping_add(1);
+            if !want.unnumbered {
+                identification[flow] = identification[flow].wrapping_add(1);
+            }
             let protocol = if want.udp { PROTOCOL_UDP } else { PROTOCOL_TCP };
             let field = if want.udp { UDP_CHECKSUM } else { TCP_CHECKSUM };
             let mut sum = Sum::pseudo_header(addresses(&packet).unwrap(), protocol, transport.len());
             sum.add(&transport);
-            transport[field..field + 2].copy_from_slice(&sum.finish());
-            if want.broken {
+            let sum = match sum.finish() {
+                [0, 0] if want.udp => [0xFF, 0xFF],
+                sum => sum,
+            };
+            transport[field..field + 2].copy_from_slice(&sum);
+            if want.odd == Oddity::Broken {
                 transport[field] ^= 0x55;
+            }
+            if want.odd == Oddity::Unsummed && want.udp {
+                transport[field..field + 2].fill(0);
             }
             packet.extend(transport);
             packet
@@ -222,21 +327,52 @@ fn build(wanted: &[Wanted]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// A TCP header behind its ports.
+fn tcp_rest(want: &Wanted, sequence: u32) -> Vec<u8> {
+    let is = |odd| u8::from(want.odd == odd);
+    let others = if let Oddity::Flags(others) = want.odd { others } else { FLAG_PSH * is(Oddity::Pushed) };
+    let words = u8::try_from((20 + want.options) / 4).unwrap();
+    let mut rest = sequence.to_be_bytes().to_vec();
+    rest.extend([0, 0, 0, 77 + is(Oddity::Acknowledges)]);
+    rest.extend([words << 4, FLAG_ACK ^ others, 1, is(Oddity::Window), 0, 0, 0, 0]);
+    rest.extend(vec![1 + is(Oddity::Options); want.options]);
+    rest
+}
+
 fn network_header(want: &Wanted, transport_len: usize, identification: u16) -> Vec<u8> {
     let protocol = if want.udp { PROTOCOL_UDP } else { PROTOCOL_TCP };
+    let hops = if want.odd == Oddity::HopLimit { 63 } else { 64 };
+    // Of the traffic class the last two bits are ECN's: may be marked, was marked.
+    let class = if want.odd == Oddity::Marked { 3 } else { 2 };
     if want.v6 {
         let len = u16::try_from(transport_len).unwrap().to_be_bytes();
-        let mut header = vec![0x60, 0, 0, 1, len[0], len[1], protocol, 64];
+        let mut header = vec![0x60, class << 4, 0, 1, len[0], len[1], protocol, hops];
         header.extend([0xFD; 16]);
         header.extend([0xFE; 16]);
         return header;
     }
     let len = u16::try_from(20 + transport_len).unwrap().to_be_bytes();
     let id = identification.to_be_bytes();
-    let mut header = vec![0x45, 0, len[0], len[1], id[0], id[1], 0, 0, 64, protocol, 0, 0];
+    let fragmentation = if want.unnumbered { 0x40 } else { 0 };
+    let mut header = vec![0x45, class, len[0], len[1], id[0], id[1], fragmentation, 0, hops, protocol, 0, 0];
     header.extend([10, 0, 0, 1, 10, 0, 0, 2]);
     set_ipv4_checksum(&mut header).unwrap();
+    if want.odd == Oddity::BrokenHeader {
+        header[10] ^= 0x55;
+    }
     header
+}
+
+/// A packet without what may change on its way: the identification where it means nothing (RFC 6864, section 4.1).
+fn essence(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    let mut sum = Sum::default();
+    sum.add(&packet[..20]);
+    if packet[0] == 0x45 && packet[6] & 0x40 != 0 && sum.is_valid() {
+        packet[4..6].fill(0);
+        set_ipv4_checksum(&mut packet[..20]).unwrap();
+    }
+    packet
 }
 
 fn port_of(packet: &[u8]) -> u16 {

@@ -28,6 +28,19 @@ fn a_sealed_packet_is_longer_by_the_overhead_and_names_the_peers_index() {
 }
 
 #[test]
+fn nobody_reads_in_a_sealed_packet_what_was_in_it() {
+    // Also that this is not the bench's build, in which a second packet would stand there as it is.
+    let (mut a, _) = connected();
+    let word = b"to whom it may concern";
+    let text = [&packet(1)[..], word].concat();
+    for _ in 0..3 {
+        let mut room = [0; 2_048];
+        let length = a.session().unwrap().seal(&text, &mut room).unwrap();
+        assert!(room[..length].windows(word.len()).all(|bytes| bytes != word));
+    }
+}
+
+#[test]
 fn a_counter_at_the_end_of_its_range_is_dropped_before_boringtun_sees_it() {
     // boringtun 0.7.1 adds 1,024 to the counter of a packet it has authenticated: with overflow checks that is a
     // panic, without them the replay window starts again. It takes no more than one ill-willed member.

@@ -32,15 +32,16 @@ usage: speed [OPTIONS]
 
   --rounds N      every program N times, in turn (5)
   --seconds N     how long each stream flows (2)
-  --only A,B      of: bare, lanyard, wireguard-go, boringtun-cli, wireguard-go-new
+  --only A,B      of: bare, lanyard, lanyard-plain, wireguard-go, boringtun-cli, wireguard-go-new
   --link KIND     veth or nic-like; both by default
   --json          results as JSON on standard output, the tables on standard error
 
-WIREGUARD_GO, BORINGTUN and WIREGUARD_GO_NEW lead to programs that are not on PATH.
+WIREGUARD_GO, BORINGTUN and WIREGUARD_GO_NEW lead to programs that are not on PATH, LANYARD_PLAIN to the folder of a
+lanyard that does not encrypt (make speed builds it).
 ";
 
-/// What the agents log by default; tests want more.
-const AGENTS: [(&str, &str); 1] = [("LANYARD_LOG", "info")];
+/// What the agents log by default, tests want more; and this is where a build without encryption may run.
+const AGENTS: [(&str, &str); 2] = [("LANYARD_LOG", "info"), ("LANYARD_UNENCRYPTED", "bench")];
 
 /// What was asked for.
 #[derive(Debug)]

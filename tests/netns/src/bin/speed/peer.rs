@@ -1,4 +1,4 @@
-//! Who is measured: ours, the programs it is compared with, and the bare wire.
+//! Who is measured: ours, the programs it is compared with, ours without encryption, and the bare wire.
 //!
 //! The others are found by an environment variable, or on `PATH`. Whoever is missing is left out, and how to get it is
 //! said in one line.
@@ -25,7 +25,10 @@ pub(super) enum Kind {
     /// No tunnel: what the wire gives.
     Bare,
     /// Two agents, joined by a coordinator.
-    Lanyard,
+    Lanyard {
+        /// Which build of it.
+        program: PathBuf,
+    },
     /// A program that makes a WireGuard interface and is told its settings by WireGuard's own socket.
     WireGuard {
         /// Where it is.
@@ -36,6 +39,10 @@ pub(super) enum Kind {
 }
 
 pub(super) const OURS: &str = "lanyard";
+/// The same program, but that it copies data packets instead of encrypting them: what is left to gain by working on the rest.
+const PLAIN: &str = "lanyard-plain";
+/// Leads to the folder that `make speed` builds it in.
+const PLAIN_VARIABLE: &str = "LANYARD_PLAIN";
 
 /// Somebody to be compared with.
 struct Other {
@@ -80,7 +87,8 @@ const OTHERS: [Other; 3] = [
 /// When a name is none of ours, or a variable leads nowhere.
 pub(super) fn find(only: &[String], mut tell: impl FnMut(&str)) -> Result<Vec<Peer>> {
     let is_wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
-    let known: Vec<&str> = ["bare", OURS].into_iter().chain(OTHERS.iter().map(|other| other.name)).collect();
+    let others = OTHERS.iter().map(|other| other.name);
+    let known: Vec<&str> = ["bare", OURS, PLAIN].into_iter().chain(others).collect();
     for name in only {
         ensure!(known.contains(&name.as_str()), "there is no {name}; there are {}", known.join(", "));
     }
@@ -89,7 +97,19 @@ pub(super) fn find(only: &[String], mut tell: impl FnMut(&str)) -> Result<Vec<Pe
         peers.push(Peer { name: "bare", kind: Kind::Bare, version: "no tunnel".to_owned() });
     }
     if is_wanted(OURS) {
-        peers.push(Peer { name: OURS, kind: Kind::Lanyard, version: version(&program("lanyard")?) });
+        peers.push(ours(OURS, program("lanyard")?));
+    }
+    if is_wanted(PLAIN) {
+        match std::env::var_os(PLAIN_VARIABLE).map(|folder| Path::new(&folder).join("lanyard")) {
+            Some(program) => {
+                ensure!(program.is_file(), "{PLAIN_VARIABLE} has no {}", program.display());
+                let plain = ours(PLAIN, program);
+                // Not by its name alone: a build with encryption there would make ours look as fast as can be.
+                ensure!(plain.version.ends_with("+unencrypted"), "the build in {PLAIN_VARIABLE} encrypts");
+                peers.push(plain);
+            }
+            None => tell(&format!("left out: {PLAIN} (\"make speed\" builds it and sets {PLAIN_VARIABLE})")),
+        }
     }
     for Other { name, variable, on_path, options, remedy } in OTHERS {
         if !is_wanted(name) {
@@ -108,6 +128,10 @@ pub(super) fn find(only: &[String], mut tell: impl FnMut(&str)) -> Result<Vec<Pe
         }
     }
     Ok(peers)
+}
+
+fn ours(name: &'static str, program: PathBuf) -> Peer {
+    Peer { name, version: version(&program), kind: Kind::Lanyard { program } }
 }
 
 fn search(name: &str) -> Option<PathBuf> {

@@ -74,7 +74,7 @@ impl<'t> Tunnel<'t> {
                 let first_packet = first_echo(&client, &server, far, begun)?;
                 Ok(Self { far, first_packet, processes: Vec::new(), running: Running::Nothing })
             }
-            Kind::Lanyard => {
+            Kind::Lanyard { program } => {
                 let far = team.addresses[1];
                 let mut tunnel = Self {
                     far,
@@ -84,6 +84,7 @@ impl<'t> Tunnel<'t> {
                 };
                 // A handle on the team only once something runs that has to be stopped.
                 let Running::Team(team) = &mut tunnel.running else { return Ok(tunnel) };
+                team.use_program(program);
                 tunnel.first_packet = thread::scope(|scope| {
                     let echo = scope.spawn(|| first_echo(&client, &server, far, begun));
                     let started = team.start();
