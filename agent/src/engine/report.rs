@@ -452,6 +452,7 @@ pub(super) mod tests {
             refused: false,
             path: overlay::Path::None,
             rtt: Some(Duration::from_micros(11_249)),
+            pings: Vec::new(),
             attempt,
             carrier: None,
             tx_bytes: 1,
