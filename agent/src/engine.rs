@@ -6,6 +6,7 @@
 //! own. What comes and goes with `lanyard up` and `down` is in `networking`.
 
 mod calls;
+mod counted;
 mod echo;
 mod find;
 mod joining;

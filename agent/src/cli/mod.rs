@@ -15,6 +15,7 @@ mod output;
 mod ping;
 mod settings;
 mod status;
+mod table;
 mod up;
 mod version;
 mod whoami;
