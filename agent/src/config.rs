@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Code, Problem};
@@ -39,6 +40,8 @@ pub struct Config {
     pub relay_rate: u32,
     /// Send the first packets of a pair beside WireGuard's handshake, and take those of others.
     pub early_packets: bool,
+    /// Where Prometheus reads the agent's numbers over HTTP; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The highest log level, or a filter such as `info,lanyard_proto=debug`.
     pub log: String,
     /// How log lines are written.
@@ -178,6 +181,14 @@ pub const KEYS: &[Key] = &[
         set: |config, text| switch(text).map(|value| config.early_packets = value),
     },
     Key {
+        name: "metrics",
+        flag: "metrics",
+        variable: "LANYARD_METRICS",
+        default: "",
+        help: "address and port at which Prometheus reads numbers; a port alone is on 127.0.0.1, empty is off",
+        set: |config, text| endpoint(text).map(|value| config.metrics = value),
+    },
+    Key {
         name: "log",
         flag: "log",
         variable: "LANYARD_LOG",
@@ -256,6 +267,7 @@ impl Config {
             relay: false,
             relay_rate: 0,
             early_packets: true,
+            metrics: None,
             log: String::new(),
             log_format: LogFormat::Text,
         }
@@ -353,6 +365,20 @@ fn relay_rate(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(rate @ 1..=100_000) => Ok(rate),
         Ok(_) | Err(_) => Err("is not a number of Mbit/s from 1 to 100000".to_owned()),
+    }
+}
+
+/// A port alone is one of this computer's own.
+fn endpoint(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let port = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match port.or_else(|_| text.parse()) {
+        Ok(addr) if addr.port() > 0 => Ok(Some(addr)),
+        Ok(_) | Err(_) => {
+            Err("is neither a port nor an address and a port, such as 127.0.0.1:9174".to_owned())
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::exit::{Code, Problem};
 use crate::ipc::schema::Answer;
 use crate::ipc::server::{Call, Server};
+use crate::metrics::http;
 use crate::state::{Damaged, Keys, State, Store, Writer};
 use joining::is_active;
 use networking::{Happening, Networking};
@@ -67,6 +68,9 @@ pub async fn run(config: Config, damaged: Damaged, ready: impl FnOnce()) -> Resu
     }
 
     let (sender, calls) = mpsc::channel(CALLS_MAX);
+    if let Some(addr) = engine.config.metrics {
+        tokio::spawn(http::serve(addr, sender.clone()));
+    }
     let server = tokio::spawn(server.run(sender));
     ready();
     info!(version = env!("CARGO_PKG_VERSION"), socket = %engine.config.socket.display(), "agent started");

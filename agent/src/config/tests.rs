@@ -54,6 +54,26 @@ fn a_wrong_value_names_its_origin() {
 }
 
 #[test]
+fn metrics_are_off_on_this_computer_or_where_the_administrator_says() {
+    let resolve = |file: &str| {
+        let file = self::file(file);
+        Config::resolve(Some(file.path()), nothing, &Flags::new()).map(|config| config.metrics)
+    };
+    assert_eq!(resolve("").unwrap(), None);
+    let local = Some("127.0.0.1:9174".parse().unwrap());
+    assert_eq!(resolve("metrics = 9174").unwrap(), local);
+    assert_eq!(resolve("metrics = '127.0.0.1:9174'").unwrap(), local);
+    assert_eq!(resolve("metrics = '[fd5a::3]:80'").unwrap(), Some("[fd5a::3]:80".parse().unwrap()));
+    for wrong in
+        ["'localhost:9174'", "'127.0.0.1'", "0", "'127.0.0.1:0'", "70000", "true", "'http://127.0.0.1:1'"]
+    {
+        let problem = resolve(&format!("metrics = {wrong}")).unwrap_err();
+        assert_eq!(problem.code, Code::ConfigInvalid);
+        assert!(problem.text.ends_with("such as 127.0.0.1:9174"), "{problem}");
+    }
+}
+
+#[test]
 fn a_named_file_must_exist_and_be_toml() {
     let missing = Path::new("/nonexistent/lanyard.toml");
     let problem = Config::resolve(Some(missing), nothing, &Flags::new()).unwrap_err();

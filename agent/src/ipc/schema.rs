@@ -135,6 +135,11 @@ pub enum Answer {
         /// `MAJOR.MINOR.PATCH`.
         version: String,
     },
+    /// Counters in Prometheus' text format; made by `lanyard metrics` from a status.
+    Metrics {
+        /// The page.
+        text: String,
+    },
     /// The request failed.
     Error(Problem),
 }
