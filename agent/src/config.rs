@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Code, Problem};
@@ -39,6 +40,8 @@ pub struct Config {
     pub relay_rate: u32,
     /// Send the first packets of a pair beside WireGuard's handshake, and take those of others.
     pub early_packets: bool,
+    /// Where Prometheus reads the agent's numbers over HTTP; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The highest log level, or a filter such as `info,lanyard_proto=debug`.
     pub log: String,
     /// How log lines are written.
@@ -178,6 +181,14 @@ pub const KEYS: &[Key] = &[
         set: |config, text| switch(text).map(|value| config.early_packets = value),
     },
     Key {
+        name: "metrics",
+        flag: "metrics",
+        variable: "LANYARD_METRICS",
+        default: "",
+        help: "address and port at which Prometheus reads numbers; a port alone is on 127.0.0.1, empty is off",
+        set: |config, text| endpoint(text).map(|value| config.metrics = value),
+    },
+    Key {
         name: "log",
         flag: "log",
         variable: "LANYARD_LOG",
@@ -256,6 +267,7 @@ impl Config {
             relay: false,
             relay_rate: 0,
             early_packets: true,
+            metrics: None,
             log: String::new(),
             log_format: LogFormat::Text,
         }
@@ -356,6 +368,20 @@ fn relay_rate(text: &str) -> Result<u32, String> {
     }
 }
 
+/// A port alone is one of this computer's own.
+fn endpoint(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let port = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match port.or_else(|_| text.parse()) {
+        Ok(addr) if addr.port() > 0 => Ok(Some(addr)),
+        Ok(_) | Err(_) => {
+            Err("is neither a port nor an address and a port, such as 127.0.0.1:9174".to_owned())
+        }
+    }
+}
+
 fn device_name(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
@@ -382,106 +408,4 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    #[test]
-    fn a_flag_wins_over_the_environment_over_the_file_over_the_default() {
-        let file = file("tun = 'from-file'\nport = 1\nname = 'from-file'\nport_mapping = false\n");
-        let environment = |name: &str| match name {
-            "LANYARD_PORT" => Some("2".to_owned()),
-            "LANYARD_NAME" => Some("from-env".to_owned()),
-            _ => None,
-        };
-        let flags = Flags::from([("name", "from-flag".to_owned())]);
-
-        let config = Config::resolve(Some(file.path()), environment, &flags).unwrap();
-
-        assert_eq!(config.log, "info");
-        assert_eq!((config.tun.as_str(), config.port_mapping), ("from-file", false));
-        assert_eq!(config.port, 2);
-        assert_eq!(config.name, "from-flag");
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_by_name() {
-        let file = file("sockett = '/run/x'\n");
-        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
-        assert_eq!(problem.code, Code::ConfigUnknownKey);
-        assert!(problem.text.contains("\"sockett\""), "{problem}");
-    }
-
-    #[test]
-    fn a_wrong_value_names_its_origin() {
-        let flags = Flags::from([("port", "70000".to_owned())]);
-        let problem = Config::resolve(None, nothing, &flags).unwrap_err();
-        assert_eq!(problem.code, Code::ConfigInvalid);
-        assert!(problem.text.starts_with("the flag --port sets port = \"70000\""), "{problem}");
-
-        let flags = Flags::from([("port_mapping", "on".to_owned())]);
-        let problem = Config::resolve(None, nothing, &flags).unwrap_err();
-        assert!(problem.text.contains("neither true nor false"), "{problem}");
-
-        let flags = Flags::from([("proxy", "socks5://milena:secret@host".to_owned())]);
-        let problem = Config::resolve(None, nothing, &flags).unwrap_err();
-        assert!(problem.text.contains("only http://") && !problem.text.contains("secret"), "{problem}");
-        let flags = Flags::from([("proxy", "http://milena:secret@host:3128".to_owned())]);
-        let config = Config::resolve(None, nothing, &flags).unwrap();
-        assert!(!format!("{config:?}").contains("secret"));
-
-        let file = file("tun = 'much-too-long-for-linux'\n");
-        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
-        assert!(problem.text.contains("interface name"), "{problem}");
-    }
-
-    #[test]
-    fn a_named_file_must_exist_and_be_toml() {
-        let missing = Path::new("/nonexistent/lanyard.toml");
-        let problem = Config::resolve(Some(missing), nothing, &Flags::new()).unwrap_err();
-        assert_eq!(problem.code, Code::ConfigUnreadable);
-        assert!(problem.text.contains("/nonexistent/lanyard.toml"), "{problem}");
-
-        let file = file("port = = 3\n");
-        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
-        assert_eq!(problem.code, Code::ConfigUnreadable);
-
-        let file = self::file("[port]\nnumber = 3\n");
-        let problem = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap_err();
-        assert_eq!(problem.code, Code::ConfigInvalid);
-    }
-
-    #[test]
-    fn the_example_file_holds_every_key_with_its_default() {
-        let example = include_str!("../../docs/examples/lanyard.toml");
-        let uncommented: String = example
-            .lines()
-            .filter_map(|line| line.strip_prefix('#'))
-            .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()) && line.contains(" = "))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        let file = file(&uncommented);
-
-        let config = Config::resolve(Some(file.path()), nothing, &Flags::new()).unwrap();
-
-        let empty = self::file("");
-        assert_eq!(config, Config::resolve(Some(empty.path()), nothing, &Flags::new()).unwrap());
-        for key in KEYS {
-            assert!(uncommented.contains(&format!("{} = ", key.name)), "{} is not in the example", key.name);
-            assert!(example.contains(key.variable), "{} is not in the example", key.variable);
-        }
-        let as_shipped = self::file(example);
-        assert!(Config::resolve(Some(as_shipped.path()), nothing, &Flags::new()).is_ok());
-    }
-
-    fn nothing(_variable: &str) -> Option<String> {
-        None
-    }
-
-    fn file(text: &str) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        file
-    }
-}
+mod tests;

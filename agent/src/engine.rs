@@ -6,6 +6,7 @@
 //! own. What comes and goes with `lanyard up` and `down` is in `networking`.
 
 mod calls;
+mod counted;
 mod echo;
 mod find;
 mod joining;
@@ -29,6 +30,7 @@ use crate::config::Config;
 use crate::exit::{Code, Problem};
 use crate::ipc::schema::Answer;
 use crate::ipc::server::{Call, Server};
+use crate::metrics::http;
 use crate::state::{Damaged, Keys, State, Store, Writer};
 use joining::is_active;
 use networking::{Happening, Networking};
@@ -66,6 +68,9 @@ pub async fn run(config: Config, damaged: Damaged, ready: impl FnOnce()) -> Resu
     }
 
     let (sender, calls) = mpsc::channel(CALLS_MAX);
+    if let Some(addr) = engine.config.metrics {
+        tokio::spawn(http::serve(addr, sender.clone()));
+    }
     let server = tokio::spawn(server.run(sender));
     ready();
     info!(version = crate::VERSION, socket = %engine.config.socket.display(), "agent started");

@@ -13,6 +13,7 @@ pub mod door;
 pub mod engine;
 pub mod exit;
 pub mod ipc;
+pub mod metrics;
 pub mod netmon;
 pub mod portmap;
 pub mod sockets;

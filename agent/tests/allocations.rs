@@ -106,9 +106,11 @@ fn packets_pass_in_steady_state_without_an_allocation_on_the_shards() {
                     to.receive();
                 }
             }
-            // As the engine does after traffic.
-            a.plane.observe();
-            b.plane.observe();
+            // As the engine does after traffic, and for people who look.
+            for device in [&a, &b] {
+                device.plane.observe();
+                assert_eq!(device.plane.peer_counters().len(), 1);
+            }
         }
     };
     a.send(&b, 0);
@@ -127,6 +129,9 @@ fn packets_pass_in_steady_state_without_an_allocation_on_the_shards() {
     let count = COUNT.load(Ordering::Relaxed);
     println!("{count} allocations for {PACKETS} packets each way");
     assert_eq!(count, 0, "the first of them: {}", FIRST.lock().take().unwrap_or_default());
+    let counted = a.plane.peer_counters()[0].total();
+    let all = u64::from(PACKETS + PACKETS / 4);
+    assert!(counted.tx_packets > all && counted.rx_packets > all, "{counted:?}");
 }
 
 /// The numbers of the threads that are shards.

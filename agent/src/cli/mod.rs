@@ -10,11 +10,13 @@ mod down;
 mod ip;
 mod join;
 mod leave;
+mod metrics;
 mod netcheck;
 mod output;
 mod ping;
 mod settings;
 mod status;
+mod table;
 mod up;
 mod version;
 mod whoami;
@@ -30,6 +32,9 @@ use crate::exit::{Exit, Problem};
 use crate::ipc::client::{Answers, Client};
 use crate::ipc::schema::{Answer, Ask, Line};
 use settings::Settings;
+
+#[cfg(test)]
+pub(crate) use table::tests::example as counted_example;
 
 /// Your own virtual LAN: joins this device to networks of a coordinator you run.
 #[derive(Debug, Parser)]
@@ -63,6 +68,7 @@ enum Verb {
     Ping(ping::Arguments),
     Why(why::Arguments),
     Netcheck(netcheck::Arguments),
+    Metrics(metrics::Arguments),
     Version(version::Arguments),
     Completion(completion::Arguments),
     Daemon(daemon::Arguments),
@@ -126,6 +132,7 @@ impl Verb {
             Self::Ping(arguments) => ping::run(arguments, context),
             Self::Why(arguments) => why::run(arguments, context),
             Self::Netcheck(arguments) => netcheck::run(&arguments, context),
+            Self::Metrics(arguments) => metrics::run(&arguments, context),
             Self::Version(arguments) => version::run(&arguments, context),
             Self::Completion(arguments) => completion::run(&arguments, context),
             Self::Daemon(arguments) => daemon::run(&arguments, context),
@@ -230,9 +237,16 @@ mod tests {
         let socket = directory.path().join("none.sock");
         let config = directory.path().join("empty.toml");
         std::fs::write(&config, "").unwrap();
-        for verb in
-            [&["status"][..], &["ip"], &["whoami"], &["ping", "x"], &["why", "x"], &["netcheck"], &["down"]]
-        {
+        for verb in [
+            &["status"][..],
+            &["ip"],
+            &["whoami"],
+            &["ping", "x"],
+            &["why", "x"],
+            &["netcheck"],
+            &["metrics"],
+            &["down"],
+        ] {
             let mut line = vec!["lanyard", "--socket", socket.to_str().unwrap()];
             line.extend(["--config", config.to_str().unwrap(), "-j"]);
             line.extend(verb);

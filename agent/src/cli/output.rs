@@ -24,6 +24,11 @@ pub(super) fn span(s: u64) -> String {
     }
 }
 
+/// A number of things, as short as an amount of data.
+pub(super) fn count(number: u64) -> String {
+    bytes(number)
+}
+
 /// An amount of data in at most five characters: `512`, `88K`, `1.2G`.
 pub(super) fn bytes(amount: u64) -> String {
     let mut unit = 1_000_u64;
@@ -47,6 +52,10 @@ pub(super) fn bytes(amount: u64) -> String {
 pub(super) fn path(path: &Path) -> String {
     match path {
         Path::Direct { remote, transport: Transport::Udp } => format!("direct {remote}"),
+        // One that is closed has no address any more.
+        Path::Direct { remote, transport: Transport::Tcp } if remote.ip().is_unspecified() => {
+            "direct by TCP".to_owned()
+        }
         Path::Direct { remote, transport: Transport::Tcp } => format!("direct by TCP {remote}"),
         Path::Relay { relay, transport } => format!("relay {}", relay_at(*relay, *transport)),
         Path::None => "none".to_owned(),

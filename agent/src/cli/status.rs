@@ -1,10 +1,12 @@
 //! `lanyard status`: this device, its networks, one line per peer.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use super::Context;
 use super::netcheck::protocol;
 use super::output::{COLUMNS, bytes, columns, fit, millis, other, unexpected, way, wrap};
+use super::table;
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{
     Answer, Ask, Door, Filtering, Mapping, Member, Membership, Network, Path, PortMapping, PortMappingState,
@@ -17,11 +19,15 @@ const NAME_MAX: usize = 20;
 /// Show this device, its networks and its peers
 ///
 /// One line per peer: name, address, path, round trip, data received and sent. "idle" means that no traffic
-/// wants a tunnel; one comes up by itself with the first packet.
+/// wants a tunnel; one comes up by itself with the first packet. With --peer, what was counted of one peer by each path:
+/// data and packets received and sent, round trip (the least in parentheses), and how many of the newest pings were lost.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Show this network only
     network: Option<String>,
+    /// Show the paths to this peer: name, NAME.NETWORK, overlay address, number or id
+    #[arg(long)]
+    peer: Option<String>,
     /// Show it again whenever something changes
     #[arg(long)]
     watch: bool,
@@ -33,29 +39,62 @@ pub(super) fn run(arguments: &Arguments, context: &mut Context<'_>) -> Result<Ex
         return Err(unexpected());
     }
     for answer in answers {
-        let answer = select(answer?, arguments.network.as_deref())?;
+        let answer = select(answer?, arguments)?;
         let clear = arguments.watch;
         context.print(answer, |answer| {
             // Home, and erase to the end: the newest state stands where the last one stood.
-            format!("{}{}", if clear { "\x1b[H\x1b[2J" } else { "" }, render(answer))
+            format!(
+                "{}{}",
+                if clear { "\x1b[H\x1b[2J" } else { "" },
+                render(answer, arguments.peer.is_some())
+            )
         });
     }
     Ok(Exit::Ok)
 }
 
-/// Leaves only the named network.
-fn select(answer: Answer, network: Option<&str>) -> Result<Answer, Problem> {
-    let (Answer::Status(mut status), Some(name)) = (answer.clone(), network) else { return Ok(answer) };
-    status.networks.retain(|network| network.name == name);
-    if status.networks.is_empty() {
-        let text = format!("this device has no network \"{name}\"; \"lanyard status\" lists them");
-        return Err(Problem::new(Code::NetworkUnknown, text));
+/// Leaves only the named network and the named peer.
+fn select(answer: Answer, arguments: &Arguments) -> Result<Answer, Problem> {
+    let Answer::Status(mut status) = answer else { return Ok(answer) };
+    if let Some(name) = &arguments.network {
+        status.networks.retain(|network| network.name == *name);
+        if status.networks.is_empty() {
+            let text = format!("this device has no network \"{name}\"; \"lanyard status\" lists them");
+            return Err(Problem::new(Code::NetworkUnknown, text));
+        }
+    }
+    if let Some(word) = &arguments.peer {
+        for network in &mut status.networks {
+            let name = network.name.clone();
+            network.members.retain(|member| is_called(word, member, &name));
+        }
+        status.networks.retain(|network| !network.members.is_empty());
+        if status.networks.is_empty() {
+            let text =
+                format!("no member of your networks is called \"{word}\"; \"lanyard status\" lists them");
+            return Err(Problem::new(Code::PeerUnknown, text));
+        }
     }
     Ok(Answer::Status(status))
 }
 
-fn render(answer: &Answer) -> String {
-    if let Answer::Status(status) = answer { render_status(status) } else { other(answer) }
+/// Whether a word means this member of the network.
+fn is_called(word: &str, member: &Member, network: &str) -> bool {
+    let is_named = word.strip_suffix(network).and_then(|name| name.strip_suffix('.')) == Some(&member.name);
+    let is_at = word.parse().is_ok_and(|ip: IpAddr| ip == member.ip4 || ip == member.ip6);
+    is_named || is_at || [&member.name, &member.number, &member.id].into_iter().any(|known| known == word)
+}
+
+fn render(answer: &Answer, is_table: bool) -> String {
+    let Answer::Status(status) = answer else { return other(answer) };
+    if !is_table {
+        return render_status(status);
+    }
+    let tables = status
+        .networks
+        .iter()
+        .flat_map(|network| network.members.iter().map(move |member| table::render(network, member)));
+    tables.collect::<Vec<_>>().join("\n")
 }
 
 fn render_status(status: &Status) -> String {
@@ -184,12 +223,14 @@ fn row(member: &Member, presence_known: bool) -> Vec<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::ipc::schema::{Device, Nat, Transport};
 
     #[test]
     fn there_is_one_line_per_peer_and_it_fits_the_terminal() {
-        let text = render(&Answer::Status(example()));
+        let text = shown(example());
         assert_eq!(
             text,
             "t480  id 291-044-871  udp port 41641\n\
@@ -210,19 +251,40 @@ pub(super) mod tests {
 
     #[test]
     fn a_network_that_is_not_there_is_an_error_of_its_own() {
-        let problem = select(Answer::Status(example()), Some("office")).unwrap_err();
+        let problem = select(Answer::Status(example()), &only(Some("office"), None)).unwrap_err();
         assert_eq!(problem.code.exit(), Exit::NotJoined);
-        let Answer::Status(status) = select(Answer::Status(example()), Some("home")).unwrap() else {
-            panic!()
-        };
+        let selected = select(Answer::Status(example()), &only(Some("home"), None)).unwrap();
+        let Answer::Status(status) = selected else { panic!() };
         assert_eq!(status.networks.len(), 1);
+    }
+
+    #[test]
+    fn a_peer_is_shown_alone_by_whatever_names_it() {
+        for word in ["nas", "nas.home", "10.61.7.2"] {
+            let selected = select(Answer::Status(example()), &only(None, Some(word))).unwrap();
+            assert!(render(&selected, true).starts_with("nas  10.61.7.2  fd5a::2  home  online\n"), "{word}");
+            let Answer::Status(status) = selected else { panic!() };
+            assert_eq!((status.networks.len(), status.networks[0].members.len()), (1, 1), "{word}");
+        }
+        for word in ["nobody", "nas.office", "home", ".home"] {
+            let problem = select(Answer::Status(example()), &only(None, Some(word))).unwrap_err();
+            assert_eq!(problem.code, Code::PeerUnknown, "{word}");
+        }
+    }
+
+    fn only(network: Option<&str>, peer: Option<&str>) -> Arguments {
+        Arguments { network: network.map(str::to_owned), peer: peer.map(str::to_owned), watch: false }
+    }
+
+    fn shown(status: Status) -> String {
+        render(&Answer::Status(status), false)
     }
 
     #[test]
     fn without_the_coordinator_nobody_is_called_offline() {
         let mut status = example();
         status.servers[0].state = ServerState::Offline;
-        let text = render(&Answer::Status(status));
+        let text = shown(status);
         assert!(text.contains("home  10.61.7.3  fd5a::3  ? of 3 peers online"), "{text}");
         assert!(text.contains("pixel    10.61.7.4  idle (presence unknown)"), "{text}");
     }
@@ -231,7 +293,7 @@ pub(super) mod tests {
     fn a_peer_that_vanished_is_offline_although_the_relay_would_carry_for_it() {
         let mut status = example();
         status.networks[0].members[1].online = false;
-        let text = render(&Answer::Status(status));
+        let text = shown(status);
         assert!(text.contains("win-den  10.61.7.9  offline"), "{text}");
     }
 
@@ -239,20 +301,20 @@ pub(super) mod tests {
     fn a_device_that_came_by_the_door_knows_that_udp_is_blocked() {
         let mut status = example();
         status.nat = Nat::default();
-        assert!(render(&Answer::Status(status.clone())).contains("nat     unknown yet, or UDP is blocked"));
+        assert!(shown(status.clone()).contains("nat     unknown yet, or UDP is blocked"));
         status.servers[0].door = Some(Door { port: 443, proxy: None, problem: None });
-        let text = render(&Answer::Status(status.clone()));
+        let text = shown(status.clone());
         assert!(text.contains("nat     not measured: no UDP gets out"), "{text}");
         assert!(text.contains("\n        connected by TLS 443\n"), "{text}");
         status.servers[0].door = Some(Door { port: 443, proxy: None, problem: Some("no".to_owned()) });
-        assert!(render(&Answer::Status(status)).contains("nat     unknown yet, or UDP is blocked"));
+        assert!(shown(status).contains("nat     unknown yet, or UDP is blocked"));
     }
 
     #[test]
     fn a_device_that_is_down_or_alone_says_what_to_do() {
-        let down = render(&Answer::Status(Status { up: false, ..example() }));
+        let down = shown(Status { up: false, ..example() });
         assert!(down.contains("lanyard up"), "{down}");
-        let alone = render(&Answer::Status(Status { networks: Vec::new(), ..example() }));
+        let alone = shown(Status { networks: Vec::new(), ..example() });
         assert!(alone.contains("lanyard join"), "{alone}");
     }
 
@@ -260,7 +322,7 @@ pub(super) mod tests {
     fn a_clash_of_prefixes_is_shown_with_the_way_out() {
         let mut status = example();
         status.networks[0].clash = Some("lan-party 10.61.0.0/16".to_owned());
-        let text = render(&Answer::Status(status));
+        let text = shown(status);
         assert!(
             text.contains("IPv4 is off: 10.61.7.0/24 clashes with lan-party 10.61.0.0/16; use IPv6"),
             "{text}"
@@ -282,6 +344,7 @@ pub(super) mod tests {
             tx_bytes: 0,
             rx_bytes: 0,
             carrier: None,
+            counted: None,
         };
         let direct =
             Path::Direct { remote: "198.51.100.7:41644".parse().unwrap(), transport: Transport::Udp };
@@ -346,6 +409,7 @@ pub(super) mod tests {
                 relays: Vec::new(),
             }],
             networks: vec![home, party],
+            dropped: BTreeMap::new(),
         }
     }
 }

@@ -1,9 +1,6 @@
-//! What the data plane counts: every packet it drops, by reason, and traffic by peer.
+//! What the data plane counts: every packet it drops, by reason, of all peers together and of each.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use lanyard_wire::ids::DeviceId;
 
 use super::tunnel::Refusal;
 
@@ -107,6 +104,11 @@ impl Counts {
 
     pub(super) fn drop_many(&self, why: Dropped, count: u64) {
         tracing::trace!(why = why.as_str(), count, "dropped");
+        self.add(why, count);
+    }
+
+    /// Counts what was told before.
+    pub(super) fn add(&self, why: Dropped, count: u64) {
         if let Some(counter) = self.0.get(why as usize) {
             counter.fetch_add(count, Ordering::Relaxed);
         }
@@ -131,23 +133,6 @@ impl Counters {
     pub fn of(&self, why: Dropped) -> u64 {
         self.dropped.iter().find(|(reason, _)| *reason == why).map_or(0, |(_, count)| *count)
     }
-}
-
-/// Traffic with one peer since it appeared in the forwarding table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerCounters {
-    /// The peer.
-    pub device: DeviceId,
-    /// Datagrams sent to it, WireGuard's own included.
-    pub tx_packets: u64,
-    /// Their bytes, without relay headers.
-    pub tx_bytes: u64,
-    /// Authentic datagrams received from it.
-    pub rx_packets: u64,
-    /// Their bytes, without relay headers.
-    pub rx_bytes: u64,
-    /// How long ago the keys in use were agreed on; `None` without a session.
-    pub session_age: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use super::Shared;
 use super::coalesce::{Coalescer, Joins, Refused};
 use super::counters::Dropped;
 use super::keeper::Work;
-use super::peers::{Found, PeerState, Peers};
+use super::peers::{Found, Peer, PeerState, Peers};
 use super::transit::{self, Fate};
 use super::tunnel::{self, HANDSHAKE_MAX, Message, Opened, Refusal};
 use super::virtio::VirtioHeader;
@@ -212,8 +212,9 @@ impl Plain {
         let Some(held) = held else {
             return self.lose(path, peers);
         };
+        let peer = held.found.peer;
         if !peers.may_use(path, held.found.entry) {
-            return self.drop_one(Dropped::UnknownChannel);
+            return self.drop_of(peer, Dropped::UnknownChannel);
         }
         let Some(room) = self.bytes.get_mut(self.used..) else { return };
         let source = match path {
@@ -230,14 +231,14 @@ impl Plain {
                 held.state.heard(path, datagram.len() as u64);
                 let packet = self.bytes.get(self.used..self.used + length).unwrap_or_default();
                 if held.state.came_early.is_second(packet, || self.shared.clock.now()) {
-                    return self.drop_one(Dropped::CameEarly);
+                    return self.drop_of(peer, Dropped::CameEarly);
                 }
                 self.accept(length, &held.found, peers);
             }
             Ok(Opened::KeepAlive) => held.state.heard(path, datagram.len() as u64),
             Ok(Opened::Reply(_) | Opened::Cookie) => {}
             Err(Refusal::NoSession) => self.lose(path, peers),
-            Err(why) => self.drop_one(why.into()),
+            Err(why) => self.drop_of(peer, why.into()),
         }
     }
 
@@ -246,14 +247,14 @@ impl Plain {
         let place = self.used..self.used + length;
         let packet = self.bytes.get(place.clone()).unwrap_or_default();
         let Ok(header) = packet::parse(packet) else {
-            return self.drop_one(Dropped::Malformed);
+            return self.drop_of(found.peer, Dropped::Malformed);
         };
         match peers.judge(found.entry, &header, length) {
             Ok(()) => {
                 self.coalescer.push(&self.bytes, place);
                 self.used += length;
             }
-            Err(why) => self.drop_one(why),
+            Err(why) => self.drop_of(found.peer, why),
         }
     }
 
@@ -261,10 +262,10 @@ impl Plain {
     /// it came from where the table has a peer, or by the pair's channel, which a relay has seen to, that one is asked for a new
     /// session, at the keeper's pace.
     fn lose(&self, path: Path, peers: &Peers) {
-        self.drop_one(Dropped::NoSession);
-        if let Some(found) = peers.on_path(path).filter(|found| found.path == path || path.is_relayed()) {
-            let _ = self.shared.work.try_send(Work::Lost(Arc::clone(found.peer), path));
-        }
+        let found = peers.on_path(path).filter(|found| found.path == path || path.is_relayed());
+        let Some(found) = found else { return self.drop_one(Dropped::NoSession) };
+        self.drop_of(found.peer, Dropped::NoSession);
+        let _ = self.shared.work.try_send(Work::Lost(Arc::clone(found.peer), path));
     }
 
     /// The train of one peer ends: unlock, and see to what follows from it.
@@ -302,6 +303,10 @@ impl Plain {
 
     fn drop_one(&self, why: Dropped) {
         self.shared.counts.drop_one(why);
+    }
+
+    fn drop_of(&self, peer: &Peer, why: Dropped) {
+        self.shared.drop_of(peer, why, 1);
     }
 }
 

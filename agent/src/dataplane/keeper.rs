@@ -114,7 +114,7 @@ impl Keeper {
             return shared.counts.drop_one(Dropped::UnknownPeer);
         };
         if !peers.may_use(from, found.entry) {
-            return shared.counts.drop_one(Dropped::UnknownChannel);
+            return shared.drop_of(found.peer, Dropped::UnknownChannel, 1);
         }
         let mut state = found.peer.lock();
         if state.is_retired() {
@@ -135,7 +135,7 @@ impl Keeper {
                     // The peer's handshake is as good as ours: ours begins only if nothing comes of that one.
                     state.initiations.sent(from, self.shared.clock.now());
                 }
-                state.sent(1, length as u64);
+                state.sent(from, 1, length as u64);
                 drop(state);
                 found.peer.mark(&shared.activity);
                 self.send(from, length);
@@ -149,7 +149,7 @@ impl Keeper {
                 self.serve(found.peer, Reason::Cookie, from);
             }
             Ok(Opened::Packet(_) | Opened::KeepAlive) => {}
-            Err(why) => shared.counts.drop_one(why.into()),
+            Err(why) => shared.drop_of(found.peer, why.into(), 1),
         }
     }
 
@@ -175,7 +175,7 @@ impl Keeper {
                 let Some(packet) = state.next_waiting() else { return };
                 let sealed = state.session().and_then(|mut session| session.seal(&packet, room));
                 let Some(length) = sealed else { return };
-                state.sent(1, length as u64);
+                state.sent(path, 1, length as u64);
                 drop(state);
                 self.send(path, length);
                 continue;
@@ -187,7 +187,7 @@ impl Keeper {
             }
             let Some(length) = tunnel_of(&shared, &mut state, found).initiate(room) else { return };
             state.initiations.sent(path, now);
-            state.sent(1, length as u64);
+            state.sent(path, 1, length as u64);
             drop(state);
             peer.revive();
             trace!(peer = %found.entry.name, ?reason, "handshake initiation");
@@ -227,7 +227,7 @@ impl Keeper {
                 last.len()
             };
             if length > 0 {
-                state.repeated(length as u64);
+                state.repeated(found.path, length as u64);
                 drop(state);
                 self.send(found.path, length);
             }
@@ -261,13 +261,14 @@ impl Keeper {
         let is_waiting = state.is_waiting(now);
         let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
         let tick = state.tunnel.as_mut().map_or(Tick::Expired, |tunnel| tunnel.tick(room));
+        state.tell_session(now);
         match tick {
             Tick::Send(length) if found.path != Path::None => {
                 if room.first() == Some(&1) {
                     // WireGuard's own initiation: ours need not follow at once.
                     state.initiations.sent(found.path, now);
                 }
-                state.sent(1, length as u64);
+                state.sent(found.path, 1, length as u64);
                 drop(state);
                 found.peer.mark(&self.shared.activity);
                 self.send(found.path, length);
@@ -276,6 +277,7 @@ impl Keeper {
             Tick::Expired => {
                 // 11 KB per tunnel are given back; the next packet makes a new one.
                 if state.expire() {
+                    state.tell_session(now);
                     debug!(peer = %found.entry.name, "session expired");
                 }
                 if !is_waiting {

@@ -21,6 +21,7 @@ pub mod pieces;
 mod shard;
 mod sources;
 mod split;
+mod traffic;
 mod transit;
 mod tunnel;
 mod unreachable;
@@ -44,7 +45,7 @@ use tracing::{error, info};
 
 use self::counters::Counts;
 use self::keeper::{Keeper, Work};
-use self::peers::{Activity, Peers};
+use self::peers::{Activity, Peer, Peers};
 use self::shard::Shard;
 use self::tunnel::WireGuard;
 use self::virtio::VirtioHeader;
@@ -53,8 +54,9 @@ use crate::clock::Clock;
 use crate::sockets::{Inbound, Sockets};
 use crate::tun::TunQueue;
 
-pub use self::counters::{Counters, Dropped, PeerCounters};
+pub use self::counters::{Counters, Dropped};
 pub use self::early::Waiting;
+pub use self::traffic::{Class, Lead, Medium, PATHS_MAX, PathCounters, PeerCounters, Totals};
 
 /// Handshakes and requests that wait for the keeper; what comes on top is dropped and counted.
 ///
@@ -86,6 +88,14 @@ pub(crate) struct Shared {
     work: SyncSender<Work>,
     stop: AtomicBool,
     clock: Clock,
+}
+
+impl Shared {
+    /// Counts packets of a peer that go no further, with all others and with the peer's.
+    fn drop_of(&self, peer: &Peer, why: Dropped, count: u64) {
+        peer.traffic.dropped().add(why, count);
+        self.counts.drop_many(why, count);
+    }
 }
 
 /// The running data plane. Ends when dropped.
@@ -182,7 +192,7 @@ impl DataPlane {
             Err(_) => Err(Dropped::Malformed),
         };
         if let Err(why) = verdict {
-            return self.shared.counts.drop_one(why);
+            return self.shared.drop_of(found.peer, why, 1);
         }
         {
             // Before it is written: what comes by the session is looked up on other threads, and so is the way of the answer.
@@ -193,7 +203,7 @@ impl DataPlane {
             }
         }
         if inbound::write(queue, VirtioHeader::PLAIN, &[IoSlice::new(packet)]).is_err() {
-            self.shared.counts.drop_one(Dropped::TunRefused);
+            self.shared.drop_of(found.peer, Dropped::TunRefused, 1);
         }
     }
 
@@ -210,7 +220,7 @@ impl DataPlane {
         self.shared.counts.read()
     }
 
-    /// Traffic with each peer of the newest table.
+    /// Traffic with each peer of the newest table, path by path. Reading stops no packet: it takes no lock.
     #[must_use]
     pub fn peer_counters(&self) -> Vec<PeerCounters> {
         self.shared.peers.load().iter().map(|found| found.peer.counters()).collect()

@@ -216,7 +216,7 @@ impl Outbound {
                     bytes += sealed as u64;
                     last = sealed;
                 }
-                state.sent(count, bytes);
+                state.sent(found.path, count, bytes);
                 if last > 0 {
                     state.keep(self.buffer.last(last));
                 }
@@ -245,7 +245,7 @@ impl Outbound {
             }
         }
         if pushed_out > 0 {
-            self.shared.counts.drop_many(Dropped::WaitedTooLong, pushed_out);
+            self.shared.drop_of(found.peer, Dropped::WaitedTooLong, pushed_out);
         }
         found.peer.revive();
         // Full: the keeper comes by within a quarter of a second anyway.

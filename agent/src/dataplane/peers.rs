@@ -19,9 +19,10 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::counters::{Dropped, PeerCounters};
+use super::counters::Dropped;
 use super::early::CameEarly;
 use super::split::PACKET_MAX;
+use super::traffic::{Book, PeerCounters, Traffic};
 use super::transit::Meters;
 use super::tunnel::{OVERHEAD, Session, Tunnel};
 use crate::sockets::Sockets;
@@ -215,6 +216,7 @@ pub(super) struct Peer {
     pub(super) alive: AtomicBool,
     seen: AtomicBool,
     repeats: AtomicU32,
+    pub(super) traffic: Arc<Traffic>,
     state: Mutex<PeerState>,
 }
 
@@ -229,6 +231,7 @@ impl std::fmt::Debug for Peer {
 
 impl Peer {
     fn new(entry: &PeerEntry, index: u32) -> Self {
+        let state = PeerState::default();
         Self {
             device: entry.device,
             wireguard: entry.wireguard,
@@ -236,7 +239,8 @@ impl Peer {
             alive: AtomicBool::new(false),
             seen: AtomicBool::new(false),
             repeats: AtomicU32::new(entry.repeats),
-            state: Mutex::new(PeerState::default()),
+            traffic: Arc::clone(state.book.traffic()),
+            state: Mutex::new(state),
         }
     }
 
@@ -289,16 +293,9 @@ impl Peer {
         })
     }
 
+    /// What was counted; takes no lock.
     pub(super) fn counters(&self) -> PeerCounters {
-        let state = self.lock();
-        PeerCounters {
-            device: self.device,
-            tx_packets: state.tx_packets,
-            tx_bytes: state.tx_bytes,
-            rx_packets: state.rx_packets,
-            rx_bytes: state.rx_bytes,
-            session_age: state.tunnel.as_ref().and_then(Tunnel::session_age),
-        }
+        self.traffic.read(self.device)
     }
 }
 
@@ -317,10 +314,7 @@ pub(super) struct PeerState {
     pub(super) came_early: CameEarly,
     retired: bool,
     recent: Recent,
-    tx_packets: u64,
-    tx_bytes: u64,
-    rx_packets: u64,
-    rx_bytes: u64,
+    book: Book,
 }
 
 #[derive(Debug, Default)]
@@ -371,17 +365,21 @@ impl PeerState {
     }
 
     /// Notes datagrams sent.
-    pub(super) fn sent(&mut self, packets: u32, bytes: u64) {
-        self.tx_packets += u64::from(packets);
-        self.tx_bytes += bytes;
+    pub(super) fn sent(&mut self, path: Path, packets: u32, bytes: u64) {
+        self.book.sent(path, packets, bytes);
         self.recent.tx_packets = self.recent.tx_packets.saturating_add(packets);
         self.recent.tx_bytes += bytes;
     }
 
     /// Counts a datagram that is no traffic: nobody wants anything of the peer, or expects an answer.
-    pub(super) const fn repeated(&mut self, bytes: u64) {
-        self.tx_packets += 1;
-        self.tx_bytes += bytes;
+    pub(super) fn repeated(&mut self, path: Path, bytes: u64) {
+        self.book.sent(path, 1, bytes);
+    }
+
+    /// Lets those who read know how old the session is.
+    pub(super) fn tell_session(&self, now: Instant) {
+        let age = self.tunnel.as_ref().and_then(Tunnel::session_age);
+        self.book.traffic().set_session(age, now);
     }
 
     /// Keeps the datagram that was sent last, in case its path is dead. Allocates for the first of a tunnel alone.
@@ -404,8 +402,7 @@ impl PeerState {
 
     /// Notes an authentic datagram and the path it came by.
     pub(super) fn heard(&mut self, path: Path, bytes: u64) {
-        self.rx_packets += 1;
-        self.rx_bytes += bytes;
+        self.book.heard(path, bytes);
         if let Some((_, packets, total)) = self.recent.rx.iter_mut().find(|(seen, ..)| *seen == path) {
             *packets = packets.saturating_add(1);
             *total += bytes;

@@ -1,5 +1,6 @@
 //! Requests from the local socket, turned into commands for the machine and answers for people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lanyard_proto::device::{Command, Status};
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use super::echo::Ping;
 use super::waiting::{COORDINATOR_WAIT, What, Wish};
 use super::ways::Ways;
-use super::{Engine, find, report};
+use super::{Engine, counted, find, report};
 use crate::exit::{Code, Problem};
 use crate::ipc::schema;
 use crate::ipc::schema::{Answer, Ask, Device, Door, Nat, Network, PortMapping, Switched};
@@ -52,17 +53,21 @@ impl Engine {
     /// Everything there is to see.
     pub(super) fn status(&self) -> schema::Status {
         let hosts = &self.state.hosts;
-        let (number, nat, servers, networks) = match &self.networking {
+        let (number, nat, servers, networks, dropped) = match &self.networking {
             Some(networking) => {
                 let (status, ways) = (networking.status(), networking.ways());
                 let servers = status.coordinators.iter();
                 let servers =
                     servers.map(|one| report::server(one, hosts, networking.doors().state(&one.key), &ways));
                 let servers = servers.collect();
-                let networks = status.networks.iter().map(|one| report::network(one, hosts, &ways)).collect();
-                (report::number(&status), report::nat(&status.card), servers, networks)
+                let networks = status.networks.iter().map(|one| report::network(one, hosts, &ways));
+                let mut networks: Vec<_> = networks.collect();
+                let (drops, peers) = networking.counters();
+                counted::add(&mut networks, &status, &peers, &ways, networking.now());
+                let dropped = counted::drops(&drops);
+                (report::number(&status), report::nat(&status.card), servers, networks, dropped)
             }
-            None => (None, Nat::default(), Vec::new(), self.remembered()),
+            None => (None, Nat::default(), Vec::new(), self.remembered(), BTreeMap::new()),
         };
         let known = || self.state.cache.coordinators.iter().find_map(|cache| cache.number);
         let identity = self.keys.identity.public();
@@ -80,6 +85,7 @@ impl Engine {
             port_mapping: self.port_mapping(),
             servers,
             networks,
+            dropped,
         }
     }
 

@@ -20,7 +20,7 @@ use tracing::{debug, trace, warn};
 use super::ways::Ways;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::dataplane::{DataPlane, Waiting, shard_count};
+use crate::dataplane::{Counters, DataPlane, PeerCounters, Waiting, shard_count};
 use crate::door::Doorkeeper;
 use crate::exit::{Code, Problem};
 use crate::netmon::{LocalNetwork, Monitor, Router};
@@ -291,6 +291,11 @@ impl Networking {
     /// The machine at this moment.
     pub(super) fn status(&self) -> Status {
         self.device.status(self.clock.now())
+    }
+
+    /// What the data plane counted: drops, and each peer's traffic.
+    pub(super) fn counters(&self) -> (Counters, Vec<PeerCounters>) {
+        (self.plane.counters(), self.plane.peer_counters())
     }
 
     /// How this device stands with its router, and whether what that maps is offered to peers.

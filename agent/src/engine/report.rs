@@ -116,6 +116,7 @@ pub(super) fn remembered(cache: &NetworkCache, server: String) -> Network {
             tx_bytes: 0,
             rx_bytes: 0,
             carrier: None,
+            counted: None,
         }
     });
     Network {
@@ -179,6 +180,7 @@ fn member(member: &MemberStatus, ways: &Ways) -> Member {
         tx_bytes: member.tx_bytes,
         rx_bytes: member.rx_bytes,
         carrier: member.carrier.as_ref().map(ToString::to_string),
+        counted: None,
     }
 }
 
@@ -452,6 +454,7 @@ pub(super) mod tests {
             refused: false,
             path: overlay::Path::None,
             rtt: Some(Duration::from_micros(11_249)),
+            pings: Vec::new(),
             attempt,
             carrier: None,
             tx_bytes: 1,

@@ -3,6 +3,7 @@
 //! Within one version fields are only added. Durations carry their unit in the name, absent values are
 //! `null`. A request that fails ends with an answer of kind `error`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Problem;
 
 mod pair;
+mod traffic;
 
 pub use pair::{
     CandidateKind, Egress, Filtering, Mapping, Method, Nat, Netcheck, PortMapping, PortMappingProtocol,
     PortMappingState, Ports, Tried, Verdict, Why,
 };
+pub use traffic::{Counted, OtherPaths, Over, PathClass, PathKind, PathTraffic, Pings, Traffic};
 
 /// The version of this schema.
 pub const VERSION: u32 = 1;
@@ -132,6 +135,11 @@ pub enum Answer {
         /// `MAJOR.MINOR.PATCH`.
         version: String,
     },
+    /// Counters in Prometheus' text format; made by `lanyard metrics` from a status.
+    Metrics {
+        /// The page.
+        text: String,
+    },
     /// The request failed.
     Error(Problem),
 }
@@ -154,6 +162,9 @@ pub struct Status {
     pub servers: Vec<Server>,
     /// Networks.
     pub networks: Vec<Network>,
+    /// Packets and datagrams that went no further since networking is on, by reason.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
 }
 
 /// This device.
@@ -293,6 +304,9 @@ pub struct Member {
     /// The member through which they travel, where that is no relay of the coordinator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier: Option<String>,
+    /// What was counted path by path, where there was traffic. A peer in several networks has it in each of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
 }
 
 /// How datagrams travel.

@@ -31,6 +31,7 @@ mod peers;
 mod pings;
 mod presence;
 mod punch;
+mod quality;
 mod ration;
 mod reach;
 mod recall;

@@ -21,7 +21,7 @@ use crate::time::Instant;
 impl Device {
     /// The device at this moment.
     #[must_use]
-    pub fn status(&self, _now: Instant) -> Status {
+    pub fn status(&self, now: Instant) -> Status {
         Status {
             device: self.me,
             card: *self.netcheck.card(),
@@ -36,17 +36,22 @@ impl Device {
                     coordinator
                         .directory()
                         .networks()
-                        .map(|network| self.network_status(coordinator, network))
+                        .map(|network| self.network_status(coordinator, network, now))
                 })
                 .collect(),
         }
     }
 
-    fn network_status(&self, coordinator: &Coordinator, network: &NetworkView) -> NetworkStatus {
+    fn network_status(
+        &self,
+        coordinator: &Coordinator,
+        network: &NetworkView,
+        now: Instant,
+    ) -> NetworkStatus {
         let members: Vec<MemberStatus> = network
             .members
             .iter()
-            .map(|(device, member)| self.member_status(coordinator, *device, member))
+            .map(|(device, member)| self.member_status(coordinator, *device, member, now))
             .collect();
         NetworkStatus {
             coordinator: coordinator.key(),
@@ -63,7 +68,13 @@ impl Device {
         }
     }
 
-    fn member_status(&self, coordinator: &Coordinator, device: DeviceId, member: &Member) -> MemberStatus {
+    fn member_status(
+        &self,
+        coordinator: &Coordinator,
+        device: DeviceId,
+        member: &Member,
+        now: Instant,
+    ) -> MemberStatus {
         let peer = self.peers.get(&device);
         let mut attempt = peer.map_or_else(never_tried, Peer::attempt_status);
         attempt.advice = self.advice(coordinator, &device, member.availability.is_online(), &attempt);
@@ -83,6 +94,7 @@ impl Device {
             path: peer.map_or(Path::None, Peer::path),
             carrier,
             rtt: peer.and_then(Peer::path_rtt),
+            pings: peer.map(|peer| peer.ping_status(now)).unwrap_or_default(),
             attempt,
             tx_bytes,
             rx_bytes,

@@ -18,6 +18,8 @@ use lanyard_wire::probe::{PairKey, Probe, ProbeKind};
 
 use super::peers::datagram_of;
 use super::punch::Size;
+use super::quality::Quality;
+use super::status::PingStatus;
 use crate::rejected::Rejected;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -52,6 +54,7 @@ pub(super) struct Pings {
     /// Which the peer knows, too: it was heard under it, or both were told to go.
     shared: Option<AttemptId>,
     under_way: BTreeMap<u64, UnderWay>,
+    quality: Quality,
     order: VecDeque<u64>,
     seen: VecDeque<u64>,
     answers_used_until: Instant,
@@ -64,6 +67,8 @@ struct UnderWay {
     way: Way,
     size: Size,
     sent_at: Instant,
+    /// Counts the pings of a way that answers.
+    number: Option<u32>,
 }
 
 /// What an authentic probe says.
@@ -84,6 +89,7 @@ impl Pings {
             proven: None,
             shared: None,
             under_way: BTreeMap::new(),
+            quality: Quality::new(),
             order: VecDeque::new(),
             seen: VecDeque::new(),
             answers_used_until: Instant::ZERO,
@@ -146,7 +152,8 @@ impl Pings {
             self.order.pop_front();
         }
         self.order.push_back(txid);
-        self.under_way.insert(txid, UnderWay { way, size, sent_at: now });
+        let number = self.quality.sent(way);
+        self.under_way.insert(txid, UnderWay { way, size, sent_at: now, number });
         Some(Transmit { local: way.local, remote: way.remote, bytes })
     }
 
@@ -215,10 +222,17 @@ impl Pings {
                 }
                 self.under_way.remove(&probe.txid);
                 self.order.retain(|txid| *txid != probe.txid);
+                self.quality.answered(ping.way, ping.number, rtt, now);
                 (self.proven, self.shared) = (Some(probe.attempt), Some(probe.attempt));
                 Ok(Heard::Pong { size: ping.size, rtt, observed: probe.observed })
             }
         }
+    }
+
+    /// How well the ways that have answered do so, the one that did last first.
+    pub(super) fn status(&self, now: Instant) -> Vec<PingStatus> {
+        let under_way = self.under_way.values().map(|ping| (ping.way, ping.number, ping.sent_at));
+        self.quality.status(under_way, now)
     }
 
     /// No answer to this one would count any more.
@@ -359,6 +373,25 @@ mod tests {
         b.share(attempt(2));
         let ping = b.ping(addr(1).into(), Size::Small, false, at(4)).unwrap();
         assert_eq!(Probe::parse(&ping.bytes).unwrap().attempt, attempt(2));
+    }
+
+    #[test]
+    fn loss_is_told_of_ways_that_answer_and_of_pings_that_are_overdue() {
+        let (mut a, mut b) = pair();
+        for number in 0..8 {
+            a.ping(addr(9).into(), Size::Small, false, at(number)).unwrap();
+            let ping = a.ping(addr(2).into(), Size::Small, false, at(number * 100)).unwrap();
+            if number % 4 != 3 {
+                let pong = answer(&mut b, &ping, addr(1), at(number * 100 + 5));
+                a.handle_datagram(datagram(addr(2), &pong.bytes), at(number * 100 + 10)).unwrap();
+            }
+        }
+        let told = |now| {
+            let [told] = a.status(at(now))[..] else { panic!("one way answers") };
+            (told.way, told.pings, told.lost, told.last)
+        };
+        assert_eq!(told(1_300), (addr(2).into(), 7, 1, Duration::from_millis(10)));
+        assert_eq!(told(1_700), (addr(2).into(), 8, 2, Duration::from_millis(10)));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use lanyard_wire::nat::NatCard;
 use super::event::CoordinatorState;
 use crate::overlay::Path;
 use crate::time::Instant;
+use crate::transmit::Way;
 
 /// Everything a person may want to see.
 #[derive(Clone, Debug)]
@@ -118,12 +119,34 @@ pub struct MemberStatus {
     pub carrier: Option<DeviceName>,
     /// Round trip over that path, once measured.
     pub rtt: Option<Duration>,
+    /// How well each way to it answers pings, the one that did last first.
+    pub pings: Vec<PingStatus>,
     /// The newest try to reach it directly.
     pub attempt: AttemptStatus,
     /// Bytes sent to it since start.
     pub tx_bytes: u64,
     /// Authenticated bytes heard from it since start.
     pub rx_bytes: u64,
+}
+
+/// How well one way to a peer answers pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingStatus {
+    /// Our socket, and the peer's address, the relay's, or that of the member that passes on.
+    pub way: Way,
+    /// Round trip of the newest answer.
+    pub last: Duration,
+    /// Round trip, the newest answer weighing an eighth.
+    pub smoothed: Duration,
+    /// The shortest one so far.
+    pub least: Duration,
+    /// Pings that loss is told by: the newest 32 since the way answered first, without those sent less than a second ago that
+    /// may still be answered.
+    pub pings: u32,
+    /// How many of them were not answered.
+    pub lost: u32,
+    /// When the newest answer came.
+    pub answered_at: Instant,
 }
 
 /// One try to get a direct path.

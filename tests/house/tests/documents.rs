@@ -13,6 +13,10 @@ const METRICS: &[&str] = &[
     "lanyard_relay_",
     "lanyard_stun_",
     "lanyard_index_",
+    "lanyard_agent_",
+    "lanyard_network_",
+    "lanyard_peer_",
+    "lanyard_peers_",
 ];
 
 /// The words in backticks of a document that look like paths of this tree.
@@ -235,7 +239,7 @@ fn is_code(text: &str) -> bool {
 fn every_metric_is_in_the_operators_page() {
     let operations = text("docs/operations.md");
     let mut metrics = BTreeSet::new();
-    for name in files_below(&["coordinator/src/"], ".rs") {
+    for name in files_below(&["coordinator/src/", "agent/src/metrics.rs"], ".rs") {
         let source = text(&name);
         let words = source.split('"').filter(|word| METRICS.iter().any(|start| word.starts_with(start)));
         metrics.extend(words.map(str::to_owned));

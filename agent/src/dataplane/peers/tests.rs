@@ -112,7 +112,7 @@ fn what_was_sent_and_heard_is_told_once_and_by_path() {
     assert_eq!(found.peer.observe(found.path), None);
     {
         let mut state = found.peer.lock();
-        state.sent(2, 300);
+        state.sent(path(1), 2, 300);
         state.heard(path(1), 100);
         state.heard(path(2), 50);
         state.heard(path(1), 100);
@@ -124,8 +124,24 @@ fn what_was_sent_and_heard_is_told_once_and_by_path() {
     assert_eq!(observation.rx, [(path(1), 2, 200), (path(2), 1, 50)]);
     assert!(observation.waiting);
     assert_eq!(found.peer.observe(found.path), None);
-    let counters = found.peer.counters();
-    assert_eq!((counters.tx_packets, counters.rx_packets, counters.rx_bytes), (2, 3, 250));
+    let total = found.peer.counters().total();
+    assert_eq!((total.tx_packets, total.rx_packets, total.rx_bytes), (2, 3, 250));
+}
+
+#[test]
+fn counters_are_read_while_packets_hold_the_lock() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    let (peers, _) = Peers::default().next(&table(&[entry(1, 1)]), &sockets);
+    let peer = peers.of(&device(1)).unwrap().peer;
+    let path = Path::Direct { local: SocketId::MAIN, remote: ([192, 0, 2, 1], 7).into() };
+    let (told, counters) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let mut state = peer.lock();
+        state.sent(path, 3, 900);
+        scope.spawn(move || told.send(peer.counters()));
+        let counters = counters.recv_timeout(Duration::from_secs(10)).expect("the reader waits for the lock");
+        assert_eq!(counters.total().tx_bytes, 900);
+    });
 }
 
 fn table(entries: &[PeerEntry]) -> Arc<ForwardingTable> {

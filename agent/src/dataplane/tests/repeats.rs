@@ -31,13 +31,13 @@ fn what_was_lost_with_its_path_is_sent_again_by_the_next_one_and_taken_once() {
 #[test]
 fn a_table_that_asks_for_nothing_new_repeats_nothing() {
     let (a, b) = talking();
-    let sent = a.plane.peer_counters()[0].tx_packets;
+    let sent = a.plane.peer_counters()[0].total().tx_packets;
     for number in 1..4 {
         a.knows(&b, direct(&b));
         a.tun.send(&datagram(1, 2, b"more", number)).unwrap();
         assert_eq!(b.receive("a packet"), datagram(1, 2, b"more", number));
     }
-    assert_eq!(a.plane.peer_counters()[0].tx_packets, sent + 3);
+    assert_eq!(a.plane.peer_counters()[0].total().tx_packets, sent + 3);
     assert_eq!(b.plane.counters().of(Dropped::Replayed), 0);
 }
 

@@ -8,9 +8,9 @@ use lanyard_wire::ids::AttemptId;
 
 use super::Peer;
 use crate::device::relayed::Grant;
-use crate::device::status::{Advice, AttemptStatus};
+use crate::device::status::{Advice, AttemptStatus, PingStatus};
 use crate::overlay::Path;
-use crate::time::WallClock;
+use crate::time::{Instant, WallClock};
 use crate::transmit::Way;
 
 impl Peer {
@@ -63,6 +63,11 @@ impl Peer {
             Path::Relayed { .. } => self.sounding.rtt(),
             Path::Direct { .. } | Path::None => self.paths.rtt(),
         }
+    }
+
+    /// How well each way answers pings.
+    pub(in crate::device) fn ping_status(&self, now: Instant) -> Vec<PingStatus> {
+        self.pings.status(now)
     }
 
     /// Bytes sent to the peer and heard from it since start.
