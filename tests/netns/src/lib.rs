@@ -7,7 +7,9 @@
 //! Everything here needs root and Linux, sends traffic only inside the namespaces it made, and cleans up after
 //! itself, also when a test panics: the lab is tied to the process that made it.
 
+pub mod bench;
 pub mod cell;
+pub mod coordinator;
 pub mod disturbance;
 pub mod fleet;
 pub mod inside;

@@ -12,11 +12,11 @@ mod team;
 mod tunnel;
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lanyard_netns::bench::{is_interrupted, watch_for_interrupts};
 use serde_json::{Value, json};
 
 use self::bed::{Bed, Link};
@@ -50,9 +50,6 @@ struct Options {
     links: Vec<Link>,
     is_json: bool,
 }
-
-/// Set by Ctrl-C and SIGTERM: the next step does not begin, and everything is taken down.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
@@ -122,7 +119,7 @@ fn measure(link: Link, peers: &[Peer], options: &Options, failures: &mut usize) 
                     rounds.add(number, peer.name, round);
                 }
                 Err(error) => {
-                    ensure!(!INTERRUPTED.load(Ordering::Acquire), "interrupted");
+                    ensure!(!is_interrupted(), "interrupted");
                     *failures += 1;
                     eprintln!("{} round {}: {} FAILED: {error:#}", link.name(), number + 1, peer.name);
                 }
@@ -154,7 +151,7 @@ fn measure_one(bed: &Bed, peer: &Peer, team: &mut Team, options: &Options) -> Re
     for (name, streams, way) in
         [("tcp1_back_gbps", 1, Way::Back), ("tcp4_gbps", 4, Way::There), ("tcp4_back_gbps", 4, Way::Back)]
     {
-        ensure!(!INTERRUPTED.load(Ordering::Acquire), "interrupted");
+        ensure!(!is_interrupted(), "interrupted");
         round.insert(name, flow::tcp(bed, far, streams, way, seconds)?.rate_bps / 1e9);
     }
     let loaded = flow::ping_loaded(bed, &listener, far, seconds)?;
@@ -166,7 +163,7 @@ fn measure_one(bed: &Bed, peer: &Peer, team: &mut Team, options: &Options) -> Re
         round.extend(trips.quantile(0.99).map(|value| (p99, value)));
         round.insert(lost, f64::from(u32::try_from(trips.lost)?));
     }
-    ensure!(!INTERRUPTED.load(Ordering::Acquire), "interrupted");
+    ensure!(!is_interrupted(), "interrupted");
     let each = Duration::from_millis(u64::from(seconds) * 250).min(Duration::from_secs(1));
     let rate = flood::highest_rate(bed, far, each)?;
     round.insert("udp128_kpps", f64::from(u32::try_from(rate)?) / 1e3);
@@ -175,25 +172,6 @@ fn measure_one(bed: &Bed, peer: &Peer, team: &mut Team, options: &Options) -> Re
         round.insert("peak_mb", f64::from(bytes) * 1_024.0 / 1e6);
     }
     Ok(round)
-}
-
-/// From now on Ctrl-C and SIGTERM are heard, and do not end the process before it has cleaned up.
-fn watch_for_interrupts() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let guard = runtime.enter();
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    drop(guard);
-    thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        INTERRUPTED.store(true, Ordering::Release);
-    });
-    Ok(())
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {

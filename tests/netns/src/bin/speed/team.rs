@@ -3,14 +3,12 @@
 //! The coordinator has nothing to do once the pair's path is direct. What the agents know stays on disk between rounds, as
 //! it does when a computer restarts.
 
-use std::fs::File;
 use std::net::Ipv4Addr;
-use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use lanyard_netns::fleet::{NETWORK, join_string_in, output_of, program};
+use lanyard_netns::coordinator::Coordinator;
 use lanyard_netns::pair::see_each_other;
 use lanyard_netns::{Agent, wait_for};
 
@@ -25,17 +23,11 @@ pub(super) struct Team {
     coordinator: Coordinator,
 }
 
-#[derive(Debug)]
-struct Coordinator {
-    process: Child,
-    directory: tempfile::TempDir,
-}
-
 impl Team {
     /// Starts the coordinator and joins both agents, which are stopped again.
     pub(super) fn make(bed: &Bed) -> Result<Self> {
-        let (coordinator, join_string) = Coordinator::start(bed)?;
-        let place = coordinator.directory.path();
+        let coordinator = Coordinator::start(bed.namespace(0), UNDERLAY[0])?;
+        let (place, join_string) = (coordinator.directory(), &coordinator.join_string);
         // What the programs log by default; tests want more.
         let settings = [("LANYARD_LOG", "info")];
         let mut agents = [
@@ -45,7 +37,7 @@ impl Team {
         let mut addresses = [Ipv4Addr::UNSPECIFIED; 2];
         for (agent, address) in agents.iter_mut().zip(&mut addresses) {
             agent.start()?;
-            agent.run(&["join", &join_string, "--name", &agent.host])?;
+            agent.run(&["join", join_string, "--name", &agent.host])?;
             *address = agent.address()?;
         }
         let [a, b] = &agents;
@@ -66,9 +58,7 @@ impl Team {
             }
             outcome
         })
-        .with_context(|| {
-            format!("what the agents said is in {}", self.coordinator.directory.path().display())
-        })
+        .with_context(|| format!("what the agents said is in {}", self.coordinator.directory().display()))
     }
 
     /// Waits until each agent has a direct path to the other.
@@ -94,38 +84,5 @@ impl Team {
                 agent.kill();
             }
         }
-    }
-}
-
-impl Coordinator {
-    /// The coordinator, well, and what a device needs to join.
-    fn start(bed: &Bed) -> Result<(Self, String)> {
-        let directory = tempfile::tempdir()?;
-        let place = directory.path().join("server");
-        let server = program("lanyard-server")?;
-        let mut init = bed.command(0, &server);
-        let public = UNDERLAY[0].to_string();
-        init.args(["init", "--public", &public, "--network", NETWORK, "--dir"]).arg(&place);
-        let join_string = join_string_in(&output_of(&mut init)?)?;
-        let config = place.join("lanyard-server.toml");
-        let log = File::create(directory.path().join("server.log"))?;
-        let mut serve = bed.command(0, &server);
-        serve.arg("--config").arg(&config).arg("serve");
-        serve.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let process = serve.spawn().context("start lanyard-server serve")?;
-        let coordinator = Self { process, directory };
-        wait_for("a healthy coordinator", Duration::from_secs(10), || {
-            let mut health = bed.command(0, &server);
-            output_of(health.arg("--config").arg(&config).arg("health")).ok().map(drop)
-        })?;
-        Ok((coordinator, join_string))
-    }
-}
-
-impl Drop for Coordinator {
-    fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

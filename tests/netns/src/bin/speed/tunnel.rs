@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use lanyard_netns::bench::{cpu_time, memory};
 use lanyard_netns::fleet::output_of;
 use lanyard_netns::inside::inside;
 use lanyard_netns::wait_for;
@@ -125,7 +126,7 @@ impl<'t> Tunnel<'t> {
 
     /// The most memory both ends ever had, added: bytes.
     pub(super) fn peak_memory(&self) -> Result<u64> {
-        self.processes.iter().map(|process| peak_memory(*process)).sum()
+        self.processes.iter().map(|process| memory(*process, "VmHWM")).sum()
     }
 }
 
@@ -220,26 +221,4 @@ fn answer_first(server: &UdpSocket, until: Instant) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// User and system time of a process.
-fn cpu_time(process: u32) -> Result<Duration> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .with_context(|| format!("process {process} has ended"))?;
-    // The name stands in parentheses and may hold anything; the times are the 12th and 13th fields behind it.
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = [11, 12]
-        .iter()
-        .map(|index| fields.get(*index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0))
-        .sum();
-    // USER_HZ is 100 wherever Linux runs.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-fn peak_memory(process: u32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/status"))
-        .with_context(|| format!("process {process} has ended"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    let kilobytes: u64 = line.split_whitespace().next().unwrap_or_default().parse().context("no VmHWM")?;
-    Ok(kilobytes * 1_024)
 }
