@@ -14,6 +14,7 @@ mod counters;
 mod early;
 mod inbound;
 mod keeper;
+mod living;
 mod outbound;
 mod peers;
 mod shard;
@@ -42,6 +43,7 @@ use tracing::{error, info};
 
 use self::counters::Counts;
 use self::keeper::{Keeper, Work};
+use self::living::Living;
 use self::peers::{Activity, Peers};
 use self::shard::Shard;
 use self::tunnel::WireGuard;
@@ -76,6 +78,7 @@ pub(crate) struct Shared {
     own: WireGuard,
     counts: Counts,
     activity: Activity,
+    living: Living,
     control: mpsc::Sender<Inbound>,
     waits: mpsc::Sender<Waiting>,
     work: SyncSender<Work>,
@@ -115,6 +118,7 @@ impl DataPlane {
             own: WireGuard::new(wireguard),
             counts: Counts::new(),
             activity: Activity::default(),
+            living: Living::default(),
             control,
             waits,
             work,

@@ -222,7 +222,7 @@ impl Outbound {
         if pushed_out > 0 {
             self.shared.counts.drop_many(Dropped::WaitedTooLong, pushed_out);
         }
-        found.peer.revive();
+        found.peer.revive(&self.shared.living);
         // Full: the keeper comes by within a quarter of a second anyway.
         let _ = self.shared.work.try_send(Work::Waiting(Arc::clone(found.peer)));
     }

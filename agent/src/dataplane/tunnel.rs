@@ -181,7 +181,8 @@ pub(super) fn parse(datagram: &[u8]) -> Result<Message, Refusal> {
 
 /// The session with one peer.
 pub(super) struct Tunnel {
-    tunn: Tunn,
+    /// In a place of its own: it has 11 KB, which a peer that is only known must not have.
+    tunn: Box<Tunn>,
     /// When the peer showed that it does not have the keys that were in use then.
     doubted_at: Option<Instant>,
 }
@@ -200,7 +201,8 @@ impl Tunnel {
     pub(super) fn new(own: &WireGuard, peer: &PublicKey, index: u32) -> Self {
         let peer = x25519::PublicKey::from(*peer.as_bytes());
         let limiter = Some(Arc::clone(&own.limiter));
-        Self { tunn: Tunn::new(own.secret.clone(), peer, None, None, index, limiter), doubted_at: None }
+        let tunn = Tunn::new(own.secret.clone(), peer, None, None, index, limiter);
+        Self { tunn: Box::new(tunn), doubted_at: None }
     }
 
     /// Whether packets can be sent now.
