@@ -14,8 +14,8 @@ use lanyard_netns::inside::inside;
 
 /// What a stream is given and asked for at a time.
 const PIECE: usize = 128 << 10;
-/// From the first byte until counting begins: TCP has found its rate by then.
-const WARM_UP: Duration = Duration::from_secs(1);
+/// From the first byte until counting begins: TCP has found its rate by then, with a fiftieth of it for each stream too.
+const WARM_UP: Duration = Duration::from_secs(5);
 /// How long a stream may take to be set up, and may be without any byte.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -31,7 +31,7 @@ usage: crowd [OPTIONS]
   --known N       members that the hub knows (1000)
   --active N      of them real agents that send at the same time (50)
   --rounds N      each measurement N times (3)
-  --seconds N     how long streams are counted (5)
+  --seconds N     how long streams are counted (10)
   --idle N        how long the hub's processor time is counted while nothing happens (60)
   --json          results as JSON on standard output, the table on standard error
 ";
@@ -65,11 +65,11 @@ fn run() -> Result<ExitCode> {
     let options = parse(std::env::args().skip(1))?;
     watch_for_interrupts()?;
     let bed = Bed::make(usize::from(options.active))?;
-    let (mut team, memory) = Team::make(&bed, options.known, options.active)?;
+    let (team, memory) = Team::make(&bed, options.known, options.active)?;
     eprintln!("{} members known, {} of them agents", options.known, options.active);
     let mut rounds = Rounds::default();
     for number in 0..options.rounds {
-        let mut round = measure(&bed, &mut team, number, &options)?;
+        let mut round = measure(&bed, &team, number, &options)?;
         round.extend(memory.iter().map(|(name, value)| (*name, *value)));
         let figure = |name| round.get(name).copied().unwrap_or(f64::NAN);
         eprintln!(
@@ -113,7 +113,7 @@ fn run() -> Result<ExitCode> {
 }
 
 /// All figures of one round.
-fn measure(bed: &Bed, team: &mut Team, number: usize, options: &Options) -> Result<Round> {
+fn measure(bed: &Bed, team: &Team, number: usize, options: &Options) -> Result<Round> {
     let ends: Vec<&str> = (0..usize::from(options.active)).map(|end| bed.end(end)).collect();
     let alone = ends.get(number % ends.len()..).unwrap_or_default().get(..1).unwrap_or_default();
     let hub = (bed.hub(), team.address);
@@ -169,7 +169,7 @@ fn sleep(mut time: Duration) -> Result<()> {
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
-    let mut options = Options { known: 1_000, active: 50, rounds: 3, seconds: 5, idle: 60, is_json: false };
+    let mut options = Options { known: 1_000, active: 50, rounds: 3, seconds: 10, idle: 60, is_json: false };
     while let Some(argument) = arguments.next() {
         let mut value = || {
             let text = arguments.next().with_context(|| format!("{argument} needs a value"))?;

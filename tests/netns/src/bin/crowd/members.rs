@@ -73,7 +73,8 @@ impl Member {
         socket.set_nonblocking(true)?;
         let secret = |purpose: u8| {
             let mut bytes = [purpose; 32];
-            bytes[..2].copy_from_slice(&number.to_be_bytes());
+            // Not at an end: X25519 takes bits of the first and the last byte for its own.
+            bytes[8..10].copy_from_slice(&number.to_be_bytes());
             bytes
         };
         let begun = Instant::now();

@@ -91,11 +91,13 @@ fn settled_after_start(hub: &mut Agent, known: u16, online: u16) -> Result<u64> 
 }
 
 fn settled(hub: &Agent, known: u16, online: u16) -> Result<u64> {
+    let mut seen = (0, 0);
     wait_for("everybody known to the hub", PATIENCE, || {
         let is_online = |member: &Value| member["online"] == true;
-        let is_there = count(hub, |_| true).ok()? == usize::from(known);
-        (is_there && count(hub, is_online).ok()? == usize::from(online)).then_some(())
-    })?;
+        seen = (count(hub, |_| true).ok()?, count(hub, is_online).ok()?);
+        (seen == (usize::from(known), usize::from(online))).then_some(())
+    })
+    .with_context(|| format!("{known} members with {online} online; it knows {seen:?}"))?;
     thread::sleep(SETTLE);
     memory(hub.pid().context("the hub does not run")?, "RssAnon")
 }
