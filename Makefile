@@ -7,7 +7,7 @@ export LANYARD_BIN_DIR ?= $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 BUILD := $(CARGO) build --workspace --locked
 
-.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed fuzz soak deny clean
+.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd fuzz soak deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -52,7 +52,7 @@ netns: build ## real programs, real NATs in network namespaces
 matrix: setup build ## every pair of NATs: path, time to first reply, time to direct (MATRIX="--runs 5 --jobs 2")
 	@tests/as-root $(LANYARD_BIN_DIR)/matrix $(MATRIX)
 
-bench: setup speed ## benches of the pieces, the relay beside coturn, the data plane beside others, the simulator's speed
+bench: setup speed crowd ## benches of the pieces, the relay beside coturn, the data plane beside others and with many peers, the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked
 	$(CARGO) bench -p lanyard-agent --bench dataplane --locked
 	$(CARGO) bench -p lanyard-coordinator --bench relay --locked
@@ -64,6 +64,10 @@ speed: setup ## the data plane beside wireguard-go and boringtun-cli alone (SPEE
 	RUSTFLAGS="$(RUSTFLAGS) --cfg lanyard_plain" $(CARGO) build --release --locked -p lanyard-agent --target-dir $(CARGO_TARGET_DIR)/plain
 	@LANYARD_BIN_DIR=$(CARGO_TARGET_DIR)/release LANYARD_PLAIN=$(CARGO_TARGET_DIR)/plain/release \
 		tests/as-root $(CARGO_TARGET_DIR)/release/speed $(SPEED)
+
+crowd: setup ## one agent with a thousand peers, 50 of them at once (CROWD="--rounds 1 --seconds 2 --idle 0")
+	$(CARGO) build --release --locked -p lanyard-agent -p lanyard-coordinator -p lanyard-netns
+	@LANYARD_BIN_DIR=$(CARGO_TARGET_DIR)/release tests/as-root $(CARGO_TARGET_DIR)/release/crowd $(CROWD)
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)
 	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)

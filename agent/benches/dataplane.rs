@@ -171,6 +171,7 @@ fn peer(number: u32) -> PeerEntry {
         wireguard: PublicKey::from_bytes(bytes),
         addresses: vec![v4(number), v6(number)],
         path: Path::None,
+        mtu: 1_280,
         repeats: 0,
     }
 }

@@ -242,7 +242,7 @@ impl Engine {
             Event::Dial { peer, addrs } => networking.streams().dial(peer, addrs),
             Event::Listen => networking.streams().listen(),
             Event::Persist(cache) => {
-                self.state.cache = *cache;
+                self.state.cache = cache.into();
                 self.save();
                 return;
             }

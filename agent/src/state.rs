@@ -14,6 +14,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lanyard_proto::device::DeviceCache;
 use lanyard_wire::ids::DeviceId;
@@ -68,8 +69,8 @@ pub struct State {
     pub hosts: Vec<Host>,
     /// Devices this one refuses.
     pub refused: Vec<DeviceId>,
-    /// What the device machine wants to find again.
-    pub cache: DeviceCache,
+    /// What the device machine wants to find again. Shared, because a copy for the disk would take as much again for each member.
+    pub cache: Arc<DeviceCache>,
 }
 
 /// Where one coordinator is found, as its join string said.
@@ -328,7 +329,9 @@ impl From<StateFile> for State {
             name: file.name.map(|name| name.0),
             hosts: file.hosts.into_iter().map(host).collect(),
             refused: file.refused.into_iter().map(|device| device.0).collect(),
-            cache: DeviceCache { coordinators: file.coordinators.into_iter().map(Into::into).collect() },
+            cache: Arc::new(DeviceCache {
+                coordinators: file.coordinators.into_iter().map(Into::into).collect(),
+            }),
         }
     }
 }
@@ -380,7 +383,7 @@ pub(crate) mod tests {
             door: 8443,
         });
         state.refused.push(DeviceId::from_bytes([9; 16]));
-        state.cache = example_cache();
+        state.cache = example_cache().into();
         store.save(&state).unwrap();
         assert_eq!(mode(&directory.path().join(STATE)), 0o600);
         drop(store);

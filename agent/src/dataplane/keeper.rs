@@ -189,7 +189,7 @@ impl Keeper {
             state.initiations.sent(path, now);
             state.sent(path, 1, length as u64);
             drop(state);
-            peer.revive();
+            peer.revive(&shared.living);
             trace!(peer = %found.entry.name, ?reason, "handshake initiation");
             self.send(path, length);
             return;
@@ -246,20 +246,27 @@ impl Keeper {
             shared.sockets.renew_offload();
             self.next_renewal = now + RENEW;
         }
+        let mut living = shared.living.take();
         let peers = shared.peers.load();
-        for found in peers.iter().filter(|found| found.peer.alive.load(Ordering::Acquire)) {
+        living.retain(|peer| {
+            let Some(found) = peers.of(&peer.device).filter(|found| Arc::ptr_eq(found.peer, peer)) else {
+                return false;
+            };
             // The word of a new table may not have found room.
             if found.peer.is_to_repeat(found.entry) {
                 self.repeat(found);
             }
-            self.tick_peer(found, now);
-        }
+            self.tick_peer(found, now)
+        });
+        shared.living.give_back(living);
     }
 
-    fn tick_peer(&mut self, found: Found<'_>, now: Instant) {
+    /// Lets time pass for one peer; whether its timers are to be driven further.
+    fn tick_peer(&mut self, found: Found<'_>, now: Instant) -> bool {
         let mut state = found.peer.lock();
         let is_waiting = state.is_waiting(now);
-        let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return };
+        let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return true };
+        let mut is_alive = true;
         let tick = state.tunnel.as_mut().map_or(Tick::Expired, |tunnel| tunnel.tick(room));
         state.tell_session(now);
         match tick {
@@ -281,6 +288,8 @@ impl Keeper {
                     debug!(peer = %found.entry.name, "session expired");
                 }
                 if !is_waiting {
+                    is_alive = false;
+                    // Before the lock is given back: a packet that waits from then on revives it.
                     found.peer.alive.store(false, Ordering::Release);
                 }
                 drop(state);
@@ -289,6 +298,7 @@ impl Keeper {
         if is_waiting {
             self.serve(found.peer, Reason::Packets, Path::None);
         }
+        is_alive
     }
 
     /// Sends bytes that are not in the letter yet.
@@ -330,7 +340,7 @@ enum Reason {
 }
 
 fn tunnel_of<'s>(shared: &Shared, state: &'s mut PeerState, found: Found<'_>) -> &'s mut Tunnel {
-    found.peer.revive();
+    found.peer.revive(&shared.living);
     state.tunnel.get_or_insert_with(|| Tunnel::new(&shared.own, &found.entry.wireguard, found.peer.index))
 }
 

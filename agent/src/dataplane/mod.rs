@@ -15,6 +15,7 @@ mod early;
 mod fragment;
 mod inbound;
 mod keeper;
+mod living;
 mod outbound;
 mod peers;
 pub mod pieces;
@@ -45,6 +46,7 @@ use tracing::{error, info};
 
 use self::counters::Counts;
 use self::keeper::{Keeper, Work};
+use self::living::Living;
 use self::peers::{Activity, Peer, Peers};
 use self::shard::Shard;
 use self::tunnel::WireGuard;
@@ -83,6 +85,7 @@ pub(crate) struct Shared {
     own: WireGuard,
     counts: Counts,
     activity: Activity,
+    living: Living,
     control: mpsc::Sender<Inbound>,
     waits: mpsc::Sender<Waiting>,
     work: SyncSender<Work>,
@@ -130,6 +133,7 @@ impl DataPlane {
             own: WireGuard::new(wireguard),
             counts: Counts::new(),
             activity: Activity::default(),
+            living: Living::default(),
             control,
             waits,
             work,

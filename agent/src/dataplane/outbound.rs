@@ -247,7 +247,7 @@ impl Outbound {
         if pushed_out > 0 {
             self.shared.drop_of(found.peer, Dropped::WaitedTooLong, pushed_out);
         }
-        found.peer.revive();
+        found.peer.revive(&self.shared.living);
         // Full: the keeper comes by within a quarter of a second anyway.
         let _ = self.shared.work.try_send(Work::Waiting(Arc::clone(found.peer)));
     }

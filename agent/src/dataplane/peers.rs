@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::counters::Dropped;
 use super::early::CameEarly;
+use super::living::Living;
 use super::split::PACKET_MAX;
 use super::traffic::{Book, PeerCounters, Traffic};
 use super::transit::Meters;
@@ -212,7 +213,7 @@ pub(super) struct Peer {
     pub(super) device: DeviceId,
     pub(super) wireguard: PublicKey,
     pub(super) index: u32,
-    /// Has a tunnel, or wants one: its timers are to be driven.
+    /// Has a tunnel, or wants one: its timers are to be driven, and it stands in [`Living`].
     pub(super) alive: AtomicBool,
     seen: AtomicBool,
     repeats: AtomicU32,
@@ -250,8 +251,10 @@ impl Peer {
     }
 
     /// Has its timers driven from now on.
-    pub(super) fn revive(&self) {
-        self.alive.store(true, Ordering::Release);
+    pub(super) fn revive(self: &Arc<Self>, living: &Living) {
+        if !self.alive.load(Ordering::Acquire) && !self.alive.swap(true, Ordering::AcqRel) {
+            living.add(Arc::clone(self));
+        }
     }
 
     /// Whether the table asks for the last datagram again; says so once.

@@ -76,6 +76,6 @@ fn down(directory: &tempfile::TempDir) -> Engine {
     let (store, keys, mut state) = Store::open(&config.state, Damaged::Refuse).unwrap();
     state.down = true;
     state.name = Some("t480".parse().unwrap());
-    state.cache = example_cache();
+    state.cache = example_cache().into();
     Engine::new(config, keys, state, store)
 }

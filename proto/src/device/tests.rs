@@ -8,6 +8,7 @@ use super::*;
 use crate::overlay::{ForwardingTable, Path};
 
 mod fixture;
+mod many;
 
 use self::fixture::{World, coordinator, device_id, fresh, member, network};
 

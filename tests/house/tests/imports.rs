@@ -9,7 +9,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("lanyard-agent", &["lanyard-proto", "lanyard-wire"]),
     ("lanyard-coordinator", &["lanyard-proto", "lanyard-wire"]),
     ("lanyard-sim", &["lanyard-proto", "lanyard-wire"]),
-    ("lanyard-netns", &[]),
+    ("lanyard-netns", &["lanyard-proto", "lanyard-wire"]),
     ("lanyard-house", &[]),
 ];
 

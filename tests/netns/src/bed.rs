@@ -6,12 +6,12 @@
 
 use std::ffi::OsStr;
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use crate::fleet::output_of;
+use crate::namespaces::{Namespaces, in_namespace, ip};
 
 /// The two ends of the wire; benchmarking addresses (RFC 2544) are no device's own.
 pub const UNDERLAY: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2)];
@@ -32,7 +32,7 @@ pub enum Link {
 /// The two namespaces. Gone when dropped.
 #[derive(Debug)]
 pub struct Bed {
-    namespaces: [String; 2],
+    namespaces: Namespaces,
 }
 
 impl Link {
@@ -56,16 +56,10 @@ impl Bed {
     ///
     /// When this machine cannot (not root, no `ethtool`).
     pub fn make(link: Link) -> Result<Self> {
-        remove_leftovers();
-        let own = std::process::id();
-        let bed = Self { namespaces: ["a", "b"].map(|end| format!("{PREFIX}{own}-{end}")) };
-        let [a, b] = &bed.namespaces;
-        for namespace in [a, b] {
-            ip(&format!("netns add {namespace}"))?;
-            ip(&format!("-n {namespace} link set lo up"))?;
-        }
+        let bed = Self { namespaces: Namespaces::make(PREFIX, ["a", "b"].map(str::to_owned))? };
+        let [a, b] = [0, 1].map(|end| bed.namespace(end));
         ip(&format!("-n {a} link add name {DEVICE} type veth peer name {DEVICE} netns {b}"))?;
-        for (namespace, address) in bed.namespaces.iter().zip(UNDERLAY) {
+        for (namespace, address) in [a, b].into_iter().zip(UNDERLAY) {
             ip(&format!("-n {namespace} addr add {address}/24 dev {DEVICE}"))?;
             ip(&format!("-n {namespace} link set {DEVICE} up"))?;
             if link == Link::NicLike {
@@ -80,7 +74,7 @@ impl Bed {
     /// The name of an end's namespace: 0 or 1.
     #[must_use]
     pub fn namespace(&self, end: usize) -> &str {
-        self.namespaces.get(end).map_or("", String::as_str)
+        self.namespaces.name(end)
     }
 
     /// A command that will run at an end.
@@ -88,34 +82,4 @@ impl Bed {
     pub fn command(&self, end: usize, program: impl AsRef<OsStr>) -> Command {
         in_namespace(self.namespace(end), program)
     }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        for namespace in &self.namespaces {
-            // Not there when making it failed half-way.
-            let _ = Command::new("ip").args(["netns", "del", namespace]).output();
-        }
-    }
-}
-
-fn in_namespace(namespace: &str, program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace]).arg(program);
-    command
-}
-
-/// Removes namespaces of a run that was killed before it could.
-fn remove_leftovers() {
-    for entry in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            let _ = Command::new("ip").args(["netns", "del", &name]).output();
-        }
-    }
-}
-
-fn ip(words: &str) -> Result<()> {
-    output_of(Command::new("ip").args(words.split(' '))).map(drop)
 }

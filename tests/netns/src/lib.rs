@@ -2,19 +2,23 @@
 //!
 //! A [`Lab`] is a miniature internet of network namespaces made by `tests/natlab/natlab`; a [`Fleet`] is one
 //! `lanyard-server` and some `lanyard` agents running in it; a [`Transfer`] is TCP through the tunnel whose
-//! longest stall is measured. The programs are run as people run them: by their command line, nothing linked in.
+//! longest stall is measured. The programs are run as people run them: by their command line, nothing linked in. (Only the bench `crowd` has
+//! members beside them that are machines of `proto`.)
 //!
 //! Everything here needs root and Linux, sends traffic only inside the namespaces it made, and cleans up after
 //! itself, also when a test panics: the lab is tied to the process that made it.
 
 pub mod bed;
 pub mod cell;
+pub mod coordinator;
 pub mod disturbance;
 pub mod fleet;
 pub mod inside;
 pub mod interrupts;
 pub mod journal;
 pub mod lab;
+pub mod median;
+pub mod namespaces;
 pub mod pair;
 pub mod pattern;
 pub mod process;

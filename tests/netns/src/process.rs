@@ -39,6 +39,15 @@ pub fn resident_memory(process: u32) -> Result<u64> {
     memory(process, "VmRSS:")
 }
 
+/// The memory it has of its own now, without pages of files (`RssAnon`), in bytes.
+///
+/// # Errors
+///
+/// When the process has ended.
+pub fn own_memory(process: u32) -> Result<u64> {
+    memory(process, "RssAnon:")
+}
+
 fn memory(process: u32, field: &str) -> Result<u64> {
     let text = read(process, "status")?;
     let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
@@ -60,7 +69,7 @@ mod tests {
         let own = std::process::id();
         let resident = resident_memory(own).unwrap();
         assert!(resident > 1 << 18, "{resident}");
-        assert!(peak_memory(own).unwrap() >= resident);
+        assert!(peak_memory(own).unwrap() >= resident && own_memory(own).unwrap() < resident);
         assert!(cpu_time(own).is_ok());
     }
 }

@@ -3,17 +3,15 @@
 //! The coordinator has nothing to do once the pair's path is direct. What the agents know stays on disk between rounds, as
 //! it does when a computer restarts.
 
-use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::bed::{Bed, UNDERLAY};
-use crate::fleet::{NETWORK, join_string_in, output_of, program};
+use crate::coordinator::Coordinator;
 use crate::pair::see_each_other;
 use crate::{Agent, wait_for};
 
@@ -26,12 +24,6 @@ pub struct Team {
     coordinator: Coordinator,
 }
 
-#[derive(Debug)]
-struct Coordinator {
-    process: Child,
-    directory: tempfile::TempDir,
-}
-
 impl Team {
     /// Starts the coordinator and joins both agents, which are stopped again.
     ///
@@ -41,8 +33,8 @@ impl Team {
     ///
     /// When a program does not come up or a join is refused.
     pub fn make(bed: &Bed, coordinator: &[(&str, &str)], agents: &[(&str, &str)]) -> Result<Self> {
-        let (coordinator, join_string) = Coordinator::start(bed, coordinator)?;
-        let place = coordinator.directory.path();
+        let coordinator = Coordinator::start(bed.namespace(0), UNDERLAY[0], coordinator)?;
+        let (place, join_string) = (coordinator.directory(), &coordinator.join_string);
         let mut agents = [
             Agent::new("a", bed.namespace(0), place, agents)?,
             Agent::new("b", bed.namespace(1), place, agents)?,
@@ -50,7 +42,7 @@ impl Team {
         let mut addresses = [Ipv4Addr::UNSPECIFIED; 2];
         for (agent, address) in agents.iter_mut().zip(&mut addresses) {
             agent.start()?;
-            agent.run(&["join", &join_string, "--name", &agent.host])?;
+            agent.run(&["join", join_string, "--name", &agent.host])?;
             *address = agent.address()?;
         }
         let [a, b] = &agents;
@@ -82,9 +74,7 @@ impl Team {
             }
             outcome
         })
-        .with_context(|| {
-            format!("what the agents said is in {}", self.coordinator.directory.path().display())
-        })
+        .with_context(|| format!("what the agents said is in {}", self.coordinator.directory().display()))
     }
 
     /// Waits until each agent has a direct path to the other.
@@ -111,18 +101,18 @@ impl Team {
     /// The coordinator's process.
     #[must_use]
     pub fn coordinator(&self) -> u32 {
-        self.coordinator.process.id()
+        self.coordinator.pid()
     }
 
     /// Where the logs are.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        self.coordinator.directory.path()
+        self.coordinator.directory()
     }
 
     /// Leaves the logs where they are when it is dropped.
     pub fn keep_logs(&mut self) {
-        self.coordinator.directory.disable_cleanup(true);
+        self.coordinator.keep_directory();
     }
 
     /// The agents' processes.
@@ -138,38 +128,5 @@ impl Team {
                 agent.kill();
             }
         }
-    }
-}
-
-impl Coordinator {
-    /// The coordinator, well, and what a device needs to join.
-    fn start(bed: &Bed, settings: &[(&str, &str)]) -> Result<(Self, String)> {
-        let directory = tempfile::tempdir()?;
-        let place = directory.path().join("server");
-        let server = program("lanyard-server")?;
-        let mut init = bed.command(0, &server);
-        let public = UNDERLAY[0].to_string();
-        init.args(["init", "--public", &public, "--network", NETWORK, "--dir"]).arg(&place);
-        let join_string = join_string_in(&output_of(&mut init)?)?;
-        let config = place.join("lanyard-server.toml");
-        let log = File::create(directory.path().join("server.log"))?;
-        let mut serve = bed.command(0, &server);
-        serve.arg("--config").arg(&config).arg("serve").envs(settings.iter().copied());
-        serve.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let process = serve.spawn().context("start lanyard-server serve")?;
-        let coordinator = Self { process, directory };
-        wait_for("a healthy coordinator", Duration::from_secs(10), || {
-            let mut health = bed.command(0, &server);
-            output_of(health.arg("--config").arg(&config).arg("health")).ok().map(drop)
-        })?;
-        Ok((coordinator, join_string))
-    }
-}
-
-impl Drop for Coordinator {
-    fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

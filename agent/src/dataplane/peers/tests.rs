@@ -24,6 +24,28 @@ fn a_peer_keeps_its_state_from_table_to_table() {
 }
 
 #[test]
+fn a_peer_that_is_only_known_is_small() {
+    let bytes = size_of::<Peer>();
+    assert!(bytes <= 512, "{bytes} bytes for each, and there are thousands");
+}
+
+#[test]
+fn a_peer_is_driven_from_its_first_packet_on_and_stands_in_the_list_once() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    let (peers, _) = Peers::default().next(&table(&[entry(1, 1), entry(2, 2)]), &sockets);
+    let living = Living::default();
+    let peer = peers.of(&device(1)).unwrap().peer;
+    peer.revive(&living);
+    peer.revive(&living);
+    let taken = living.take();
+    assert_eq!(taken.iter().map(|peer| peer.device).collect::<Vec<_>>(), [device(1)]);
+    peers.of(&device(2)).unwrap().peer.revive(&living);
+    peer.revive(&living);
+    living.give_back(taken);
+    assert_eq!(living.take().len(), 2, "whoever came meanwhile is kept, and nobody stands there twice");
+}
+
+#[test]
 fn a_peer_that_vanished_or_changed_its_key_loses_its_tunnel() {
     let sockets = Sockets::bind(0, 1).unwrap();
     let (first, _) = Peers::default().next(&table(&[entry(1, 1), entry(2, 2)]), &sockets);

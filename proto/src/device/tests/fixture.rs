@@ -232,7 +232,7 @@ fn seen_by(network: &NetworkCache, at: usize) -> NetworkCache {
     network
 }
 
-fn cache(id: u8, networks: &[NetworkCache]) -> CoordinatorCache {
+pub(super) fn cache(id: u8, networks: &[NetworkCache]) -> CoordinatorCache {
     CoordinatorCache {
         key: coordinator(id),
         addrs: vec![([198, 51, 100, id], 7_443).into()],

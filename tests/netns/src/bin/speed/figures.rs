@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use lanyard_netns::median::median;
 use serde_json::{Value, json};
 
 use super::peer::{OURS, Peer};
@@ -117,14 +118,6 @@ impl Rounds {
             "rounds": self.0,
         })
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let upper = *sorted.get(middle)?;
-    if sorted.len() % 2 == 1 { Some(upper) } else { Some(f64::midpoint(*sorted.get(middle - 1)?, upper)) }
 }
 
 #[cfg(test)]

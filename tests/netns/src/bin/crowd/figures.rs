@@ -1,0 +1,87 @@
+//! What is measured, what comes of the rounds, and how it is shown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use lanyard_netns::median::median;
+
+/// A figure: its name in JSON, its name in the table, digits behind the point.
+pub(super) struct Figure {
+    pub(super) name: &'static str,
+    title: &'static str,
+    digits: usize,
+}
+
+const fn figure(name: &'static str, title: &'static str, digits: usize) -> Figure {
+    Figure { name, title, digits }
+}
+
+/// All figures, in the order in which they are shown.
+pub(super) const FIGURES: [Figure; 13] = [
+    figure("one_gbps", "TCP from one peer, Gbit/s", 2),
+    figure("all_gbps", "TCP from all active peers, Gbit/s", 2),
+    figure("ratio", "all to one", 2),
+    figure("fairness", "Jain's index of all", 3),
+    figure("one_cpu_s_per_gb", "processor seconds per GB, the hub, one", 2),
+    figure("all_cpu_s_per_gb", "processor seconds per GB, the hub, all", 2),
+    figure("one_back_gbps", "TCP to one peer, Gbit/s", 2),
+    figure("all_back_gbps", "TCP to all active peers, Gbit/s", 2),
+    figure("back_ratio", "all to one", 2),
+    figure("back_fairness", "Jain's index of all", 3),
+    figure("idle_percent", "idle, % of a core", 3),
+    figure("grown_kib", "memory per known peer, grown, KiB", 2),
+    figure("started_kib", "memory per known peer, after a start, KiB", 2),
+];
+
+/// The figures of one round.
+pub(super) type Round = BTreeMap<&'static str, f64>;
+
+/// All rounds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rounds(Vec<Round>);
+
+impl Rounds {
+    /// Adds one.
+    pub(super) fn add(&mut self, round: Round) {
+        self.0.push(round);
+    }
+
+    /// Every round, for programs.
+    pub(super) fn all(&self) -> &[Round] {
+        &self.0
+    }
+
+    /// The median of a figure; none if no round has it.
+    pub(super) fn median(&self, figure: &str) -> Option<f64> {
+        median(self.0.iter().filter_map(|round| round.get(figure).copied()))
+    }
+
+    /// A table for people: a row for each figure.
+    pub(super) fn table(&self) -> String {
+        let mut text = "| | median | rounds |\n| --- | --- | --- |\n".to_owned();
+        for Figure { name, title, digits } in FIGURES {
+            let Some(median) = self.median(name) else { continue };
+            let all = self.0.iter().filter_map(|round| round.get(name));
+            let all: Vec<String> = all.map(|value| format!("{value:.digits$}")).collect();
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "| {title} | {median:.digits$} | {} |", all.join(", "));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_row_for_each_figure_that_was_measured() {
+        let mut rounds = Rounds::default();
+        for value in [1.0, 3.0, 2.0] {
+            rounds.add([("ratio", value)].into_iter().collect());
+        }
+        assert_eq!(rounds.median("ratio"), Some(2.0));
+        let table = rounds.table();
+        assert!(table.ends_with("| --- |\n| all to one | 2.00 | 1.00, 3.00, 2.00 |\n"), "{table}");
+    }
+}

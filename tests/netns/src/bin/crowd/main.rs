@@ -1,0 +1,196 @@
+//! `make crowd`: one agent, the hub, with many peers: what it forwards for them, how evenly, and what they cost while idle.
+//!
+//! Its options are those of [`USAGE`]; docs/performance.md has the method and what came out.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this program is for")]
+
+mod bed;
+mod figures;
+mod flows;
+mod members;
+mod team;
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lanyard_netns::interrupts;
+use lanyard_netns::process::cpu_time;
+use serde_json::json;
+
+use self::bed::{Bed, ENDS_MAX};
+use self::figures::{FIGURES, Round, Rounds};
+use self::flows::{Way, to_f64};
+use self::team::Team;
+
+/// What `--help` says.
+const USAGE: &str = "\
+Measures one agent with many peers. Needs root.
+
+usage: crowd [OPTIONS]
+
+  --known N       members that the hub knows (1000)
+  --active N      of them real agents that send at the same time (50)
+  --rounds N      each measurement N times (3)
+  --seconds N     how long streams are counted (10)
+  --idle N        how long the hub's processor time is counted while nothing happens (60)
+  --json          results as JSON on standard output, the table on standard error
+";
+
+/// How long nothing has been said when idling begins to count.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// What was asked for.
+#[derive(Debug)]
+struct Options {
+    known: u16,
+    active: u16,
+    rounds: usize,
+    seconds: u32,
+    idle: u32,
+    is_json: bool,
+}
+
+fn main() -> ExitCode {
+    if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    run().unwrap_or_else(|error| {
+        eprintln!("crowd: {error:#}; \"crowd --help\" tells how it is called");
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> Result<ExitCode> {
+    let options = parse(std::env::args().skip(1))?;
+    interrupts::watch()?;
+    let bed = Bed::make(usize::from(options.active))?;
+    let (team, memory) = Team::make(&bed, options.known, options.active)?;
+    eprintln!("{} members known, {} of them agents", options.known, options.active);
+    let mut rounds = Rounds::default();
+    for number in 0..options.rounds {
+        let mut round = measure(&bed, &team, number, &options)?;
+        round.extend(memory.iter().map(|(name, value)| (*name, *value)));
+        let figure = |name| round.get(name).copied().unwrap_or(f64::NAN);
+        eprintln!(
+            "round {}: one {:.2} Gbit/s, all {:.2}, fairness {:.3}, idle {:.3} %",
+            number + 1,
+            figure("one_gbps"),
+            figure("all_gbps"),
+            figure("fairness"),
+            figure("idle_percent"),
+        );
+        rounds.add(round);
+    }
+    let text = format!(
+        "\n{} known, {} active, medians of {} rounds\n\n{}",
+        options.known,
+        options.active,
+        options.rounds,
+        rounds.table()
+    );
+    if options.is_json {
+        eprintln!("{text}");
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let medians: serde_json::Map<_, _> = FIGURES
+            .iter()
+            .filter_map(|figure| Some((figure.name.to_owned(), json!(rounds.median(figure.name)?))))
+            .collect();
+        let report = json!({
+            "known": options.known,
+            "active": options.active,
+            "seconds": options.seconds,
+            "machine": { "kernel": kernel.trim(), "cores": cores },
+            "medians": medians,
+            "rounds": rounds.all(),
+        });
+        println!("{report:#}");
+    } else {
+        println!("{text}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All figures of one round.
+fn measure(bed: &Bed, team: &Team, number: usize, options: &Options) -> Result<Round> {
+    let ends: Vec<&str> = (0..usize::from(options.active)).map(|end| bed.end(end)).collect();
+    let alone = ends.get(number % ends.len()..).unwrap_or_default().get(..1).unwrap_or_default();
+    let hub = (bed.hub(), team.address);
+    let process = team.hub_process()?;
+    team.wait_until_direct(bed)?;
+    let mut round = Round::new();
+    for (way, [one, all, ratio, fairness], costs) in [
+        (
+            Way::ToHub,
+            ["one_gbps", "all_gbps", "ratio", "fairness"],
+            Some(["one_cpu_s_per_gb", "all_cpu_s_per_gb"]),
+        ),
+        (Way::FromHub, ["one_back_gbps", "all_back_gbps", "back_ratio", "back_fairness"], None),
+    ] {
+        let mut rates = [0.0; 2];
+        for (at, ends) in [alone, &ends].into_iter().enumerate() {
+            ensure!(!interrupts::came(), "interrupted");
+            let mut spent = Vec::new();
+            let carried = flows::run(hub, ends, way, options.seconds, || {
+                spent.push(cpu_time(process)?);
+                Ok(())
+            })?;
+            rates[at] = carried.rate_bps() / 1e9;
+            if let ([before, after], Some(costs)) = (spent.as_slice(), costs) {
+                let gigabytes = to_f64(carried.bytes.iter().sum()) / 1e9;
+                round.insert(costs[at], after.saturating_sub(*before).as_secs_f64() / gigabytes);
+            }
+            if ends.len() > 1 {
+                round.insert(fairness, carried.fairness());
+            }
+        }
+        round.extend([(one, rates[0]), (all, rates[1]), (ratio, rates[1] / rates[0])]);
+    }
+    if options.idle > 0 {
+        sleep(QUIET)?;
+        let before = cpu_time(process)?;
+        sleep(Duration::from_secs(u64::from(options.idle)))?;
+        let spent = cpu_time(process)?.saturating_sub(before);
+        round.insert("idle_percent", spent.as_secs_f64() / f64::from(options.idle) * 100.0);
+    }
+    Ok(round)
+}
+
+/// Sleeps, and ends early with an error when interrupted.
+fn sleep(mut time: Duration) -> Result<()> {
+    while !time.is_zero() {
+        ensure!(!interrupts::came(), "interrupted");
+        let piece = time.min(Duration::from_millis(500));
+        thread::sleep(piece);
+        time -= piece;
+    }
+    Ok(())
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
+    let mut options = Options { known: 1_000, active: 50, rounds: 3, seconds: 10, idle: 60, is_json: false };
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            let text = arguments.next().with_context(|| format!("{argument} needs a value"))?;
+            text.parse::<u16>().with_context(|| argument.clone())
+        };
+        match argument.as_str() {
+            "--known" => options.known = value()?,
+            "--active" => options.active = value()?,
+            "--rounds" => options.rounds = usize::from(value()?.max(1)),
+            "--seconds" => options.seconds = value()?.max(1).into(),
+            "--idle" => options.idle = value()?.into(),
+            "--json" => options.is_json = true,
+            _ => bail!("there is no option {argument}"),
+        }
+    }
+    let few = team::FEW;
+    ensure!((1..=ENDS_MAX).contains(&usize::from(options.active)), "--active is from 1 to {ENDS_MAX}");
+    ensure!(
+        (options.active + few..=1_020).contains(&options.known),
+        "--known is from {few} more than --active to 1020, what a network of its own choice holds"
+    );
+    Ok(options)
+}
