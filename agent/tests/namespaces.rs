@@ -87,7 +87,7 @@ fn addresses_follow_the_table_and_bring_their_routes() {
     assert!(routes("-4").contains("10.9.0.0/24"));
     assert!(routes("-6").contains("fd09::/64"));
     let shown = cable.a.output("ip", &["-d", "link", "show", "lanyard0"]);
-    assert!(shown.contains(&format!("mtu {OVERLAY_MTU}")) && shown.contains("gso_max_segs 49"), "{shown}");
+    assert!(shown.contains(&format!("mtu {OVERLAY_MTU}")) && shown.contains("gso_max_segs 45"), "{shown}");
 
     let other = OverlayAddress {
         network: NetworkId::from_bytes([2; 16]),

@@ -15,7 +15,7 @@ pub(super) fn render(network: &Network, member: &Member) -> String {
     };
     text.push_str(&columns(&rows(member, counted), 0, 0));
     let session = counted.session_s.map_or_else(|| "none".to_owned(), |s| format!("keys {} old", span(s)));
-    text.push_str(&format!("  session  {session}\n"));
+    text.push_str(&format!("  session  {session}, packets of up to {} bytes\n", counted.mtu));
     let dropped = counted.dropped.iter().map(|(why, times)| format!("{why} {}", count(*times)));
     let dropped = dropped.collect::<Vec<_>>().join(", ");
     for (at, line) in wrap(&dropped, COLUMNS - 11).iter().enumerate().filter(|(_, line)| !line.is_empty()) {
@@ -78,7 +78,7 @@ pub(super) mod tests {
              \x20 relay 203.0.113.10:7443    5 min  2.0K/1.9K  12/11     48.0 ms (47.1)  0/3\n\
              \x20 relay 203.0.113.11:7443    2 h    900/800    20/10\n\
              \x20 others                            40K/0      1.0K/0\n\
-             \x20 session  keys 12 s old\n\
+             \x20 session  keys 12 s old, packets of up to 1420 bytes\n\
              \x20 dropped  rx_came_early 1, rx_replayed 3\n"
         );
         for line in text.lines() {
@@ -143,7 +143,8 @@ pub(super) mod tests {
         let class = PathClass { kind: PathKind::Relay, over: Over::Ipv4 };
         let others = vec![OtherPaths { class, traffic: traffic([40_000, 0, 1_000, 0]) }];
         let dropped = BTreeMap::from([("rx_replayed".to_owned(), 3), ("rx_came_early".to_owned(), 1)]);
-        status.networks[0].members[0].counted = Some(Counted { paths, others, dropped, session_s: Some(12) });
+        status.networks[0].members[0].counted =
+            Some(Counted { paths, others, dropped, session_s: Some(12), mtu: 1_420 });
         status
     }
 

@@ -59,6 +59,7 @@ fn counted(counters: &PeerCounters, member: &MemberStatus, ways: &Ways, now: Ins
         others: counters.others.iter().map(|(kind, totals)| other(*kind, *totals)).collect(),
         dropped,
         session_s: counters.session_age.map(|age| age.as_secs()),
+        mtu: member.mtu,
     })
 }
 
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!((pings.smoothed_us, pings.sent, pings.lost, pings.answered_s), (11_000, 32, 1, 20));
         assert_eq!((relay.pings, relay.traffic.tx_packets), (None, 2));
         assert_eq!(counted.dropped, BTreeMap::from([("rx_replayed".to_owned(), 3)]));
-        assert_eq!(counted.session_s, Some(12));
+        assert_eq!((counted.session_s, counted.mtu), (Some(12), 1_420));
         assert_eq!(counted.others[0].class, PathClass { kind: PathKind::Relay, over: Over::Tcp });
     }
 

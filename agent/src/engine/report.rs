@@ -445,6 +445,7 @@ pub(super) mod tests {
             advice: Advice::ProbesLost,
         };
         let nas = MemberStatus {
+            mtu: 1_420,
             device: DeviceId::from_bytes([4; 16]),
             name: "nas".parse().unwrap(),
             number: "184-220-093".parse().unwrap(),

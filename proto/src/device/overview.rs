@@ -93,6 +93,7 @@ impl Device {
             refused: !self.consent.allows(&device),
             path: peer.map_or(Path::None, Peer::path),
             carrier,
+            mtu: peer.map_or_else(|| self.peers.least_mtu(), Peer::mtu),
             rtt: peer.and_then(Peer::path_rtt),
             pings: peer.map(|peer| peer.ping_status(now)).unwrap_or_default(),
             attempt,

@@ -117,6 +117,8 @@ pub struct MemberStatus {
     pub path: Path,
     /// The member that passes on its datagrams, where `path` leads through one.
     pub carrier: Option<DeviceName>,
+    /// The largest packet that it is known to carry, in bytes.
+    pub mtu: u16,
     /// Round trip over that path, once measured.
     pub rtt: Option<Duration>,
     /// How well each way to it answers pings, the one that did last first.

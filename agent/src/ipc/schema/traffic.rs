@@ -18,6 +18,8 @@ pub struct Counted {
     pub dropped: BTreeMap<String, u64>,
     /// How long ago the keys in use were agreed on; `null` without a session.
     pub session_s: Option<u64>,
+    /// The largest packet that the path in use is known to carry, in bytes.
+    pub mtu: u16,
 }
 
 /// Traffic by one path. Packets that went beside a handshake are in the member's bytes alone.
@@ -173,6 +175,7 @@ mod tests {
             others: vec![OtherPaths { class, traffic }],
             dropped: BTreeMap::from([("rx_replayed".to_owned(), 3)]),
             session_s: Some(12),
+            mtu: 1_420,
         };
         let json = serde_json::to_string(&counted).unwrap();
         assert_eq!(
@@ -182,7 +185,7 @@ mod tests {
                 r#""in_use":true,"since_s":180,"tx_packets":1,"tx_bytes":148,"rx_packets":2,"rx_bytes":124,"#,
                 r#""pings":{"last_us":10,"smoothed_us":11,"min_us":9,"sent":32,"lost":1,"answered_s":4}}],"#,
                 r#""others":[{"kind":"relay","over":"tcp","tx_packets":1,"tx_bytes":148,"rx_packets":2,"#,
-                r#""rx_bytes":124}],"dropped":{"rx_replayed":3},"session_s":12}"#
+                r#""rx_bytes":124}],"dropped":{"rx_replayed":3},"session_s":12,"mtu":1420}"#
             )
         );
         assert_eq!(serde_json::from_str::<Counted>(&json).unwrap(), counted);
