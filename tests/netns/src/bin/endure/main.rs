@@ -11,6 +11,7 @@
 
 mod datagrams;
 mod faults;
+mod machine;
 mod memory;
 mod report;
 mod soak;

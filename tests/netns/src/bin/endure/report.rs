@@ -24,13 +24,14 @@ impl Passed {
         let lost = self.datagrams.lost();
         format!(
             "{:<6}: {there:.2} and {back:.2} Gbit/s, standstill {:.2} s at {:+.1} s, datagrams {:.2} s ({lost} \
-             of {} lost), {taken}, {} changes{}",
+             of {} lost), {taken}, {} changes, the machine's pause {:.2} s{}",
             self.direct.path(),
             self.standstill.as_secs_f64(),
             self.standstill_at_s,
             self.datagram_standstill.as_secs_f64(),
             self.datagrams.sent,
             self.changes.len(),
+            self.machine_pause.as_secs_f64(),
             if self.is_kept { "" } else { ", and left again" },
         )
     }
@@ -45,7 +46,7 @@ pub(super) fn text(soaked: &Soaked) -> String {
         soaked.took().as_secs_f64() / 60.0,
     );
     for direct in [Direct::Open, Direct::Cut] {
-        let phases: Vec<&Passed> = soaked.phases.iter().filter(|passed| passed.direct == direct).collect();
+        let phases: Vec<&Passed> = soaked.judged().filter(|passed| passed.direct == direct).collect();
         let took = phases.iter().map(|passed| passed.took).sum();
         let rate = |way: usize| gbps(phases.iter().map(|passed| passed.bytes[way]).sum(), took);
         let longest = |pause: fn(&Passed) -> Duration| {
@@ -91,6 +92,16 @@ pub(super) fn text(soaked: &Soaked) -> String {
         soaked.datagrams.wrong,
         soaked.datagrams.repeated,
     );
+    let unjudged = soaked.phases.len() - soaked.judged().count();
+    if unjudged > 0 {
+        let pause = soaked.phases.iter().map(|passed| passed.machine_pause).max().unwrap_or_default();
+        let pause = pause.as_secs_f64();
+        let _ = writeln!(
+            text,
+            "{unjudged} phases are not in the table: the machine ran nothing of ours for up to {pause:.2} s in them, or in those \
+             before"
+        );
+    }
     let broken = soaked.broken_promises();
     let _ = match broken.as_slice() {
         [] => writeln!(text, "every promise was kept"),
@@ -109,6 +120,7 @@ pub(super) fn json(all: &[Soaked]) -> Value {
             "standstill_s": passed.standstill.as_secs_f64(),
             "standstill_at_s": passed.standstill_at_s,
             "datagram_standstill_s": passed.datagram_standstill.as_secs_f64(),
+            "machine_pause_s": passed.machine_pause.as_secs_f64(),
             "datagrams_sent": passed.datagrams.sent,
             "datagrams_lost": passed.datagrams.lost(),
             "taken_after_s": passed.taken_after.map(|after| after.as_secs_f64()),

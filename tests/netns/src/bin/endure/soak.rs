@@ -12,12 +12,18 @@ use lanyard_netns::{Transfer, interrupts};
 use super::Options;
 use super::datagrams::{Datagrams, Tally};
 use super::faults::{self, Direct};
+use super::machine::Machine;
 use super::memory::{self, Memory};
 
 /// How long the wire is the same.
 const PHASE: Duration = Duration::from_secs(30);
 /// The longest a stream may stand still.
 const STANDSTILL_MAX: Duration = Duration::from_secs(2);
+/// A phase in which the machine ran nothing of ours for longer tells nothing of a stream's pauses, nor does the next one: TCP doubles its
+/// waiting each time it hears nothing.
+const MACHINE_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Of so many phases one may say nothing.
+const UNJUDGED_EVERY: usize = 4;
 /// How often the agents are asked for the path until it is the one that is wanted.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Keys are renewed after two minutes; a soak that is longer than this has seen that.
@@ -44,6 +50,8 @@ pub(super) struct Passed {
     pub(super) standstill_at_s: f64,
     /// The longest pause of the datagrams beside, either way.
     pub(super) datagram_standstill: Duration,
+    /// For how long the machine ran nothing of ours at the most.
+    pub(super) machine_pause: Duration,
     /// When both ends said that they have the path, if they did.
     pub(super) taken_after: Option<Duration>,
     /// Path changes of both ends, as their logs have them: one of each end where all goes well, none in the first phase.
@@ -119,6 +127,7 @@ struct Run<'r> {
     streams: [Vec<Transfer>; 2],
     datagrams: Vec<Datagrams>,
     memory: Vec<Memory>,
+    machine: Machine,
     sampled_at: Instant,
 }
 
@@ -146,6 +155,7 @@ impl<'r> Run<'r> {
             streams: [there?, back?],
             datagrams,
             memory,
+            machine: Machine::watch(),
             sampled_at: Instant::now(),
         })
     }
@@ -155,6 +165,7 @@ impl<'r> Run<'r> {
         let (before, datagrams_before) = (self.received(), self.tally());
         self.streams.iter().flatten().for_each(Transfer::reset_standstill);
         self.datagrams.iter().for_each(Datagrams::reset_standstill);
+        self.machine.reset();
         let (begun, begun_at) = (Instant::now(), Moment::now());
         faults::impose(self.bed, direct, self.loss_percent)?;
         let mut taken_after = None;
@@ -191,6 +202,7 @@ impl<'r> Run<'r> {
             standstill,
             standstill_at_s,
             datagram_standstill,
+            machine_pause: self.machine.longest_pause(),
             taken_after,
             changes: changes.collect(),
             is_kept: self.is_taken(direct),
@@ -254,9 +266,18 @@ impl Soaked {
         self.phases.iter().enumerate().map(strays).sum()
     }
 
-    /// The longest a stream stood still.
+    /// Phases that tell of the tunnel, since the machine ran it in them and in those before.
+    pub(super) fn judged(&self) -> impl Iterator<Item = &Passed> {
+        let mut was_run = true;
+        self.phases.iter().filter(move |passed| {
+            let is_run = passed.machine_pause <= MACHINE_PAUSE_MAX;
+            std::mem::replace(&mut was_run, is_run) && is_run
+        })
+    }
+
+    /// The longest a stream stood still in the phases that tell of the tunnel.
     pub(super) fn standstill(&self) -> Duration {
-        self.phases.iter().map(|passed| passed.standstill).max().unwrap_or_default()
+        self.judged().map(|passed| passed.standstill).max().unwrap_or_default()
     }
 
     /// What was promised and not kept, for people.
@@ -264,6 +285,10 @@ impl Soaked {
         let mut broken = self.broken.clone();
         if self.standstill() > STANDSTILL_MAX {
             broken.push(format!("a stream stood still for {:.2} s", self.standstill().as_secs_f64()));
+        }
+        let unjudged = self.phases.len() - self.judged().count();
+        if unjudged * UNJUDGED_EVERY > self.phases.len() {
+            broken.push(format!("the machine is too busy: {unjudged} phases say nothing"));
         }
         if self.wrong_bytes > 0 || self.datagrams.wrong > 0 {
             let (bytes, datagrams) = (self.wrong_bytes, self.datagrams.wrong);
@@ -283,5 +308,68 @@ impl Soaked {
             broken.push("keys were not renewed".to_owned());
         }
         broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Eight phases with these pauses of a stream and of the machine, in milliseconds; the others have none.
+    fn soaked(pauses: &[(usize, u32, u32)]) -> Soaked {
+        let phase = |number: usize| {
+            let found = pauses.iter().find(|(at, _, _)| *at == number);
+            let (stream, machine) = found.map_or((0, 0), |(_, stream, machine)| (*stream, *machine));
+            Passed {
+                direct: Direct::Open,
+                took: PHASE,
+                bytes: [1, 1],
+                standstill: MS * stream,
+                standstill_at_s: 0.0,
+                datagram_standstill: Duration::ZERO,
+                machine_pause: MS * machine,
+                taken_after: Some(MS),
+                changes: Vec::new(),
+                is_kept: true,
+                datagrams: Tally::default(),
+            }
+        };
+        Soaked {
+            link: Link::Veth,
+            phases: (0..8).map(phase).collect(),
+            memory: Vec::new(),
+            wrong_bytes: 0,
+            datagrams: Tally::default(),
+            rekeys: 1,
+            broken: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_stream_that_stands_still_breaks_a_promise_unless_the_machine_stood_still() {
+        assert!(soaked(&[(3, 2_000, 500)]).broken_promises().is_empty());
+        assert_eq!(soaked(&[(3, 2_001, 500)]).broken_promises().len(), 1);
+        assert!(soaked(&[(3, 9_000, 501), (4, 9_000, 0)]).broken_promises().is_empty());
+        assert_eq!(soaked(&[(3, 0, 501), (5, 9_000, 0)]).broken_promises().len(), 1);
+    }
+
+    #[test]
+    fn a_machine_that_stands_still_all_the_time_breaks_the_promise_to_measure() {
+        assert!(soaked(&[(0, 0, 900)]).broken_promises().is_empty());
+        assert_eq!(soaked(&[(0, 0, 900), (4, 0, 900)]).broken_promises().len(), 1);
+    }
+
+    #[test]
+    fn whatever_else_was_promised_is_looked_at() {
+        let mut wrong = soaked(&[]);
+        assert!(wrong.broken_promises().is_empty());
+        wrong.wrong_bytes = 1;
+        wrong.rekeys = 0;
+        wrong.phases[5].taken_after = None;
+        wrong.broken.push("a stream broke".to_owned());
+        assert_eq!(wrong.broken_promises().len(), 4);
+        assert_eq!(wrong.switches(), (7, 6));
     }
 }
