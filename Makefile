@@ -7,7 +7,7 @@ export LANYARD_BIN_DIR ?= $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 BUILD := $(CARGO) build --workspace --locked
 
-.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd fuzz soak deny clean
+.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure fuzz soak deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -68,6 +68,10 @@ speed: setup ## the data plane beside wireguard-go and boringtun-cli alone (SPEE
 crowd: setup ## one agent with a thousand peers, 50 of them at once (CROWD="--rounds 1 --seconds 2 --idle 0")
 	$(CARGO) build --release --locked -p lanyard-agent -p lanyard-coordinator -p lanyard-netns
 	@LANYARD_BIN_DIR=$(CARGO_TARGET_DIR)/release tests/as-root $(CARGO_TARGET_DIR)/release/crowd $(CROWD)
+
+endure: setup ## half an hour at full speed with path switches, rekeys and 1 % loss (ENDURE="--minutes 3 --link veth")
+	$(CARGO) build --release --locked -p lanyard-agent -p lanyard-coordinator -p lanyard-netns
+	@LANYARD_BIN_DIR=$(CARGO_TARGET_DIR)/release tests/as-root $(CARGO_TARGET_DIR)/release/endure $(ENDURE)
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)
 	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)
