@@ -30,6 +30,13 @@ impl Epoch {
         let theirs = after.saturating_sub(before);
         ours + 2 < theirs - theirs / 16 || theirs + 2 < ours - ours / 16
     }
+
+    /// The same of an announcement, which is mostly made because of a restart, and believed where the router's whole seconds leave it open:
+    /// one that restarts within a second of giving us a port counts that second, too. At worst each of its few repetitions makes us renew.
+    pub(super) fn may_be_broken_by(self, announced: Self) -> bool {
+        let rounded = Self { seconds: announced.seconds.saturating_sub(1), ..announced };
+        self.is_broken_by(announced) || self.is_broken_by(rounded)
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +57,18 @@ mod tests {
         assert!(first.is_broken_by(epoch(10_600, 620)), "a restart ten minutes ago, as long up as before");
         assert!(first.is_broken_by(epoch(10_060, 700)), "another router at the same address");
         assert!(first.is_broken_by(epoch(10_060, u32::MAX)));
+    }
+
+    #[test]
+    fn a_restart_within_a_second_is_believed_of_an_announcement() {
+        let heard = |millis, seconds| Epoch { seconds, heard_at: Instant::from_millis(millis) };
+        // Started at 44.95 s, and counts from 44.
+        let (lease, announced) = (heard(44_400, 9), heard(45_020, 1));
+        assert!(lease.may_be_broken_by(announced));
+        let (young, announced) = (heard(44_400, 0), heard(45_020, 1));
+        assert!(!young.is_broken_by(announced) && young.may_be_broken_by(announced));
+        assert!(!heard(45_900, 1).may_be_broken_by(heard(46_100, 2)), "a later one tells nothing new");
+        assert!(!heard(500_000, 400).may_be_broken_by(heard(510_000, 410)));
     }
 
     fn epoch(heard_s: u64, seconds: u32) -> Epoch {

@@ -233,7 +233,7 @@ impl Keeper {
 fn is_news(held: &Held, announcement: Announcement, now: Instant) -> bool {
     let announced = Epoch { seconds: announcement.epoch, heard_at: now };
     announcement.address.is_some_and(|address| address != *held.lease().external.ip())
-        || held.epoch().is_none_or(|epoch| epoch.is_broken_by(announced))
+        || held.epoch().is_none_or(|epoch| epoch.may_be_broken_by(announced))
 }
 
 /// Half the lease, within bounds.
