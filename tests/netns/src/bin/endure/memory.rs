@@ -1,4 +1,7 @@
 //! Whether the memory of a process stays what it is.
+//!
+//! Judged is all that is resident, pages of the program's file included, which come and go as the kernel likes; what is the
+//! process's own is told beside it.
 
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ pub(super) struct Memory {
     pub(super) who: &'static str,
     process: u32,
     samples: Vec<u64>,
+    own: Vec<u64>,
 }
 
 /// What came of it, in bytes.
@@ -34,12 +38,13 @@ pub(super) struct Trend {
 impl Memory {
     /// Nothing was looked at yet.
     pub(super) const fn of(who: &'static str, process: u32) -> Self {
-        Self { who, process, samples: Vec::new() }
+        Self { who, process, samples: Vec::new(), own: Vec::new() }
     }
 
     /// Looks once.
     pub(super) fn sample(&mut self) -> Result<()> {
         self.samples.push(process::resident_memory(self.process)?);
+        self.own.push(process::own_memory(self.process)?);
         Ok(())
     }
 
@@ -48,9 +53,19 @@ impl Memory {
         &self.samples
     }
 
+    /// The same of what is its own.
+    pub(super) fn own_samples(&self) -> &[u64] {
+        &self.own
+    }
+
     /// What came of it; `None` with fewer than two samples in a quarter.
     pub(super) fn trend(&self) -> Option<Trend> {
         trend(&self.samples)
+    }
+
+    /// The same of what is its own.
+    pub(super) fn own_trend(&self) -> Option<Trend> {
+        trend(&self.own)
     }
 }
 

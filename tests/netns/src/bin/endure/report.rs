@@ -69,12 +69,14 @@ pub(super) fn text(soaked: &Soaked) -> String {
     }
     let _ = writeln!(text);
     for memory in &soaked.memory {
-        if let Some(trend) = memory.trend() {
+        if let (Some(trend), Some(own)) = (memory.trend(), memory.own_trend()) {
             let [second, last, most] = [trend.second, trend.last, trend.most].map(mebibytes);
+            let [own_second, own_last] = [own.second, own.last].map(mebibytes);
             let who = memory.who;
             let _ = writeln!(
                 text,
-                "memory of {who}: {second:.2} MiB in the second quarter, {last:.2} in the last, {most:.2} at the most"
+                "memory of {who}: {second:.2} MiB in the second quarter, {last:.2} in the last, {most:.2} at the most; of its own \
+                 {own_second:.2} and {own_last:.2}"
             );
         }
     }
@@ -132,10 +134,13 @@ pub(super) fn json(all: &[Soaked]) -> Value {
         let (made, followed) = soaked.switches();
         let memory: serde_json::Map<String, Value> =
             soaked.memory.iter().map(|memory| (memory.who.to_owned(), json!(memory.samples()))).collect();
+        let own: serde_json::Map<String, Value> =
+            soaked.memory.iter().map(|memory| (memory.who.to_owned(), json!(memory.own_samples()))).collect();
         json!({
             "link": soaked.link.name(),
             "phases": soaked.phases.iter().map(of_phase).collect::<Vec<_>>(),
             "memory_bytes": memory,
+            "own_memory_bytes": own,
             "switches": made,
             "switches_followed": followed,
             "other_changes": soaked.stray_changes(),
