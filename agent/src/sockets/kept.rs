@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use lanyard_proto::transmit::SocketId;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::SockRef;
 
 use super::Udp;
 
@@ -40,6 +41,8 @@ impl Kept {
     ///
     /// When the system has no place for it.
     pub fn add(&self, id: SocketId, socket: UdpSocket) -> io::Result<()> {
+        // It was opened for probes, with the room that is usual.
+        super::system::make_room(&SockRef::from(&socket));
         let udp = Arc::new(Udp::new(socket)?);
         self.0.epoll.add(udp.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id.0)))?;
         self.0.list.rcu(|list| {
@@ -115,6 +118,18 @@ mod tests {
             true
         }));
         assert_eq!(heard, [SocketId(107)]);
+    }
+
+    #[test]
+    fn a_socket_that_is_kept_has_room_for_a_tunnel() {
+        let kept = Kept::new().unwrap();
+        let socket = socket();
+        // No more than this without being asked to, whatever the system's limit.
+        SockRef::from(&socket).set_recv_buffer_size(16 << 10).unwrap();
+        let before = SockRef::from(&socket).recv_buffer_size().unwrap();
+        let same = socket.try_clone().unwrap();
+        kept.add(SocketId(100), socket).unwrap();
+        assert!(SockRef::from(&same).recv_buffer_size().unwrap() > 4 * before);
     }
 
     #[test]

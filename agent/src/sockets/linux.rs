@@ -44,16 +44,21 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    make_room(&socket);
+    Ok(socket)
+}
+
+/// Gives a socket that carries tunnels its buffers.
+pub(super) fn make_room(socket: &Socket) {
     // The forced form passes the system's limit and needs CAP_NET_ADMIN; without it, as much as allowed.
-    if setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
         let outcome = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         debug!(?outcome, got = ?socket.recv_buffer_size(), "receive buffer within the system's limit");
     }
-    if setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
+    if setsockopt(socket, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
         let outcome = socket.set_send_buffer_size(SEND_BUFFER);
         debug!(?outcome, got = ?socket.send_buffer_size(), "send buffer within the system's limit");
     }
-    Ok(socket)
 }
 
 /// Datagrams carry no "don't fragment", as WireGuard's in the kernel carry none.
