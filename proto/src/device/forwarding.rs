@@ -212,7 +212,7 @@ impl Draft {
             wireguard: member.wireguard,
             addresses: Vec::new(),
             path: peer.filter(|_| !self.is_cut_off).map_or(Path::None, Peer::path),
-            mtu: peer.map_or(self.least_mtu, Peer::mtu),
+            mtu: peer.filter(|_| !self.is_cut_off).map_or(self.least_mtu, Peer::mtu),
             repeats: peer.map_or(0, Peer::repeats),
         });
         if entry.wireguard != member.wireguard {

@@ -152,7 +152,8 @@ impl Pings {
             self.order.pop_front();
         }
         self.order.push_back(txid);
-        let number = self.quality.sent(way);
+        // One that asks for a size that may be too large says nothing of loss when it has no answer.
+        let number = if matches!(size, Size::Packet(_)) { None } else { self.quality.sent(way) };
         self.under_way.insert(txid, UnderWay { way, size, sent_at: now, number });
         Some(Transmit { local: way.local, remote: way.remote, bytes })
     }
@@ -386,12 +387,20 @@ mod tests {
                 a.handle_datagram(datagram(addr(2), &pong.bytes), at(number * 100 + 10)).unwrap();
             }
         }
-        let told = |now| {
+        let told = |a: &Pings, now| {
             let [told] = a.status(at(now))[..] else { panic!("one way answers") };
             (told.way, told.pings, told.lost, told.last)
         };
-        assert_eq!(told(1_300), (addr(2).into(), 7, 1, Duration::from_millis(10)));
-        assert_eq!(told(1_700), (addr(2).into(), 8, 2, Duration::from_millis(10)));
+        assert_eq!(told(&a, 1_300), (addr(2).into(), 7, 1, Duration::from_millis(10)));
+        assert_eq!(told(&a, 1_700), (addr(2).into(), 8, 2, Duration::from_millis(10)));
+        for _ in 0..5 {
+            a.ping(addr(2).into(), Size::Packet(1_420), false, at(1_700)).unwrap();
+        }
+        assert_eq!(
+            told(&a, 9_000),
+            (addr(2).into(), 8, 2, Duration::from_millis(10)),
+            "too large is not lost"
+        );
     }
 
     #[test]
