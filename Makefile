@@ -6,6 +6,8 @@ export LANYARD_BIN_DIR ?= $(CARGO_TARGET_DIR)/debug
 
 CARGO := cargo
 BUILD := $(CARGO) build --workspace --locked
+# One build for all stages; tests/run runs those of the stage, and netns as root.
+STAGE := $(CARGO) test --workspace --locked --config 'target."cfg(unix)".runner="tests/run"'
 
 .PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure fuzz soak deny clean
 
@@ -18,8 +20,7 @@ run: setup build ## a coordinator and two devices behind two NATs, joined; Ctrl-
 test: setup lint doc unit sim netns ## everything that must be green
 	@echo "make test: everything passed"
 
-quick: lint ## lint and the tests that need no root
-	$(CARGO) test --workspace --locked --exclude lanyard-netns --exclude lanyard-sim
+quick: lint unit ## lint and the tests that need no root
 
 setup: ## install the system packages that builds, namespaces and tests need
 	@tests/setup
@@ -36,18 +37,17 @@ doc: ## rustdoc, warnings are errors
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --locked --document-private-items
 
 unit: ## unit, vector, property and house tests
-	$(CARGO) test --workspace --locked --exclude lanyard-netns --exclude lanyard-sim
+	LANYARD_TESTS=unit $(STAGE)
 
 sim: ## the whole protocol in virtual time (LANYARD_SIM_SEEDS=1000)
-	$(CARGO) test -p lanyard-sim --locked
+	LANYARD_TESTS=sim $(STAGE)
 
 soak: ## every seed that once failed, then ten virtual years of pairs with faults (SOAK="--pair-years 10 --first 0")
 	$(CARGO) run --release -p lanyard-sim --bin soak --locked -- --failed
 	$(CARGO) run --release -p lanyard-sim --bin soak --locked -- $(or $(SOAK),--pair-years 10)
 
-netns: build ## real programs, real NATs in network namespaces
-	$(CARGO) test -p lanyard-netns --locked --no-run
-	@tests/as-root --tests $(CARGO) test -p lanyard-netns --locked -- --test-threads=1
+netns: ## real programs, real NATs in network namespaces
+	LANYARD_TESTS=netns $(STAGE)
 
 matrix: setup build ## every pair of NATs: path, time to first reply, time to direct (MATRIX="--runs 5 --jobs 2")
 	@tests/as-root $(LANYARD_BIN_DIR)/matrix $(MATRIX)

@@ -393,7 +393,7 @@ fn device_name(text: &str) -> Result<String, String> {
 }
 
 fn filter(text: &str) -> Result<String, String> {
-    match text.parse::<tracing_subscriber::filter::EnvFilter>() {
+    match text.parse::<tracing_subscriber::filter::Targets>() {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!("is not a log filter: {error}")),
     }

@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Context;
 use crate::config::{Config, LogFormat};
@@ -90,13 +92,16 @@ fn say(answer: Answer) -> std::io::Result<()> {
 fn log(config: &Config) {
     // boringtun calls a peer that is away an error; the path of each peer is told by our own lines. Whoever names
     // it in the setting still gets it: of two directives for one target the last one holds.
-    let filter = EnvFilter::new(format!("boringtun=off,{}", config.log));
-    let color = std::io::stderr().is_terminal();
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    let filter: Targets = format!("boringtun=off,{}", config.log)
+        .parse()
+        .unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => lines.finish().with(filter).init(),
+        LogFormat::Json => lines.json().finish().with(filter).init(),
     }
 }
 
