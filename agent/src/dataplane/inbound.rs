@@ -36,8 +36,13 @@ use super::virtio::VirtioHeader;
 use crate::sockets::{self, ShardSockets, Udp};
 use crate::tun::{Offload, TunQueue};
 
-/// Messages of one batch. 16 trains of 64 KB are more than a shard decrypts in a scheduler's turn.
-const BATCH: usize = 16;
+/// Messages of one batch at most.
+const BATCH: usize = 32;
+/// Bytes of one batch, if its messages are as long as those before.
+///
+/// What a shard opens in less than a millisecond: for so long waits what is behind it in the socket, and what answers it by the
+/// TUN, which the kernel gives to the shard that wrote what is answered.
+const BATCH_BYTES: usize = 256 << 10;
 /// Datagrams out of doors in one turn.
 const DOORS_BATCH: usize = 64;
 /// A train is at most as long as an IP packet; a shorter buffer would cut it off silently.
@@ -51,6 +56,8 @@ const PARTS_MAX: usize = 66;
 /// One shard's way in.
 pub(super) struct Inbound {
     messages: Box<[u8]>,
+    /// Messages of the next batch.
+    take: usize,
     plain: Plain,
 }
 
@@ -82,7 +89,7 @@ impl Inbound {
             used: 0,
             coalescer: Coalescer::new(joins),
         };
-        Self { messages: vec![0; BATCH * MESSAGE_MAX].into_boxed_slice(), plain }
+        Self { messages: vec![0; BATCH * MESSAGE_MAX].into_boxed_slice(), take: BATCH, plain }
     }
 
     /// Steps 1 to 6 for one batch of a socket; whether there was one.
@@ -97,7 +104,8 @@ impl Inbound {
         let mut places = self.messages.chunks_exact_mut(MESSAGE_MAX);
         let mut buffers: [IoSliceMut<'_>; BATCH] =
             std::array::from_fn(|_| IoSliceMut::new(places.next().unwrap_or_default()));
-        let count = match udp.receive(&mut buffers, &mut meta) {
+        let buffers = buffers.get_mut(..self.take).unwrap_or_default();
+        let count = match udp.receive(buffers, &mut meta) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             // ICMP errors of earlier sends and the like: the next receive tells more.
@@ -106,6 +114,8 @@ impl Inbound {
                 return false;
             }
         };
+        let bytes: usize = meta.iter().take(count).map(|meta| meta.len).sum();
+        self.take = batch_after(count, bytes);
         for (meta, message) in meta.iter().zip(self.messages.chunks_exact(MESSAGE_MAX)).take(count) {
             let message = message.get(..meta.len).unwrap_or_default();
             if is_door(meta.addr) {
@@ -136,6 +146,12 @@ impl Inbound {
         }
         !arrived.is_empty()
     }
+}
+
+/// How many messages to take after a batch of so many, with so many bytes.
+fn batch_after(count: usize, bytes: usize) -> usize {
+    let mean = bytes.checked_div(count).unwrap_or_default().max(1);
+    (BATCH_BYTES / mean).clamp(BATCH_BYTES / MESSAGE_MAX, BATCH)
 }
 
 impl Plain {
@@ -323,4 +339,18 @@ pub(super) fn write(queue: &TunQueue, header: VirtioHeader, parts: &[IoSlice<'_>
         count += 1;
     }
     queue.write(all.get(..count).unwrap_or_default()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_many_small_messages_or_a_few_trains() {
+        assert_eq!(batch_after(1, 32), BATCH);
+        assert_eq!(batch_after(16, 16 * 1_452), BATCH);
+        assert_eq!(batch_after(4, 4 * 63_888), 4);
+        assert_eq!(batch_after(2, 16_000 + 48_000), 8);
+        assert_eq!(batch_after(0, 0), BATCH, "nothing came");
+    }
 }

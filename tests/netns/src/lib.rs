@@ -9,6 +9,7 @@
 //! itself, also when a test panics: the lab is tied to the process that made it.
 
 pub mod bed;
+pub mod bench;
 pub mod cell;
 pub mod coordinator;
 pub mod disturbance;

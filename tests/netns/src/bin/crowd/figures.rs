@@ -3,34 +3,24 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use lanyard_netns::bench::Figure;
 use lanyard_netns::median::median;
-
-/// A figure: its name in JSON, its name in the table, digits behind the point.
-pub(super) struct Figure {
-    pub(super) name: &'static str,
-    title: &'static str,
-    digits: usize,
-}
-
-const fn figure(name: &'static str, title: &'static str, digits: usize) -> Figure {
-    Figure { name, title, digits }
-}
 
 /// All figures, in the order in which they are shown.
 pub(super) const FIGURES: [Figure; 13] = [
-    figure("one_gbps", "TCP from one peer, Gbit/s", 2),
-    figure("all_gbps", "TCP from all active peers, Gbit/s", 2),
-    figure("ratio", "all to one", 2),
-    figure("fairness", "Jain's index of all", 3),
-    figure("one_cpu_s_per_gb", "processor seconds per GB, the hub, one", 2),
-    figure("all_cpu_s_per_gb", "processor seconds per GB, the hub, all", 2),
-    figure("one_back_gbps", "TCP to one peer, Gbit/s", 2),
-    figure("all_back_gbps", "TCP to all active peers, Gbit/s", 2),
-    figure("back_ratio", "all to one", 2),
-    figure("back_fairness", "Jain's index of all", 3),
-    figure("idle_percent", "idle, % of a core", 3),
-    figure("grown_kib", "memory per known peer, grown, KiB", 2),
-    figure("started_kib", "memory per known peer, after a start, KiB", 2),
+    Figure::new("one_gbps", "TCP from one peer, Gbit/s", 2),
+    Figure::new("all_gbps", "TCP from all active peers, Gbit/s", 2),
+    Figure::new("ratio", "all to one", 2),
+    Figure::new("fairness", "Jain's index of all", 3),
+    Figure::new("one_cpu_s_per_gb", "processor seconds per GB, the hub, one", 2),
+    Figure::new("all_cpu_s_per_gb", "processor seconds per GB, the hub, all", 2),
+    Figure::new("one_back_gbps", "TCP to one peer, Gbit/s", 2),
+    Figure::new("all_back_gbps", "TCP to all active peers, Gbit/s", 2),
+    Figure::new("back_ratio", "all to one", 2),
+    Figure::new("back_fairness", "Jain's index of all", 3),
+    Figure::new("idle_percent", "idle, % of a core", 3),
+    Figure::new("grown_kib", "memory per known peer, grown, KiB", 2),
+    Figure::new("started_kib", "memory per known peer, after a start, KiB", 2),
 ];
 
 /// The figures of one round.
@@ -59,12 +49,12 @@ impl Rounds {
     /// A table for people: a row for each figure.
     pub(super) fn table(&self) -> String {
         let mut text = "| | median | rounds |\n| --- | --- | --- |\n".to_owned();
-        for Figure { name, title, digits } in FIGURES {
-            let Some(median) = self.median(name) else { continue };
-            let all = self.0.iter().filter_map(|round| round.get(name));
-            let all: Vec<String> = all.map(|value| format!("{value:.digits$}")).collect();
+        for figure in FIGURES {
+            let Some(median) = self.median(figure.name) else { continue };
+            let all = self.0.iter().filter_map(|round| round.get(figure.name));
+            let all: Vec<String> = all.map(|value| figure.show(*value)).collect();
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {title} | {median:.digits$} | {} |", all.join(", "));
+            let _ = writeln!(text, "| {} | {} | {} |", figure.title, figure.show(median), all.join(", "));
         }
         text
     }

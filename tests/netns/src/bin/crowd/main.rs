@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lanyard_netns::bench::{machine, main_of};
 use lanyard_netns::interrupts;
 use lanyard_netns::process::cpu_time;
 use serde_json::json;
@@ -52,14 +53,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
-        print!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    run().unwrap_or_else(|error| {
-        eprintln!("crowd: {error:#}; \"crowd --help\" tells how it is called");
-        ExitCode::from(2)
-    })
+    main_of("crowd", USAGE, run)
 }
 
 fn run() -> Result<ExitCode> {
@@ -92,8 +86,6 @@ fn run() -> Result<ExitCode> {
     );
     if options.is_json {
         eprintln!("{text}");
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         let medians: serde_json::Map<_, _> = FIGURES
             .iter()
             .filter_map(|figure| Some((figure.name.to_owned(), json!(rounds.median(figure.name)?))))
@@ -102,7 +94,7 @@ fn run() -> Result<ExitCode> {
             "known": options.known,
             "active": options.active,
             "seconds": options.seconds,
-            "machine": { "kernel": kernel.trim(), "cores": cores },
+            "machine": machine(),
             "medians": medians,
             "rounds": rounds.all(),
         });

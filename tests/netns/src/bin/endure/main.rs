@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lanyard_netns::bed::Link;
+use lanyard_netns::bench::{links, main_of};
 use lanyard_netns::interrupts;
 
 use self::soak::soak;
@@ -52,14 +53,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
-        print!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    run().unwrap_or_else(|error| {
-        eprintln!("endure: {error:#}; \"endure --help\" tells how it is called");
-        ExitCode::from(2)
-    })
+    main_of("endure", USAGE, run)
 }
 
 fn run() -> Result<ExitCode> {
@@ -94,11 +88,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
         let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--minutes" => options.minutes = value()?.parse().context("--minutes")?,
-            "--link" => {
-                let name = value()?;
-                options.links.retain(|link| name == "both" || link.name() == name);
-                ensure!(!options.links.is_empty(), "there is no link {name}");
-            }
+            "--link" => options.links = links(&value()?)?,
             "--loss" => options.loss_percent = value()?.parse().context("--loss")?,
             "--streams" => options.streams = value()?.parse::<usize>().context("--streams")?.max(1),
             "--congestion" => options.congestion = Some(value()?),

@@ -14,6 +14,7 @@ mod table;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lanyard_netns::bench::main_of;
 use lanyard_netns::cell::{self, Cell, Links};
 
 use self::results::Results;
@@ -58,14 +59,7 @@ enum Format {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
-        print!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    run().unwrap_or_else(|error| {
-        eprintln!("matrix: {error:#}; \"matrix --help\" tells how it is called");
-        ExitCode::from(2)
-    })
+    main_of("matrix", USAGE, run)
 }
 
 fn run() -> Result<ExitCode> {

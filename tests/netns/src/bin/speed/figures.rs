@@ -6,38 +6,28 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use lanyard_netns::bench::Figure;
 use lanyard_netns::median::median;
 use serde_json::{Value, json};
 
 use super::peer::{OURS, Peer};
 
-/// A figure: its name in JSON, its name in the table, digits behind the point.
-pub(super) struct Figure {
-    pub(super) name: &'static str,
-    title: &'static str,
-    digits: usize,
-}
-
-const fn figure(name: &'static str, title: &'static str, digits: usize) -> Figure {
-    Figure { name, title, digits }
-}
-
 /// All figures, in the order in which they are shown.
 pub(super) const FIGURES: [Figure; 14] = [
-    figure("tcp1_gbps", "TCP, 1 stream, Gbit/s", 2),
-    figure("tcp1_back_gbps", "TCP, 1 stream back, Gbit/s", 2),
-    figure("tcp4_gbps", "TCP, 4 streams, Gbit/s", 2),
-    figure("tcp4_back_gbps", "TCP, 4 streams back, Gbit/s", 2),
-    figure("udp128_kpps", "UDP of 128 bytes, thousand/s", 1),
-    figure("cpu_s_per_gb", "processor seconds per GB, both ends", 2),
-    figure("ping_p50_ms", "ping p50 idle, ms", 3),
-    figure("ping_p99_ms", "ping p99 idle, ms", 3),
-    figure("ping_lost", "pings lost idle", 0),
-    figure("loaded_p50_ms", "ping p50 under 1 stream, ms", 3),
-    figure("loaded_p99_ms", "ping p99 under 1 stream, ms", 3),
-    figure("loaded_lost", "pings lost under 1 stream", 0),
-    figure("peak_mb", "most memory of both ends, MB", 1),
-    figure("first_packet_ms", "start to first packet, ms", 0),
+    Figure::new("tcp1_gbps", "TCP, 1 stream, Gbit/s", 2),
+    Figure::new("tcp1_back_gbps", "TCP, 1 stream back, Gbit/s", 2),
+    Figure::new("tcp4_gbps", "TCP, 4 streams, Gbit/s", 2),
+    Figure::new("tcp4_back_gbps", "TCP, 4 streams back, Gbit/s", 2),
+    Figure::new("udp128_kpps", "UDP of 128 bytes, thousand/s", 1),
+    Figure::new("cpu_s_per_gb", "processor seconds per GB, both ends", 2),
+    Figure::new("ping_p50_ms", "ping p50 idle, ms", 3),
+    Figure::new("ping_p99_ms", "ping p99 idle, ms", 3),
+    Figure::new("ping_lost", "pings lost idle", 0),
+    Figure::new("loaded_p50_ms", "ping p50 under 1 stream, ms", 3),
+    Figure::new("loaded_p99_ms", "ping p99 under 1 stream, ms", 3),
+    Figure::new("loaded_lost", "pings lost under 1 stream", 0),
+    Figure::new("peak_mb", "most memory of both ends, MB", 1),
+    Figure::new("first_packet_ms", "start to first packet, ms", 0),
 ];
 
 /// The figures of one round of one program.
@@ -87,15 +77,15 @@ impl Rounds {
         };
         line(&head);
         line(&vec!["---".to_owned(); head.len()]);
-        for Figure { name, title, digits } in FIGURES {
-            let mut cells = vec![title.to_owned()];
+        let none = || "-".to_owned();
+        for figure in FIGURES {
+            let mut cells = vec![figure.title.to_owned()];
             for peer in peers {
-                let shown = |value: Option<f64>, digits: usize| {
-                    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-                };
-                cells.push(shown(self.median(peer.name, name), digits));
+                let median = self.median(peer.name, figure.name);
+                cells.push(median.map_or_else(none, |value| figure.show(value)));
                 if has_ours && peer.name != OURS {
-                    cells.push(shown(self.ratio(peer.name, name), 2));
+                    let ratio = self.ratio(peer.name, figure.name);
+                    cells.push(ratio.map_or_else(none, |value| format!("{value:.2}")));
                 }
             }
             line(&cells);

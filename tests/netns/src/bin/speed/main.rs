@@ -10,11 +10,11 @@ mod peer;
 mod tunnel;
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lanyard_netns::bed::{Bed, Link};
+use lanyard_netns::bench::{links, machine, main_of};
 use lanyard_netns::interrupts;
 use lanyard_netns::team::Team;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ usage: speed [OPTIONS]
   --rounds N      every program N times, in turn (5)
   --seconds N     how long each stream flows (2)
   --only A,B      of: bare, lanyard, lanyard-plain, wireguard-go, boringtun-cli, wireguard-go-new
-  --link KIND     veth or nic-like; both by default
+  --link KIND     veth, nic-like or both (both)
   --json          results as JSON on standard output, the tables on standard error
 
 WIREGUARD_GO, BORINGTUN and WIREGUARD_GO_NEW lead to programs that are not on PATH, LANYARD_PLAIN to the folder of a
@@ -54,14 +54,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().skip(1).any(|argument| matches!(argument.as_str(), "--help" | "-h")) {
-        print!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    run().unwrap_or_else(|error| {
-        eprintln!("speed: {error:#}; \"speed --help\" tells how it is called");
-        ExitCode::from(2)
-    })
+    main_of("speed", USAGE, run)
 }
 
 fn run() -> Result<ExitCode> {
@@ -90,11 +83,9 @@ fn to_json(options: &Options, peers: &[Peer], results: &[(Link, Rounds)]) -> Val
         results.iter().map(|(link, rounds)| (link.name().to_owned(), rounds.to_json(peers))).collect();
     let versions: serde_json::Map<String, Value> =
         peers.iter().map(|peer| (peer.name.to_owned(), json!(peer.version))).collect();
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     json!({
         "seconds": options.seconds,
-        "machine": { "kernel": kernel.trim(), "cores": cores },
+        "machine": machine(),
         "versions": versions,
         "links": links,
     })
@@ -186,11 +177,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Options> {
             "--rounds" => options.rounds = value()?.parse::<usize>().context("--rounds")?.max(1),
             "--seconds" => options.seconds = value()?.parse::<u32>().context("--seconds")?.max(1),
             "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
-            "--link" => {
-                let name = value()?;
-                let link = Link::ALL.into_iter().find(|link| link.name() == name);
-                options.links = vec![link.with_context(|| format!("there is no link {name}"))?];
-            }
+            "--link" => options.links = links(&value()?)?,
             "--json" => options.is_json = true,
             _ => bail!("there is no option {argument}"),
         }
