@@ -149,6 +149,20 @@ fn after_a_plain_try_that_failed_both_ends_take_fresh_sockets() {
 }
 
 #[test]
+fn in_a_second_round_an_end_with_many_ports_waits_for_the_filter_of_the_other() {
+    let mut memory = Memory::default();
+    let networks = Networks::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    memory.ended(networks, Kind::Plain, false, Instant::ZERO);
+    let past = memory.past(networks, Instant::ZERO);
+    let random = hard(PortPolicy::Random);
+    let waits = |a, b| choose(&[end(a, 0), end(b, 0)], &past).late;
+    assert_eq!(waits(random, easy()), [FILTER_HEAD_START, Duration::ZERO]);
+    assert_eq!(waits(easy(), random), [Duration::ZERO, FILTER_HEAD_START]);
+    assert_eq!(waits(easy(), strict()), [Duration::ZERO; 2]);
+    assert_eq!(choose(&[end(random, 0), end(easy(), 0)], &Past::default()).late, [Duration::ZERO; 2]);
+}
+
+#[test]
 fn fresh_sockets_are_not_tried_where_the_only_open_way_leads_to_the_main_ones() {
     let random = hard(PortPolicy::Random);
     let mut memory = Memory::default();
