@@ -6,11 +6,11 @@
 
 use std::net::SocketAddr;
 use std::ops::AddAssign;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use lanyard_proto::overlay::table::Path;
 use lanyard_proto::time::Instant;
 use lanyard_wire::door::is_door;
@@ -151,11 +151,13 @@ pub struct PathCounters {
     pub totals: Totals,
 }
 
-/// The counters of one peer while they run.
-#[derive(Debug)]
+/// The counters of one peer while they run. Most peers are only known: for them there is nothing but the room to begin.
+#[derive(Debug, Default)]
 pub(super) struct Traffic {
-    list: ArcSwap<List>,
-    dropped: Counts,
+    /// None until a path is used.
+    list: ArcSwapOption<List>,
+    /// Made with the first drop.
+    dropped: OnceLock<Box<Counts>>,
     /// When the keys in use were agreed on, in microseconds of the agent's clock; 0 for no session.
     session_at: AtomicU64,
 }
@@ -179,16 +181,10 @@ struct Account {
     rx_bytes: AtomicU64,
 }
 
-impl Default for Traffic {
-    fn default() -> Self {
-        Self { list: ArcSwap::default(), dropped: Counts::new(), session_at: AtomicU64::new(0) }
-    }
-}
-
 impl Traffic {
     /// Drops of this peer's packets.
-    pub(super) const fn dropped(&self) -> &Counts {
-        &self.dropped
+    pub(super) fn dropped(&self) -> &Counts {
+        self.dropped.get_or_init(|| Box::new(Counts::new()))
     }
 
     /// Says how old the session's keys are now.
@@ -200,7 +196,7 @@ impl Traffic {
 
     /// Everything at this moment.
     pub(super) fn read(&self, device: DeviceId) -> PeerCounters {
-        let list = self.list.load();
+        let list = self.list.load_full().unwrap_or_default();
         let mut accounts: Vec<_> = list.accounts.iter().collect();
         accounts.sort_by_key(|account| std::cmp::Reverse(account.turn.load(Ordering::Relaxed)));
         let session_at = Some(self.session_at.load(Ordering::Relaxed)).filter(|at| *at > 0);
@@ -208,7 +204,7 @@ impl Traffic {
             device,
             paths: accounts.into_iter().map(|account| account.read()).collect(),
             others: list.others.clone(),
-            dropped: self.dropped.read(),
+            dropped: self.dropped.get().map_or_else(|| Counts::new().read(), |counts| counts.read()),
             session_age: session_at.map(|at| Clock.now().saturating_since(Instant::from_micros(at))),
         }
     }
@@ -276,14 +272,14 @@ impl Book {
         for account in self.sending.iter().chain(&self.hearing) {
             account.turn.store(self.turn - 1, Ordering::Relaxed);
         }
-        let list = self.traffic.list.load();
+        let list = self.traffic.list.load_full().unwrap_or_default();
         let known = list.accounts.iter().find(|account| account.lead == lead).map(Arc::clone);
         let account = known.unwrap_or_else(|| {
             let mut next = List::clone(&list);
             next.make_room();
             let account = Arc::new(Account::new(lead));
             next.accounts.push(Arc::clone(&account));
-            self.traffic.list.store(Arc::new(next));
+            self.traffic.list.store(Some(Arc::new(next)));
             account
         });
         account.turn.store(self.turn, Ordering::Relaxed);
