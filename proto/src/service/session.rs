@@ -100,7 +100,10 @@ impl Session {
         self.place.earn(remote, length);
         if is_newest {
             self.newest = Some(counter);
-            if let Some(granted) = self.granted.take() {
+            // Of a later one, heard first, nobody knows whether it is a repetition (RFC 6298 section 3, Karn's algorithm).
+            if let Some(granted) = self.granted.take()
+                && counter == 0
+            {
                 self.time(now.saturating_since(granted));
             }
         }
@@ -390,6 +393,18 @@ mod tests {
         assert_eq!(session.rtt(), Duration::from_millis(60));
         session.time(Duration::from_secs(9));
         assert_eq!(session.rtt(), Duration::from_millis(60), "an agent that slept");
+    }
+
+    #[test]
+    fn a_session_whose_first_datagram_was_lost_is_not_timed_by_a_later_one() {
+        let mut prompt = session();
+        prompt.hear(0, addr(1), 32, Instant::from_millis(80));
+        assert_eq!(prompt.rtt(), Duration::from_millis(80));
+        let mut repeated = session();
+        repeated.hear(3, addr(1), 32, Instant::from_millis(546));
+        repeated.hear(0, addr(1), 32, Instant::from_millis(550));
+        repeated.hear(4, addr(1), 32, Instant::from_millis(900));
+        assert_eq!(repeated.rtt(), RTT_UNKNOWN);
     }
 
     #[test]

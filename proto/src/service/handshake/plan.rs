@@ -28,7 +28,7 @@ const HEAD_START: Duration = Duration::from_millis(150);
 ///
 /// The other's filter must be open by then. Its router may take a packet that comes before for its own, and gives what leaves for
 /// there another port afterwards, which the first end's filter drops. Starts are as even as the ways to the coordinator were measured,
-/// and after losses that can be wrong by a repetition: 182 ms in the simulator (seed 0x200014069).
+/// and after losses they may not have been: one that was timed by a repetition made it 182 ms (simulator, seed 0x200014069).
 const FILTER_HEAD_START: Duration = Duration::from_millis(300);
 
 /// Sockets where ports are counted: the first one counts, the others are for packets lost.
