@@ -289,7 +289,7 @@ impl Plain {
         let Some(Held { found, mut state, .. }) = held else { return };
         let can_send = state.has_waiting() && state.session().is_some();
         drop(state);
-        found.peer.mark(&self.shared.activity);
+        self.shared.activity.mark(found.peer);
         if can_send {
             // The initiator's first packet is what makes our side of the session usable.
             let _ = self.shared.work.try_send(Work::Waiting(Arc::clone(found.peer)));
@@ -302,7 +302,7 @@ impl Plain {
             let shared = &self.shared;
             self.coalescer.flush(&self.bytes, |header, parts| {
                 write(queue, header, parts).or_else(|error| {
-                    if header != VirtioHeader::PLAIN && error.raw_os_error() == Some(libc::EINVAL) {
+                    if header != VirtioHeader::PLAIN && error.kind() == io::ErrorKind::InvalidInput {
                         // Kernels of 2024 and some vendors' announce trains and refuse them.
                         debug!("the interface refuses trains; writing packets singly from now on");
                         return Err(Refused);

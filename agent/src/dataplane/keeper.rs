@@ -25,6 +25,8 @@ use super::tunnel::{self, HANDSHAKE_MAX, Message, Opened, Tick, Tunnel};
 
 /// Between two looks at all timers: four times a second, see [`Tunnel::tick`].
 const TICK: Duration = Duration::from_millis(250);
+/// Looks left out at a peer with a session that was not used since the last one: its timers are of ten seconds and more.
+const REST: u8 = 3;
 /// Between two tries to use segmentation offload again.
 const RENEW: Duration = Duration::from_secs(60);
 
@@ -137,7 +139,7 @@ impl Keeper {
                 }
                 state.sent(from, 1, length as u64);
                 drop(state);
-                found.peer.mark(&shared.activity);
+                shared.activity.mark(found.peer);
                 self.send(from, length);
                 if has_session {
                     self.serve(found.peer, Reason::Packets, Path::None);
@@ -160,6 +162,7 @@ impl Keeper {
         let Some(found) = peers.of(&peer.device).filter(|found| Arc::ptr_eq(found.peer, peer)) else {
             return;
         };
+        peer.rest(0);
         let path = if found.path == Path::None { from } else { found.path };
         if path == Path::None {
             // The observation says that packets wait; the machine looks for a path.
@@ -256,7 +259,7 @@ impl Keeper {
             if found.peer.is_to_repeat(found.entry) {
                 self.repeat(found);
             }
-            self.tick_peer(found, now)
+            found.peer.is_resting() || self.tick_peer(found, now)
         });
         shared.living.give_back(living);
     }
@@ -265,6 +268,9 @@ impl Keeper {
     fn tick_peer(&mut self, found: Found<'_>, now: Instant) -> bool {
         let mut state = found.peer.lock();
         let is_waiting = state.is_waiting(now);
+        if !state.take_used() && !is_waiting && state.session().is_some() {
+            found.peer.rest(REST);
+        }
         let Some(room) = self.letter.get_mut(RELAY_HEADER..) else { return true };
         let mut is_alive = true;
         let tick = state.tunnel.as_mut().map_or(Tick::Expired, |tunnel| tunnel.tick(room));
@@ -277,7 +283,7 @@ impl Keeper {
                 }
                 state.sent(found.path, 1, length as u64);
                 drop(state);
-                found.peer.mark(&self.shared.activity);
+                self.shared.activity.mark(found.peer);
                 self.send(found.path, length);
             }
             Tick::Send(_) | Tick::Quiet => drop(state),

@@ -7,6 +7,7 @@
 //! thread on its way; what cannot go at once is dropped and counted, except the newest few packets per peer
 //! that wait for a path or a session.
 
+mod activity;
 mod buffer;
 mod checksum;
 mod coalesce;
@@ -44,10 +45,11 @@ use lanyard_wire::keys::SecretKey;
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info};
 
+use self::activity::Activity;
 use self::counters::Counts;
 use self::keeper::{Keeper, Work};
 use self::living::Living;
-use self::peers::{Activity, Peer, Peers};
+use self::peers::{Peer, Peers};
 use self::shard::Shard;
 use self::tunnel::WireGuard;
 use self::virtio::VirtioHeader;
@@ -66,13 +68,13 @@ pub use self::traffic::{Class, Lead, Medium, PATHS_MAX, PathCounters, PeerCounte
 /// flood does not build up.
 const WORK_MAX: usize = 512;
 /// Most shards until more of them have been measured: on the 2 cores there were, one per core had the lowest
-/// latency under load, and no arrangement was faster.
-const SHARDS_MAX: usize = 2;
+/// latency under load, and no arrangement was faster. Other systems have one queue, and do not spread a port over sockets.
+const SHARDS_MAX: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
 
 /// Whether data packets are encrypted: always, but in the program that the bench makes to see how much that costs.
 pub const IS_ENCRYPTED: bool = cfg!(not(lanyard_plain));
 
-/// How many shards this computer gets: one per core, two at most.
+/// How many shards this computer gets: one per core, two at most, and one but on Linux.
 #[must_use]
 pub fn shard_count() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX)
@@ -182,9 +184,13 @@ impl DataPlane {
 
     /// What was seen since the last call, one entry for each peer of which there is something to say.
     pub fn observe(&self) -> Vec<Observation> {
-        self.shared.activity.reset();
-        let peers = self.shared.peers.load();
-        peers.iter().filter_map(|found| found.peer.observe(found.path)).collect()
+        let mut seen = Vec::new();
+        self.shared.activity.take(|peer| {
+            let peers = self.shared.peers.load();
+            let found = peers.of(&peer.device).filter(|found| Arc::ptr_eq(found.peer, &peer));
+            seen.extend(found.and_then(|found| peer.observe(found.path)));
+        });
+        seen
     }
 
     /// Hands a packet to this computer that a peer sent before there was a session. It is looked at like one out of a tunnel.

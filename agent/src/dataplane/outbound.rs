@@ -183,7 +183,7 @@ impl Outbound {
         if !went {
             self.keep_waiting(found, split);
         }
-        found.peer.mark(&self.shared.activity);
+        self.shared.activity.mark(found.peer);
     }
 
     /// Steps 5 to 8. False, with pieces left, if there is no session.

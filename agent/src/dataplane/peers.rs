@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use lanyard_proto::overlay::packet::Header;
@@ -16,7 +16,6 @@ use lanyard_proto::time::Instant;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::PublicKey;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::counters::Dropped;
@@ -35,29 +34,6 @@ const WAITING_MAX: usize = 8;
 const WAITING_TIME: Duration = Duration::from_secs(90);
 /// Paths by which one peer was heard between two observations. It has one, or two while it moves.
 const HEARD_MAX: usize = 8;
-
-/// Tells the engine that there is something to observe: once, until it has looked.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    dirty: AtomicBool,
-    notify: Notify,
-}
-
-impl Activity {
-    pub(super) fn notify(&self) -> &Notify {
-        &self.notify
-    }
-
-    /// Tells the engine that the data plane itself changed, however much it was told already.
-    pub(super) fn alarm(&self) {
-        self.notify.notify_one();
-    }
-
-    /// Starts a new round; to be called before looking.
-    pub(super) fn reset(&self) {
-        self.dirty.store(false, Ordering::Release);
-    }
-}
 
 /// A forwarding table made ready for packets.
 #[derive(Debug, Default)]
@@ -215,7 +191,9 @@ pub(super) struct Peer {
     pub(super) index: u32,
     /// Has a tunnel, or wants one: its timers are to be driven, and it stands in [`Living`].
     pub(super) alive: AtomicBool,
-    seen: AtomicBool,
+    marked: AtomicBool,
+    /// Looks at its timers that are left out.
+    rests: AtomicU8,
     repeats: AtomicU32,
     pub(super) traffic: Arc<Traffic>,
     state: Mutex<PeerState>,
@@ -238,7 +216,8 @@ impl Peer {
             wireguard: entry.wireguard,
             index,
             alive: AtomicBool::new(false),
-            seen: AtomicBool::new(false),
+            marked: AtomicBool::new(false),
+            rests: AtomicU8::new(0),
             repeats: AtomicU32::new(entry.repeats),
             traffic: Arc::clone(state.book.traffic()),
             state: Mutex::new(state),
@@ -262,12 +241,21 @@ impl Peer {
         self.repeats.swap(entry.repeats, Ordering::AcqRel) != entry.repeats
     }
 
-    /// Something is to be observed; tells the engine, unless it was told and has not looked yet.
-    pub(super) fn mark(&self, activity: &Activity) {
-        self.seen.store(true, Ordering::Release);
-        if !activity.dirty.load(Ordering::Acquire) && !activity.dirty.swap(true, Ordering::AcqRel) {
-            activity.notify.notify_one();
-        }
+    /// Notes that something is to be observed; whether it was not so already.
+    pub(super) fn set_mark(&self) -> bool {
+        !self.marked.load(Ordering::Acquire) && !self.marked.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the keeper leaves its timers alone this time; for its thread only.
+    pub(super) fn is_resting(&self) -> bool {
+        let left = self.rests.load(Ordering::Relaxed);
+        self.rests.store(left.saturating_sub(1), Ordering::Relaxed);
+        left > 0
+    }
+
+    /// Leaves its timers alone the next times.
+    pub(super) fn rest(&self, times: u8) {
+        self.rests.store(times, Ordering::Relaxed);
     }
 
     /// Takes the peer out of the data plane: whoever still holds an older snapshot finds nothing to use.
@@ -281,7 +269,7 @@ impl Peer {
 
     /// What happened since the last call, if anything.
     pub(super) fn observe(&self, path: Path) -> Option<Observation> {
-        if !self.seen.swap(false, Ordering::AcqRel) {
+        if !self.marked.swap(false, Ordering::AcqRel) {
             return None;
         }
         let mut state = self.lock();
@@ -316,6 +304,8 @@ pub(super) struct PeerState {
     pub(super) initiations: Initiations,
     pub(super) came_early: CameEarly,
     retired: bool,
+    /// Since the keeper last looked.
+    used: bool,
     recent: Recent,
     book: Book,
 }
@@ -370,6 +360,7 @@ impl PeerState {
     /// Notes datagrams sent.
     pub(super) fn sent(&mut self, path: Path, packets: u32, bytes: u64) {
         self.book.sent(path, packets, bytes);
+        self.used = true;
         self.recent.tx_packets = self.recent.tx_packets.saturating_add(packets);
         self.recent.tx_bytes += bytes;
     }
@@ -377,6 +368,11 @@ impl PeerState {
     /// Counts a datagram that is no traffic: nobody wants anything of the peer, or expects an answer.
     pub(super) fn repeated(&mut self, path: Path, bytes: u64) {
         self.book.sent(path, 1, bytes);
+    }
+
+    /// Whether anything was sent or heard since the last call.
+    pub(super) fn take_used(&mut self) -> bool {
+        std::mem::take(&mut self.used)
     }
 
     /// Lets those who read know how old the session is.
@@ -406,6 +402,7 @@ impl PeerState {
     /// Notes an authentic datagram and the path it came by.
     pub(super) fn heard(&mut self, path: Path, bytes: u64) {
         self.book.heard(path, bytes);
+        self.used = true;
         if let Some((_, packets, total)) = self.recent.rx.iter_mut().find(|(seen, ..)| *seen == path) {
             *packets = packets.saturating_add(1);
             *total += bytes;

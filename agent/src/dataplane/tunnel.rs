@@ -307,8 +307,8 @@ impl Tunnel {
         }
     }
 
-    /// Lets time pass; to be called four times a second, since boringtun stamps everything in between with
-    /// the time of this call.
+    /// Lets time pass; to be called four times a second while it is in use, since boringtun stamps everything in between with
+    /// the time of this call, and once a second else.
     pub(super) fn tick(&mut self, room: &mut [u8]) -> Tick {
         if room.len() < HANDSHAKE_MAX {
             return Tick::Quiet;

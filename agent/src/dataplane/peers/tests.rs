@@ -129,7 +129,6 @@ fn what_was_sent_and_heard_is_told_once_and_by_path() {
     let sockets = Sockets::bind(0, 1).unwrap();
     let (peers, _) = Peers::default().next(&table(&[entry(1, 1)]), &sockets);
     let found = peers.of(&device(1)).unwrap();
-    let activity = Activity::default();
     let path = |port| Path::Direct { local: SocketId::MAIN, remote: ([192, 0, 2, 1], port).into() };
     assert_eq!(found.peer.observe(found.path), None);
     {
@@ -140,7 +139,8 @@ fn what_was_sent_and_heard_is_told_once_and_by_path() {
         state.heard(path(1), 100);
         state.wait(b"packet", Instant::from_secs(1));
     }
-    found.peer.mark(&activity);
+    assert!(found.peer.set_mark());
+    assert!(!found.peer.set_mark(), "marked already");
     let observation = found.peer.observe(found.path).unwrap();
     assert_eq!((observation.tx_packets, observation.tx_bytes), (2, 300));
     assert_eq!(observation.rx, [(path(1), 2, 200), (path(2), 1, 50)]);
