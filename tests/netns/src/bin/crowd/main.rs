@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what this program is for")]
 
 mod bed;
+mod cores;
 mod figures;
 mod flows;
 mod members;
@@ -20,6 +21,7 @@ use lanyard_netns::process::cpu_time;
 use serde_json::json;
 
 use self::bed::{Bed, ENDS_MAX};
+use self::cores::Cores;
 use self::figures::{FIGURES, Round, Rounds};
 use self::flows::{Way, to_f64};
 use self::team::Team;
@@ -60,7 +62,12 @@ fn run() -> Result<ExitCode> {
     let options = parse(std::env::args().skip(1))?;
     interrupts::watch()?;
     let bed = Bed::make(usize::from(options.active))?;
+    // Before anybody is started: programs have the cores of those that start them.
+    let cores = Cores::leave_the_first()?;
     let (team, memory) = Team::make(&bed, options.known, options.active)?;
+    if let Some(cores) = &cores {
+        cores.give_the_first(team.hub_process()?)?;
+    }
     eprintln!("{} members known, {} of them agents", options.known, options.active);
     let mut rounds = Rounds::default();
     for number in 0..options.rounds {
@@ -94,6 +101,7 @@ fn run() -> Result<ExitCode> {
             "known": options.known,
             "active": options.active,
             "seconds": options.seconds,
+            "cores_of_the_others": cores.map(|cores| cores.others()),
             "machine": machine(),
             "medians": medians,
             "rounds": rounds.all(),
