@@ -9,7 +9,12 @@ BUILD := $(CARGO) build --workspace --locked
 # One build for all stages; tests/run runs those of the stage, and netns as root.
 STAGE := $(CARGO) test --workspace --locked --config 'target."cfg(unix)".runner="tests/run"'
 
-.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure fuzz soak deny clean
+# What packaging/cross.sh installs, and what it is used for. Wire and proto know no system and are looked at natively.
+CROSS := $(or $(LANYARD_CROSS_DIR),/opt/lanyard-cross)/bin/xcargo
+FOR_WINDOWS := --target x86_64-pc-windows-gnu --locked -p lanyard-agent
+FOR_MACOS := --target aarch64-apple-darwin --locked -p lanyard-agent
+
+.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure fuzz soak windows macos deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -75,6 +80,15 @@ endure: setup ## half an hour at full speed with path switches, rekeys and 1 % l
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)
 	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+windows: ## the agent for Windows: clippy, then its tests under wine (installs a cross compiler and wine)
+	packaging/cross.sh
+	$(CROSS) clippy $(FOR_WINDOWS) --all-targets -- -D warnings
+	$(CROSS) test $(FOR_WINDOWS) --lib --bins
+
+macos: ## the agent for macOS: clippy (installs a cross compiler)
+	packaging/cross.sh --no-wine aarch64-apple-darwin
+	$(CROSS) clippy $(FOR_MACOS) --all-targets -- -D warnings
 
 deny: ## licences, advisories, sources (needs cargo-deny)
 	$(CARGO) deny check

@@ -1,13 +1,13 @@
 //! The one clock of the agent: time since boot, counted while the computer sleeps too.
 //!
-//! A laptop that slept an hour has lost its NAT mappings and its sessions. `CLOCK_MONOTONIC`, behind
-//! `std::time::Instant`, stands still meanwhile and would hide that; `CLOCK_BOOTTIME` does not. The machines
-//! never see a clock: the shell converts here, once, into [`Instant`].
+//! A laptop that slept an hour has lost its NAT mappings and its sessions. On Linux `CLOCK_MONOTONIC`, behind
+//! `std::time::Instant`, stands still meanwhile and would hide that; `CLOCK_BOOTTIME` does not, nor do `CLOCK_MONOTONIC` of
+//! macOS and the performance counter of Windows. The machines never see a clock: the shell converts here, once, into
+//! [`Instant`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lanyard_proto::time::{Instant, WallClock};
-use nix::time::{ClockId, clock_gettime};
 
 /// Tells what time it is, as the machines count it. Its epoch is the start of the computer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,11 +17,7 @@ impl Clock {
     /// The present moment.
     #[must_use]
     pub fn now(self) -> Instant {
-        // CLOCK_BOOTTIME is in every Linux since 2.6.39; a system without it gets the monotonic clock.
-        let read = clock_gettime(ClockId::CLOCK_BOOTTIME)
-            .or_else(|_| clock_gettime(ClockId::CLOCK_MONOTONIC))
-            .map(Duration::from)
-            .unwrap_or_default();
+        let read = since_boot();
         Instant::from_micros(u64::try_from(read.as_micros()).unwrap_or(u64::MAX))
     }
 
@@ -31,6 +27,27 @@ impl Clock {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         WallClock { at: self.now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
     }
+}
+
+/// In every Linux since 2.6.39; a system without it gets the monotonic clock.
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .or_else(|_| clock_gettime(ClockId::CLOCK_MONOTONIC))
+        .map(Duration::from)
+        .unwrap_or_default()
+}
+
+#[cfg(target_os = "macos")]
+fn since_boot() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+}
+
+#[cfg(windows)]
+fn since_boot() -> Duration {
+    crate::windows::since_boot()
 }
 
 #[cfg(test)]

@@ -12,7 +12,33 @@ use std::path::{Path, PathBuf};
 use crate::exit::{Code, Problem};
 
 /// Where the file stands when neither a flag nor `LANYARD_CONFIG` names another.
-pub const DEFAULT_FILE: &str = "/etc/lanyard/lanyard.toml";
+pub const DEFAULT_FILE: &str = place::FILE;
+
+/// Where things are on this system when nobody says otherwise.
+#[cfg(target_os = "linux")]
+mod place {
+    pub(super) const FILE: &str = "/etc/lanyard/lanyard.toml";
+    pub(super) const SOCKET: &str = "/run/lanyard/lanyard.sock";
+    pub(super) const STATE: &str = "/var/lib/lanyard";
+    pub(super) const TUN: &str = "lanyard0";
+}
+
+#[cfg(target_os = "macos")]
+mod place {
+    pub(super) const FILE: &str = "/usr/local/etc/lanyard/lanyard.toml";
+    pub(super) const SOCKET: &str = "/var/run/lanyard/lanyard.sock";
+    pub(super) const STATE: &str = "/var/db/lanyard";
+    /// The system adds a number and takes no other name.
+    pub(super) const TUN: &str = "utun";
+}
+
+#[cfg(windows)]
+mod place {
+    pub(super) const FILE: &str = r"C:\ProgramData\lanyard\lanyard.toml";
+    pub(super) const SOCKET: &str = r"\\.\pipe\lanyard";
+    pub(super) const STATE: &str = r"C:\ProgramData\lanyard\state";
+    pub(super) const TUN: &str = "lanyard0";
+}
 
 /// The environment variable that names the file.
 pub const FILE_VARIABLE: &str = "LANYARD_CONFIG";
@@ -96,7 +122,7 @@ pub const KEYS: &[Key] = &[
         name: "socket",
         flag: "socket",
         variable: "LANYARD_SOCKET",
-        default: "/run/lanyard/lanyard.sock",
+        default: place::SOCKET,
         help: "local socket by which commands reach the agent",
         set: |config, text| path(text).map(|value| config.socket = value),
     },
@@ -104,7 +130,7 @@ pub const KEYS: &[Key] = &[
         name: "state",
         flag: "state",
         variable: "LANYARD_STATE",
-        default: "/var/lib/lanyard",
+        default: place::STATE,
         help: "directory of the keys and memberships",
         set: |config, text| path(text).map(|value| config.state = value),
     },
@@ -112,7 +138,7 @@ pub const KEYS: &[Key] = &[
         name: "tun",
         flag: "tun",
         variable: "LANYARD_TUN",
-        default: "lanyard0",
+        default: place::TUN,
         help: "name of the virtual interface",
         set: |config, text| interface(text).map(|value| config.tun = value),
     },

@@ -14,6 +14,7 @@ mod netcheck;
 mod networking;
 mod report;
 mod resolve;
+mod stop;
 mod waiting;
 mod ways;
 
@@ -21,7 +22,6 @@ use std::time::Duration;
 
 use lanyard_proto::device::{Command, CoordinatorState, Event, MemberChange};
 use lanyard_wire::names::DeviceName;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
@@ -35,6 +35,7 @@ use crate::state::{Damaged, Keys, State, Store, Writer};
 use joining::is_active;
 use networking::{Happening, Networking};
 use resolve::Resolver;
+use stop::Stop;
 use waiting::{Wait, Waiting, What};
 
 /// Requests that wait for the engine; it answers each within a turn.
@@ -82,29 +83,6 @@ pub async fn run(config: Config, damaged: Damaged, ready: impl FnOnce()) -> Resu
     drop(server.await);
     info!("agent ended");
     outcome
-}
-
-/// The signals that end the agent.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, Problem> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Problem::new(Code::AgentStart, format!("cannot listen to signals: {error}")))
-        };
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// Everything the agent is made of.
@@ -347,11 +325,22 @@ impl Engine {
     /// The name this device joins networks under.
     fn name(&self) -> DeviceName {
         let configured = self.config.name.parse().ok();
-        configured.or_else(|| self.state.name.clone()).unwrap_or_else(|| {
-            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-            DeviceName::sanitize(host.trim())
-        })
+        configured
+            .or_else(|| self.state.name.clone())
+            .unwrap_or_else(|| DeviceName::sanitize(host_name().trim()))
     }
+}
+
+/// What this computer calls itself; empty if it does not say.
+#[cfg(unix)]
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}
+
+/// What this computer calls itself; empty if it does not say.
+#[cfg(windows)]
+fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 /// Waits for what happens to networking; forever while it is down.

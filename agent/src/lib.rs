@@ -21,6 +21,8 @@ pub mod state;
 pub mod stream;
 pub mod tcp;
 pub mod tun;
+#[cfg(windows)]
+pub mod windows;
 
 /// This program's release, as people and coordinators are told it; what does not encrypt says so.
 pub const VERSION: &str = if dataplane::IS_ENCRYPTED {

@@ -7,12 +7,12 @@
 //! it aside when told so. The directory is locked while an agent runs.
 
 mod cache;
+pub mod private;
 mod text;
 mod writer;
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -193,30 +193,21 @@ impl Store {
 /// Puts `bytes` in place of the file at `path`, all or nothing.
 fn replace(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("json.tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
+    let mut file = private::open(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
+    private::restrict(&file)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     // The rename itself is durable only once the directory is.
-    File::open(directory)?.sync_all()
+    private::keep_names(directory)
 }
 
 /// Creates the directory where needed and takes its lock, which the kernel frees with this process.
 fn lock(directory: &Path) -> Result<File, Problem> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| unreadable("create", directory, &error))?;
+    private::make_directory(directory).map_err(|error| unreadable("create", directory, &error))?;
     let path = directory.join(LOCK);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
+    let mut options = OpenOptions::new();
+    let mut file = private::open(options.read(true).write(true).create(true).truncate(false), &path)
         .map_err(|error| unreadable("open", &path, &error))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -348,7 +339,9 @@ pub(crate) mod tests {
         let first = Store::open(directory.path(), Damaged::Refuse).unwrap();
         let problem = Store::open(directory.path(), Damaged::Refuse).unwrap_err();
         assert_eq!(problem.code, Code::AgentAlreadyRunning);
-        assert!(problem.text.contains(&format!("process {}", std::process::id())), "{problem}");
+        // What is locked cannot be read on Windows, so the owner stays unknown there.
+        let owner = format!("process {}", std::process::id());
+        assert!(cfg!(windows) || problem.text.contains(&owner), "{problem}");
         drop(first);
         Store::open(directory.path(), Damaged::Refuse).unwrap();
     }
@@ -359,8 +352,8 @@ pub(crate) mod tests {
         let inner = directory.path().join("state");
         let (first, keys, _) = Store::open(&inner, Damaged::Refuse).unwrap();
         let identity = keys.identity.public();
-        assert_eq!(mode(&inner), 0o700);
-        assert_eq!(mode(&inner.join(KEYS)), 0o600);
+        assert_mode(&inner, 0o700);
+        assert_mode(&inner.join(KEYS), 0o600);
         drop(first);
 
         let (_second, keys, _) = Store::open(&inner, Damaged::Refuse).unwrap();
@@ -385,7 +378,7 @@ pub(crate) mod tests {
         state.refused.push(DeviceId::from_bytes([9; 16]));
         state.cache = example_cache().into();
         store.save(&state).unwrap();
-        assert_eq!(mode(&directory.path().join(STATE)), 0o600);
+        assert_mode(&directory.path().join(STATE), 0o600);
         drop(store);
 
         let (_store, _, read) = Store::open(directory.path(), Damaged::Refuse).unwrap();
@@ -435,12 +428,23 @@ pub(crate) mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_made_says_so() {
-        let problem = Store::open(Path::new("/proc/lanyard"), Damaged::Refuse).unwrap_err();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let problem = Store::open(&file.join("state"), Damaged::Refuse).unwrap_err();
         assert_eq!(problem.code, Code::StateUnreadable);
-        assert!(problem.text.contains("/proc/lanyard"), "{problem}");
+        assert!(problem.text.contains("state"), "{problem}");
     }
 
-    fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    #[cfg(unix)]
+    fn assert_mode(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+    }
+
+    /// Windows has access lists, which a file inherits from its directory.
+    #[cfg(windows)]
+    fn assert_mode(path: &Path, _: u32) {
+        assert!(path.exists(), "{}", path.display());
     }
 }

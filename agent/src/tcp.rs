@@ -32,15 +32,25 @@ pub async fn connect(addr: SocketAddr) -> std::io::Result<TcpStream> {
     socket.connect(addr).await
 }
 
-/// Keeps segments small; refused, it costs speed alone.
+/// Keeps segments small; refused, it costs speed alone. Windows has no such option, and finds out by itself which are lost
+/// for their length.
 pub fn limit_segments(socket: &TcpSocket) {
+    #[cfg(unix)]
     let _ = SockRef::from(socket).set_tcp_mss(SEGMENT_MAX);
+    #[cfg(windows)]
+    let _ = (socket, SEGMENT_MAX);
 }
 
 /// Refusals are no failure: they cost speed.
 pub fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_notsent_lowat(UNSENT_MAX);
-    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    #[cfg(target_os = "linux")]
+    {
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_MAX);
+        let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    }
+    // Where a connection cannot be told, a queue of the usual size waits in the system, and a dead end is found later.
+    #[cfg(not(target_os = "linux"))]
+    let _ = (UNSENT_MAX, UNACKNOWLEDGED);
 }

@@ -110,7 +110,7 @@ fn log(config: &Config) {
 /// The roster of a thousand members is a few hundred kilobytes each time it is saved, shown or read. The allocator of glibc
 /// takes the first such buffer from the kernel and all later ones, up to 32 MB, from its heap, where small pieces that stay come to
 /// stand among them: measured, that doubles what a member takes. Naming a limit keeps the limit where it is.
-#[cfg(target_env = "gnu")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "the standard library has no call for the allocator's limits")]
 fn give_memory_back() {
     const LARGE: libc::c_int = 64 << 10;
@@ -125,7 +125,7 @@ fn give_memory_back() {
 }
 
 /// Other allocators have no such habit.
-#[cfg(not(target_env = "gnu"))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 const fn give_memory_back() {}
 
 /// A panic in any thread ends the process: half an agent would look alive and carry nothing.

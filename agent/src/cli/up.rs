@@ -1,9 +1,7 @@
 //! `lanyard up`: networking on, starting the agent where it does not run.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +9,7 @@ use super::output::{other, unexpected};
 use super::{Context, daemon};
 use crate::exit::{Code, Exit, Problem};
 use crate::ipc::schema::{Answer, Ask, Line, Switched};
+use crate::state::private;
 
 /// A log longer than this is put aside when an agent starts.
 const LOG_MAX: u64 = 8 * 1024 * 1024;
@@ -54,20 +53,34 @@ fn start(context: &Context<'_>, start: &daemon::Start) -> Result<(), Problem> {
     if start.set_aside {
         command.arg("--set-aside");
     }
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    if cfg!(unix) {
+        // The agent keeps no directory in use.
+        command.current_dir("/");
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     detach(&mut command);
     let child = command.spawn().map_err(failed)?;
     announced(child, &context.config.state)
 }
 
 /// Gives the child a session of its own, so that closing this terminal does not end it.
+#[cfg(unix)]
 #[expect(unsafe_code, reason = "the standard library has no stable call for setsid")]
 fn detach(command: &mut Command) {
+    use std::os::unix::process::CommandExt as _;
     // SAFETY: setsid is async-signal-safe and touches no memory of ours, as the time between fork and exec
     // demands.
     unsafe {
         command.pre_exec(|| if libc::setsid() == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
     }
+}
+
+/// Gives the child no console, so that closing this one does not end it.
+#[cfg(windows)]
+fn detach(command: &mut Command) {
+    use std::os::windows::process::CommandExt as _;
+    use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, DETACHED_PROCESS};
+    command.creation_flags(DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
 }
 
 /// Waits for the child's one line: that it is ready, or why not.
@@ -89,11 +102,11 @@ fn announced(mut child: Child, state: &Path) -> Result<(), Problem> {
 
 fn open_log(state: &Path) -> Result<File, Problem> {
     let path = log_file(state);
-    let opened = DirBuilder::new().recursive(true).mode(0o700).create(state).and_then(|()| {
+    let opened = private::make_directory(state).and_then(|()| {
         if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_MAX) {
             std::fs::rename(&path, path.with_extension("log.old"))?;
         }
-        OpenOptions::new().append(true).create(true).mode(0o600).open(&path)
+        private::open(OpenOptions::new().append(true).create(true), &path)
     });
     opened.map_err(|error| {
         let text =
@@ -133,6 +146,7 @@ mod tests {
         assert_eq!(switched(false, &["home"]), "down: home\n");
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_child_that_says_nothing_is_a_failed_start() {
         let silent = || Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
@@ -141,6 +155,7 @@ mod tests {
         assert!(problem.text.contains("/var/lib/lanyard/agent.log"), "{problem}");
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_child_that_says_why_is_quoted() {
         let line = r#"{"v":1,"kind":"error","code":"tun.no_driver","text":"no /dev/net/tun"}"#;

@@ -15,7 +15,7 @@ use lanyard_wire::limits::RELAY_HEADER;
 use super::counters::{Counts, Dropped};
 use super::split::PACKET_MAX;
 use super::tunnel::OVERHEAD;
-use crate::sockets::{ShardSockets, Udp};
+use crate::sockets::{Refusal, ShardSockets, Udp, refusal};
 
 /// The longest datagram that is built here.
 pub(super) const DATAGRAM_MAX: usize = RELAY_HEADER + PACKET_MAX + OVERHEAD;
@@ -146,7 +146,7 @@ pub(super) fn send(
     let segment = (count > 1).then_some(stride);
     match send_waiting(udp, remote, datagrams, segment) {
         Ok(()) => {}
-        Err(error) if count > 1 && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EIO)) => {
+        Err(error) if count > 1 && refusal(&error) == Refusal::Train => {
             // Some network cards have no segmentation and say so only now. The socket's state knows from
             // here on and is renewed once a minute.
             for datagram in datagrams.chunks(stride) {
@@ -171,10 +171,10 @@ fn send_waiting(udp: &Udp, remote: SocketAddr, bytes: &[u8], segment: Option<usi
 
 fn reason(error: &std::io::Error) -> Dropped {
     tracing::debug!(%error, "datagram not sent");
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::ENOBUFS) => Dropped::SendBufferFull,
-        Some(libc::EMSGSIZE) => Dropped::TooLong,
-        _ => Dropped::SendFailed,
+    match refusal(error) {
+        Refusal::NoRoom => Dropped::SendBufferFull,
+        Refusal::TooLong => Dropped::TooLong,
+        Refusal::Train | Refusal::Other => Dropped::SendFailed,
     }
 }
 

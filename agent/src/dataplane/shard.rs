@@ -4,8 +4,6 @@
 //! and the peers' locks. While there is work the shard alternates between its directions, a bounded turn each;
 //! when there is none it sleeps until the kernel has something.
 
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,7 +13,7 @@ use tracing::debug;
 use super::Shared;
 use super::inbound::Inbound;
 use super::outbound::{Outbound, Turn};
-use super::wait::{self, Interest};
+use super::wait::{Interest, Sleeper};
 use crate::tun::TunQueue;
 
 /// Everything one shard owns.
@@ -23,18 +21,13 @@ pub(super) struct Shard {
     number: usize,
     shared: Arc<Shared>,
     queue: Arc<TunQueue>,
-    sleeper: UnixStream,
+    sleeper: Sleeper,
     outbound: Outbound,
     inbound: Inbound,
 }
 
 impl Shard {
-    pub(super) fn new(
-        number: usize,
-        shared: &Arc<Shared>,
-        queue: Arc<TunQueue>,
-        sleeper: UnixStream,
-    ) -> Self {
+    pub(super) fn new(number: usize, shared: &Arc<Shared>, queue: Arc<TunQueue>, sleeper: Sleeper) -> Self {
         let outbound = Outbound::new(Arc::clone(shared));
         let inbound = Inbound::new(Arc::clone(shared), queue.offload());
         Self { number, shared: Arc::clone(shared), queue, sleeper, outbound, inbound }
@@ -66,18 +59,10 @@ impl Shard {
             // Not held while sleeping: an old table's peers are to go.
             drop(peers);
             if !busy {
-                let (tun, waker) = (self.queue.as_fd(), self.sleeper.as_fd());
-                let (fd4, fd6, more) = (sockets.v4.as_fd(), sockets.v6.as_ref(), &sockets.kept);
-                // What this shard lacks stands there twice.
-                let fd6 = fd6.map_or(fd4, AsFd::as_fd);
-                let more = if self.number == 0 { more.as_fd() } else { fd4 };
-                let [_, woken, ready4, ready6, ready] = wait::until_readable([tun, waker, fd4, fd6, more]);
-                if woken {
-                    wait::drain(&self.sleeper);
-                }
-                v4.set(ready4);
-                v6.set(ready6);
-                kept.set(ready);
+                let ready = self.sleeper.sleep(&self.queue, sockets, self.number == 0);
+                v4.set(ready.v4);
+                v6.set(ready.v6);
+                kept.set(ready.kept);
             }
         }
         debug!(shard = self.number, "shard ended");

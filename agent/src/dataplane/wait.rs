@@ -1,44 +1,25 @@
-//! Sleeping until a descriptor has something to do.
+//! Sleeping until a shard has something to do, and not asking too often whether it has.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as system;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+pub(super) use system::{Sleeper, Waker, until_writable};
 
-/// Wakes a sleeping shard from another thread; used to stop it.
-#[derive(Debug)]
-pub(super) struct Waker(UnixStream);
-
-impl Waker {
-    /// A waker and the descriptor that it makes readable.
-    pub(super) fn new() -> io::Result<(Self, UnixStream)> {
-        let (waker, sleeper) = UnixStream::pair()?;
-        waker.set_nonblocking(true)?;
-        sleeper.set_nonblocking(true)?;
-        Ok((Self(waker), sleeper))
-    }
-
-    pub(super) fn wake(&self) {
-        // A full pipe wakes as well.
-        let _ = (&self.0).write(&[1]);
-    }
-}
-
-/// Takes out what a waker put in.
-pub(super) fn drain(sleeper: &UnixStream) {
-    let mut bytes = [0; 16];
-    while (&*sleeper).read(&mut bytes).is_ok_and(|count| count > 0) {}
-}
-
-/// Sleeps until one of these is readable or broken, and says which are.
-pub(super) fn until_readable<const N: usize>(descriptors: [BorrowedFd<'_>; N]) -> [bool; N] {
-    let mut set = descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
-    match poll(&mut set, PollTimeout::NONE) {
-        Ok(_) => set.map(|descriptor| descriptor.any().unwrap_or(true)),
-        // Interrupted is as good as woken: the caller looks at everything again.
-        Err(_) => [true; N],
-    }
+/// Which of a shard's sockets are worth asking after a sleep; its queue is asked in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ready {
+    /// The one for IPv4.
+    pub(super) v4: bool,
+    /// The one for IPv6.
+    pub(super) v6: bool,
+    /// Those that are kept.
+    pub(super) kept: bool,
 }
 
 /// Whether a descriptor is worth a system call that may find nothing.
@@ -76,26 +57,9 @@ impl Interest {
     }
 }
 
-/// Sleeps until this is writable, at most so long.
-pub(super) fn until_writable(descriptor: &impl AsFd, timeout_ms: u16) {
-    let mut set = [PollFd::new(descriptor.as_fd(), PollFlags::POLLOUT)];
-    let _ = poll(&mut set, PollTimeout::from(timeout_ms));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_two_descriptors_the_one_that_has_something_is_named() {
-        let (waker, sleeper) = Waker::new().unwrap();
-        let (_quiet, other) = Waker::new().unwrap();
-        waker.wake();
-        assert_eq!(until_readable([other.as_fd(), sleeper.as_fd()]), [false, true]);
-        drain(&sleeper);
-        drop(waker);
-        assert_eq!(until_readable([other.as_fd(), sleeper.as_fd()]), [false, true], "its other end is gone");
-    }
 
     #[test]
     fn a_quiet_descriptor_is_asked_now_and_then_and_when_the_kernel_says_so() {

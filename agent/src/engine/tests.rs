@@ -72,7 +72,9 @@ async fn answer(engine: &mut Engine, ask: Ask) -> Answer {
 
 fn down(directory: &tempfile::TempDir) -> Engine {
     let flags = [("state", directory.path().join("state").display().to_string())].into();
-    let config = Config::resolve(Some(std::path::Path::new("/dev/null")), |_| None, &flags).unwrap();
+    let empty = directory.path().join("lanyard.toml");
+    std::fs::write(&empty, "").unwrap();
+    let config = Config::resolve(Some(&empty), |_| None, &flags).unwrap();
     let (store, keys, mut state) = Store::open(&config.state, Damaged::Refuse).unwrap();
     state.down = true;
     state.name = Some("t480".parse().unwrap());

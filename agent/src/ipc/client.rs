@@ -1,22 +1,34 @@
 //! A command's end of the local socket: one request, then answers until the agent closes.
 //!
-//! Blocking, because a command does nothing else.
+//! Blocking, because a command does nothing else; a runtime of its own drives the connection, because pipes of Windows have
+//! no other way to wait for so long and no longer.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use super::endpoint::{Stream, connect};
 use super::schema::{Answer, Ask, Line};
 use crate::exit::{Code, Problem};
 
 /// How long the agent may take for an answer that needs nobody else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How an agent is started.
+const START: &str = if cfg!(windows) { "sc start lanyard" } else { "sudo lanyard up" };
+/// What a user does who may not command it.
+const BE_ALLOWED: &str =
+    if cfg!(windows) { "use a terminal of an administrator" } else { "use sudo, or join the group lanyard" };
+
 /// A connection to the running agent.
 #[derive(Debug)]
 pub struct Client {
-    stream: UnixStream,
+    runtime: Runtime,
+    stream: Stream,
 }
 
 impl Client {
@@ -26,18 +38,21 @@ impl Client {
     ///
     /// No agent listens there, or it is not for this user.
     pub fn connect(path: &Path) -> Result<Self, Problem> {
-        let error = match UnixStream::connect(path) {
-            Ok(stream) => return Ok(Self { stream }),
+        let open = || -> io::Result<Self> {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let stream = runtime.block_on(connect(path))?;
+            Ok(Self { runtime, stream })
+        };
+        let error = match open() {
+            Ok(client) => return Ok(client),
             Err(error) => error,
         };
         let (code, text) =
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
-                let text =
-                    format!("no agent answers on {}; start it with \"sudo lanyard up\"", path.display());
+                let text = format!("no agent answers on {}; start it with \"{START}\"", path.display());
                 (Code::AgentNotRunning, text)
             } else if error.kind() == io::ErrorKind::PermissionDenied {
-                let text =
-                    format!("{} is not for this user; use sudo, or join the group lanyard", path.display());
+                let text = format!("{} is not for this user; {BE_ALLOWED}", path.display());
                 (Code::AgentNoPermission, text)
             } else {
                 (Code::AgentNoAnswer, format!("cannot reach {}: {error}", path.display()))
@@ -50,23 +65,24 @@ impl Client {
     /// # Errors
     ///
     /// The agent went away.
-    pub fn ask(mut self, ask: &Ask) -> Result<Answers, Problem> {
-        self.send(ask).map_err(|error| gone(&error))?;
-        Ok(Answers { lines: BufReader::new(self.stream) })
-    }
-
-    fn send(&mut self, ask: &Ask) -> io::Result<()> {
-        self.stream.set_read_timeout(patience(ask))?;
-        let mut line = serde_json::to_vec(&Line::new(ask))?;
-        line.push(b'\n');
-        self.stream.write_all(&line)
+    pub fn ask(self, ask: &Ask) -> Result<Answers, Problem> {
+        let Self { runtime, mut stream } = self;
+        let sent = serde_json::to_vec(&Line::new(ask)).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            runtime.block_on(stream.write_all(&line))
+        });
+        sent.map_err(|error| gone(&error))?;
+        Ok(Answers { runtime, lines: BufReader::new(stream), patience: patience(ask) })
     }
 }
 
 /// The answers to one request; ends when the agent closes the connection.
 #[derive(Debug)]
 pub struct Answers {
-    lines: BufReader<UnixStream>,
+    runtime: Runtime,
+    lines: BufReader<Stream>,
+    /// How long the next one may take.
+    patience: Option<Duration>,
 }
 
 impl Iterator for Answers {
@@ -75,10 +91,21 @@ impl Iterator for Answers {
     /// The next answer; an answer of kind error is returned as `Err`.
     fn next(&mut self) -> Option<Self::Item> {
         let mut line = String::new();
-        match self.lines.read_line(&mut line) {
+        let read = self.runtime.block_on(async {
+            let read = self.lines.read_line(&mut line);
+            match self.patience {
+                Some(patience) => {
+                    timeout(patience, read).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                }
+                None => read.await,
+            }
+        });
+        match read {
             Ok(0) => None,
             Ok(_) if line.ends_with('\n') => Some(parse(&line)),
             Ok(_) => Some(Err(gone(&io::ErrorKind::UnexpectedEof.into()))),
+            // How a pipe of Windows ends.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && line.is_empty() => None,
             Err(error) => Some(Err(gone(&error))),
         }
     }
@@ -123,15 +150,22 @@ fn gone(error: &io::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::endpoint::{Endpoint, place_in};
 
     #[test]
     fn without_an_agent_the_command_says_how_to_start_it() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("lanyard.sock");
+        let path = place_in(directory.path());
         let problem = Client::connect(&path).unwrap_err();
         assert_eq!(problem.code, Code::AgentNotRunning);
-        assert!(problem.text.contains("sudo lanyard up"), "{problem}");
+        assert!(problem.text.contains(START), "{problem}");
+    }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_that_an_agent_left_behind_is_no_agent() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = place_in(directory.path());
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert_eq!(Client::connect(&path).unwrap_err().code, Code::AgentNotRunning);
     }
@@ -139,13 +173,17 @@ mod tests {
     #[test]
     fn an_agent_that_closes_in_the_middle_of_an_answer_is_reported() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("lanyard.sock");
-        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let answers = Client::connect(&path).unwrap().ask(&Ask::Netcheck).unwrap();
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.write_all(b"{\"v\":1,\"kind\":\"rea").unwrap();
-        drop(stream);
-        let first = answers.into_iter().next().unwrap();
+        let path = place_in(directory.path());
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let mut endpoint = runtime.block_on(async { Endpoint::bind(&path).unwrap() });
+        let client =
+            std::thread::spawn(move || Client::connect(&path).unwrap().ask(&Ask::Netcheck).unwrap().next());
+        runtime.block_on(async {
+            let (mut stream, admitted) = endpoint.accept().await.unwrap();
+            admitted.unwrap();
+            stream.write_all(b"{\"v\":1,\"kind\":\"rea").await.unwrap();
+        });
+        let first = client.join().unwrap().unwrap();
         assert_eq!(first.unwrap_err().code, Code::AgentNoAnswer);
     }
 }

@@ -4,6 +4,8 @@
 //! version of this little protocol as `"v"`; the same answer lines are what `--json` prints.
 
 pub mod client;
+#[cfg(unix)]
 pub mod credentials;
+pub mod endpoint;
 pub mod schema;
 pub mod server;

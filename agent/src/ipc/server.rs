@@ -4,19 +4,17 @@
 //! engine answers goes back line by line until it drops its end of the channel. A client that hangs up
 //! closes the channel, which is how the engine learns that nobody watches any more.
 
-use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf,
+};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::credentials::Allowed;
+use super::endpoint::{Endpoint, Stream};
 use super::schema::{Answer, Ask, Line, REQUEST_MAX, VERSION};
 use crate::exit::{Code, Problem};
 
@@ -38,56 +36,29 @@ pub struct Call {
     pub answers: mpsc::Sender<Answer>,
 }
 
-/// The socket, removed when dropped.
+/// The agent's end.
 #[derive(Debug)]
-pub struct Server {
-    listener: UnixListener,
-    allowed: Allowed,
-    path: PathBuf,
-}
+pub struct Server(Endpoint);
 
 impl Server {
-    /// Creates the socket: 0660 for the group of lanyard users if there is one, else 0600.
-    ///
-    /// A socket left behind by an agent that died is replaced; one that answers is not.
+    /// Listens at `path`; see [`Endpoint::bind`] for who may connect.
     ///
     /// # Errors
     ///
-    /// Another agent listens there, something else lies there, or the directory cannot be written.
+    /// Another agent listens there, or the place is not ours to use.
     pub fn bind(path: &Path) -> Result<Self, Problem> {
-        let failed = |error: io::Error| {
-            let advice = if error.kind() == io::ErrorKind::PermissionDenied {
-                "; start the agent as root, or name a path of yours with --socket"
-            } else {
-                ""
-            };
-            Problem::new(Code::AgentStart, format!("cannot listen on {}: {error}{advice}", path.display()))
-        };
-        if let Some(directory) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
-        }
-        remove_stale(path)?;
-
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        let own_user = std::fs::metadata("/proc/self").map_err(failed)?.uid();
-        let allowed = Allowed::from_system(own_user, Path::new("/etc/group"));
-        // Only root can give a file to a group it is not in; without it the group goes without the socket.
-        let shared =
-            allowed.group().is_some_and(|group| std::os::unix::fs::chown(path, None, Some(group)).is_ok());
-        let mode = if shared { 0o660 } else { 0o600 };
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
-        Ok(Self { listener, allowed, path: path.to_owned() })
+        Endpoint::bind(path).map(Self)
     }
 
     /// Serves connections until the engine's end of `calls` is closed.
-    pub async fn run(self, calls: mpsc::Sender<Call>) {
+    pub async fn run(mut self, calls: mpsc::Sender<Call>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let stream = tokio::select! {
+            let (stream, admitted) = tokio::select! {
                 () = calls.closed() => return,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                accepted = self.0.accept() => match accepted {
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         // Out of descriptors, most likely: the next one may succeed when others close.
                         tracing::warn!(%error, "local socket cannot accept");
@@ -96,44 +67,17 @@ impl Server {
                     }
                 },
             };
-            let (allowed, calls) = (self.allowed, calls.clone());
+            let calls = calls.clone();
             tokio::spawn(async move {
-                serve(stream, allowed, calls).await;
+                serve(stream, admitted, calls).await;
                 drop(place);
             });
         }
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Gone already is as good as removed.
-        drop(std::fs::remove_file(&self.path));
-    }
-}
-
-fn remove_stale(path: &Path) -> Result<(), Problem> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !metadata.file_type().is_socket() {
-        let text =
-            format!("{} exists and is not a socket; move it away or name another --socket", path.display());
-        return Err(Problem::new(Code::AgentStart, text));
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        let text = format!(
-            "another agent answers on {}; stop it first, or give this one its own --state, --socket and --tun",
-            path.display()
-        );
-        return Err(Problem::new(Code::AgentAlreadyRunning, text));
-    }
-    std::fs::remove_file(path).map_err(|error| {
-        Problem::new(Code::AgentStart, format!("cannot replace {}: {error}", path.display()))
-    })
-}
-
-async fn serve(stream: UnixStream, allowed: Allowed, calls: mpsc::Sender<Call>) {
-    let admitted = allowed.check(&stream);
-    let (mut reader, mut writer) = stream.into_split();
+async fn serve(stream: Stream, admitted: Result<(), Problem>, calls: mpsc::Sender<Call>) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let ask = match admitted {
         Ok(()) => request(&mut reader).await,
         Err(problem) => Err(problem),
@@ -166,7 +110,7 @@ async fn serve(stream: UnixStream, allowed: Allowed, calls: mpsc::Sender<Call>) 
     }
 }
 
-async fn request(reader: &mut OwnedReadHalf) -> Result<Ask, Problem> {
+async fn request(reader: &mut ReadHalf<Stream>) -> Result<Ask, Problem> {
     let refused =
         |why: String| Problem::new(Code::AgentRequest, format!("the agent did not understand: {why}"));
     let mut line = Vec::new();
@@ -198,7 +142,7 @@ async fn request(reader: &mut OwnedReadHalf) -> Result<Ask, Problem> {
         .map_err(|error| refused(error.to_string()))
 }
 
-async fn write(writer: &mut OwnedWriteHalf, answer: Answer) -> io::Result<()> {
+async fn write(writer: &mut WriteHalf<Stream>, answer: Answer) -> io::Result<()> {
     let mut line = serde_json::to_vec(&Line::new(answer))?;
     line.push(b'\n');
     writer.write_all(&line).await
@@ -206,8 +150,11 @@ async fn write(writer: &mut OwnedWriteHalf, answer: Answer) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::ipc::client::Client;
+    use crate::ipc::endpoint::{connect, place_in};
 
     #[tokio::test]
     async fn a_request_reaches_the_engine_and_its_answers_come_back_in_order() {
@@ -230,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_hangs_up_closes_its_channel() {
         let (_directory, path, mut calls) = running();
-        let mut stream = UnixStream::connect(&path).await.unwrap();
+        let mut stream = connect(&path).await.unwrap();
         stream.write_all(b"{\"v\":1,\"ask\":\"status\",\"watch\":true}\n").await.unwrap();
         let call = calls.recv().await.unwrap();
         drop(stream);
@@ -250,7 +197,7 @@ mod tests {
             (&b"{\"v\":99,\"ask\":\"netcheck\"}\n"[..], Code::AgentVersion),
             (&long[..], Code::AgentRequest),
         ] {
-            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let mut stream = connect(&path).await.unwrap();
             stream.write_all(sent).await.unwrap();
             let mut answer = String::new();
             BufReader::new(&mut stream).read_line(&mut answer).await.unwrap();
@@ -260,28 +207,9 @@ mod tests {
         assert!(calls.try_recv().is_err());
     }
 
-    #[tokio::test]
-    async fn a_socket_left_behind_is_replaced_and_a_living_one_is_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("run/lanyard.sock");
-        std::fs::create_dir(directory.path().join("run")).unwrap();
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-
-        let server = Server::bind(&path).unwrap();
-        assert_eq!(Server::bind(&path).unwrap_err().code, Code::AgentAlreadyRunning);
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        assert!(mode == 0o600 || mode == 0o660, "mode {mode:o}");
-
-        drop(server);
-        assert!(!path.exists());
-        std::fs::write(&path, "precious").unwrap();
-        assert_eq!(Server::bind(&path).unwrap_err().code, Code::AgentStart);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
-    }
-
     fn running() -> (tempfile::TempDir, PathBuf, mpsc::Receiver<Call>) {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("lanyard.sock");
+        let path = place_in(directory.path());
         let server = Server::bind(&path).unwrap();
         let (calls, received) = mpsc::channel(4);
         tokio::spawn(server.run(calls));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
-use super::{LocalNetwork, Router};
+use super::{LocalNetwork, Router, is_reachable, towards};
 
 /// A change is told when announcements have been quiet for this long and there is a way out.
 ///
@@ -214,14 +214,7 @@ fn unicast(message: &AddressMessage) -> Option<IpAddr> {
             _ => {}
         }
     }
-    found.filter(|ip| match ip {
-        IpAddr::V4(ip) => {
-            !(ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast())
-        }
-        IpAddr::V6(ip) => {
-            !(ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast())
-        }
-    })
+    found.filter(is_reachable)
 }
 
 fn is_default(route: &RouteMessage) -> bool {
@@ -251,14 +244,6 @@ fn router4(route: &RouteMessage) -> Option<(u32, Ipv4Addr)> {
         if let RouteAttribute::Priority(metric) = attribute { Some(*metric) } else { None }
     });
     Some((metric.unwrap_or_default(), gateway))
-}
-
-/// The router with the address the kernel picks towards it; connecting a UDP socket sends nothing.
-fn towards(gateway: Ipv4Addr) -> Option<Router> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((gateway, 9)).ok()?;
-    let IpAddr::V4(local) = socket.local_addr().ok()?.ip() else { return None };
-    Some(Router { gateway, local })
 }
 
 fn prefix4(route: &RouteMessage) -> Option<(Ipv4Addr, u8)> {

@@ -10,10 +10,12 @@ mod linux;
 #[cfg(target_os = "linux")]
 use linux as system;
 #[cfg(not(target_os = "linux"))]
-compile_error!("lanyard's agent runs on Linux only so far: this system needs its own agent/src/netmon");
+mod routes;
+#[cfg(not(target_os = "linux"))]
+use routes as system;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -76,6 +78,26 @@ impl Monitor {
     pub async fn changed(&mut self) -> io::Result<LocalNetwork> {
         self.network.changed().await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(self.network.borrow_and_update().clone())
+    }
+}
+
+/// The router with the address the kernel picks towards it; connecting a UDP socket sends nothing.
+fn towards(gateway: Ipv4Addr) -> Option<Router> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((gateway, 9)).ok()?;
+    let IpAddr::V4(local) = socket.local_addr().ok()?.ip() else { return None };
+    Some(Router { gateway, local })
+}
+
+/// Whether peers could reach us at an address of ours.
+const fn is_reachable(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !(ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast())
+        }
     }
 }
 

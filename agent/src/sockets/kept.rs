@@ -1,23 +1,33 @@
 //! Spare sockets that carry tunnels: a punch found the peer by one of them, and no other will do.
 //!
 //! Behind a NAT that gives every destination another port, a path belongs to the socket that opened it. Such
-//! sockets are few, have little to carry each, and come and go, so one shard reads all of them: it sleeps on one epoll
-//! instance that stands for all, and asks it which have something.
+//! sockets are few, have little to carry each, and come and go, so one shard reads all of them: it sleeps on one
+//! [`ReadySet`] that stands for all, and asks it which have something.
+
+#[cfg(target_os = "linux")]
+mod epoll;
+#[cfg(target_os = "linux")]
+use epoll::ReadySet;
+#[cfg(target_os = "macos")]
+mod kqueue;
+#[cfg(target_os = "macos")]
+use kqueue::ReadySet;
+#[cfg(windows)]
+mod event;
+#[cfg(windows)]
+use event::ReadySet;
 
 use std::io;
 use std::net::UdpSocket;
+#[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lanyard_proto::transmit::SocketId;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::SockRef;
 
 use super::Udp;
-
-/// Sockets read in one turn; the others have theirs in the next.
-const READY_MAX: usize = 16;
 
 /// All of them; cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,14 +35,15 @@ pub struct Kept(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    epoll: Epoll,
-    list: ArcSwap<Vec<(SocketId, Arc<Udp>)>>,
+    ready: ReadySet,
+    list: ArcSwap<List>,
 }
+
+type List = Vec<(SocketId, Arc<Udp>)>;
 
 impl Kept {
     pub(super) fn new() -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Self(Arc::new(Inner { epoll, list: ArcSwap::default() })))
+        Ok(Self(Arc::new(Inner { ready: ReadySet::new()?, list: ArcSwap::default() })))
     }
 
     /// Reads and sends by this socket from now on, under this number.
@@ -44,7 +55,7 @@ impl Kept {
         // It was opened for probes, with the room that is usual.
         super::system::make_room(&SockRef::from(&socket));
         let udp = Arc::new(Udp::new(socket)?);
-        self.0.epoll.add(udp.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, u64::from(id.0)))?;
+        self.0.ready.add(id, &udp)?;
         self.0.list.rcu(|list| {
             let others = list.iter().filter(|(known, _)| *known != id).cloned();
             others.chain([(id, Arc::clone(&udp))]).collect::<Vec<_>>()
@@ -56,7 +67,7 @@ impl Kept {
     pub fn remove(&self, id: SocketId) {
         if let Some(udp) = self.get(id) {
             // It may be in use by a shard for a moment longer.
-            let _ = self.0.epoll.delete(udp.as_fd());
+            self.0.ready.remove(&udp);
             self.0
                 .list
                 .rcu(|list| list.iter().filter(|(known, _)| *known != id).cloned().collect::<Vec<_>>());
@@ -72,26 +83,34 @@ impl Kept {
 
     /// Hands every socket that has something to `read`, up to a bound; whether there was any.
     pub fn read_ready(&self, mut read: impl FnMut(SocketId, &Udp) -> bool) -> bool {
-        if self.0.list.load().is_empty() {
+        let list = self.0.list.load();
+        if list.is_empty() {
             return false;
         }
-        let mut ready = [EpollEvent::empty(); READY_MAX];
-        let count = self.0.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
         let mut is_busy = false;
-        for event in ready.iter().take(count) {
-            let id = u16::try_from(event.data()).map(SocketId);
-            if let Some((id, udp)) = id.ok().and_then(|id| Some((id, self.get(id)?))) {
+        self.0.ready.each(&list, |id| {
+            if let Some(udp) = self.get(id) {
                 is_busy |= read(id, &udp);
             }
-        }
+        });
         is_busy
     }
 }
 
+#[cfg(windows)]
+impl Kept {
+    /// Happens when any of the sockets has something.
+    #[must_use]
+    pub fn event(&self) -> &crate::windows::Event {
+        self.0.ready.event()
+    }
+}
+
+#[cfg(unix)]
 impl AsFd for Kept {
     /// Readable when any of the sockets is.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.epoll.0.as_fd()
+        self.0.ready.as_fd()
     }
 }
 
@@ -110,14 +129,18 @@ mod tests {
             addresses.push(socket.local_addr().unwrap());
             kept.add(SocketId(number), socket).unwrap();
         }
-        assert!(!kept.read_ready(|_, _| true));
+        let heard = || {
+            let mut heard = Vec::new();
+            kept.read_ready(|id, udp| {
+                let is_there = udp.socket.recv(&mut [0; 8]).is_ok();
+                heard.extend(is_there.then_some(id));
+                is_there
+            });
+            heard
+        };
+        assert_eq!(heard(), []);
         socket().send_to(b"hello", addresses[7]).unwrap();
-        let mut heard = Vec::new();
-        assert!(kept.read_ready(|id, _| {
-            heard.push(id);
-            true
-        }));
-        assert_eq!(heard, [SocketId(107)]);
+        assert_eq!(heard(), [SocketId(107)]);
     }
 
     #[test]

@@ -16,6 +16,13 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// Send buffer asked for: a few dozen super-packets.
 const SEND_BUFFER: usize = 2 << 20;
 
+/// Errors of a send that finds no room.
+pub(super) const NO_ROOM: [i32; 2] = [libc::EAGAIN, libc::ENOBUFS];
+/// The error of a datagram that is longer than the first link takes.
+pub(super) const TOO_LONG: i32 = libc::EMSGSIZE;
+/// Errors of a train that is refused as such.
+pub(super) const NO_TRAIN: [i32; 2] = [libc::EINVAL, libc::EIO];
+
 /// Binds alone: fails if any other program has the port, even one that shares it.
 pub(super) fn bind_first(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = open(address)?;
@@ -47,6 +54,9 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     make_room(&socket);
     Ok(socket)
 }
+
+/// Other people's "unreachable" is no error of an unconnected socket here.
+pub(super) const fn ignore_unreachable(_: &Socket) {}
 
 /// Gives a socket that carries tunnels its buffers.
 pub(super) fn make_room(socket: &Socket) {

@@ -11,8 +11,14 @@
 mod linux;
 #[cfg(target_os = "linux")]
 use linux as system;
-#[cfg(not(target_os = "linux"))]
-compile_error!("lanyard's agent runs on Linux only so far: this system needs its own agent/src/sockets");
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(target_os = "macos")]
+use macos as system;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as system;
 
 mod doors;
 mod kept;
@@ -21,16 +27,18 @@ mod whole;
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+#[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use lanyard_proto::transmit::{SocketId, Transmit, Way};
 use lanyard_wire::door::is_door;
 use lanyard_wire::limits::WHOLE_ABOVE;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 use thiserror::Error;
+use tracing::debug;
 
 pub use doors::{Doors, Outlet};
 pub use kept::Kept;
@@ -224,13 +232,23 @@ impl ShardSockets {
 #[derive(Debug)]
 pub struct Udp {
     socket: UdpSocket,
-    state: ArcSwap<UdpSocketState>,
+    /// What the system can do beyond single datagrams; none where it refuses to say (some network stacks of Windows).
+    state: ArcSwapOption<UdpSocketState>,
+    #[cfg(windows)]
+    event: crate::windows::Event,
 }
 
 impl Udp {
     fn new(socket: UdpSocket) -> io::Result<Self> {
-        let state = state_of(&socket)?;
-        Ok(Self { socket, state: ArcSwap::from_pointee(state) })
+        let state = ArcSwapOption::from_pointee(state_of(&socket)?);
+        #[cfg(windows)]
+        let event = crate::windows::Event::new().and_then(|event| event.follow(&socket).map(|()| event))?;
+        Ok(Self {
+            socket,
+            state,
+            #[cfg(windows)]
+            event,
+        })
     }
 
     /// Sends bytes; with `segment` they are cut into datagrams of that length, the last may be shorter.
@@ -239,6 +257,11 @@ impl Udp {
     ///
     /// As from `sendmsg`.
     pub fn send(&self, remote: SocketAddr, bytes: &[u8], segment: Option<usize>) -> io::Result<()> {
+        let state = self.state.load();
+        let Some(state) = &*state else {
+            let mut datagrams = bytes.chunks(segment.unwrap_or(bytes.len()).max(1));
+            return datagrams.try_for_each(|datagram| self.socket.send_to(datagram, remote).map(drop));
+        };
         let transmit = quinn_udp::Transmit {
             destination: remote,
             ecn: None,
@@ -246,7 +269,7 @@ impl Udp {
             segment_size: segment,
             src_ip: None,
         };
-        self.state.load().try_send(UdpSockRef::from(&self.socket), &transmit)
+        state.try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
     /// Sends a control datagram; one that measures a path goes in one piece or not at all.
@@ -269,13 +292,19 @@ impl Udp {
     ///
     /// As from `recvmmsg`; `WouldBlock` when nothing is there.
     pub fn receive(&self, buffers: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
-        self.state.load().recv(UdpSockRef::from(&self.socket), buffers, meta)
+        if let Some(state) = &*self.state.load() {
+            return state.recv(UdpSockRef::from(&self.socket), buffers, meta);
+        }
+        let (Some(buffer), Some(meta)) = (buffers.first_mut(), meta.first_mut()) else { return Ok(0) };
+        let (length, addr) = self.socket.recv_from(buffer)?;
+        (meta.addr, meta.len, meta.stride) = (addr, length, length);
+        Ok(1)
     }
 
     /// How many datagrams one send may carry; 1 where there is no segmentation offload.
     #[must_use]
     pub fn segments_max(&self) -> usize {
-        self.state.load().max_gso_segments()
+        self.state.load().as_ref().map_or(1, |state| state.max_gso_segments())
     }
 
     /// The address bound.
@@ -291,21 +320,62 @@ impl Udp {
         if self.segments_max() == 1
             && let Ok(state) = state_of(&self.socket)
         {
-            self.state.store(Arc::new(state));
+            self.state.store(state.map(Arc::new));
         }
     }
 }
 
 /// What the kernel can do with a socket; asking sets options, of which one is not for us.
-fn state_of(socket: &UdpSocket) -> io::Result<UdpSocketState> {
-    let state = UdpSocketState::new(UdpSockRef::from(socket))?;
+fn state_of(socket: &UdpSocket) -> io::Result<Option<UdpSocketState>> {
+    let state = match UdpSocketState::new(UdpSockRef::from(socket)) {
+        Ok(state) => Some(state),
+        Err(error) if cfg!(windows) => {
+            debug!(%error, "this network stack takes single datagrams alone");
+            None
+        }
+        Err(error) => return Err(error),
+    };
     system::let_routers_fragment(&SockRef::from(socket))?;
     Ok(state)
 }
 
+#[cfg(windows)]
+impl Udp {
+    /// Happens when there is something to receive.
+    #[must_use]
+    pub fn event(&self) -> &crate::windows::Event {
+        &self.event
+    }
+}
+
+#[cfg(unix)]
 impl AsFd for Udp {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Why the system did not send something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no room at present.
+    NoRoom,
+    /// It is longer than the first link takes.
+    TooLong,
+    /// It would go as single datagrams, but not as a train: some network cards have no segmentation, and say so only now.
+    Train,
+    /// Anything else.
+    Other,
+}
+
+/// What an error of [`Udp::send`] says.
+#[must_use]
+pub fn refusal(error: &io::Error) -> Refusal {
+    match error.raw_os_error() {
+        Some(code) if system::NO_ROOM.contains(&code) => Refusal::NoRoom,
+        Some(code) if system::TOO_LONG == code => Refusal::TooLong,
+        Some(code) if system::NO_TRAIN.contains(&code) => Refusal::Train,
+        Some(_) | None => Refusal::Other,
     }
 }
 
@@ -355,11 +425,14 @@ fn explain(port: u16, source: io::Error) -> SocketError {
 mod tests {
     use super::*;
 
+    /// As many shards as share a port here.
+    const SHARDS: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
+
     #[test]
     fn all_shards_share_one_port_of_both_families() {
-        let sockets = Sockets::bind(0, 2).unwrap();
+        let sockets = Sockets::bind(0, SHARDS).unwrap();
         assert_ne!(sockets.port(), 0);
-        for number in 0..2 {
+        for number in 0..SHARDS {
             let shard = sockets.shard(number).unwrap();
             assert_eq!(shard.v4.local_addr().unwrap().port(), sockets.port());
             if let Some(v6) = &shard.v6 {
@@ -370,15 +443,15 @@ mod tests {
 
     #[test]
     fn a_port_that_another_agent_has_is_refused_and_not_shared() {
-        let first = Sockets::bind(0, 2).unwrap();
-        let error = Sockets::bind(first.port(), 2).unwrap_err();
+        let first = Sockets::bind(0, SHARDS).unwrap();
+        let error = Sockets::bind(first.port(), SHARDS).unwrap_err();
         assert!(matches!(error, SocketError::Busy { port, .. } if port == first.port()));
         assert!(error.to_string().contains("in use by another program"));
     }
 
     #[test]
     fn two_agents_that_take_any_port_take_different_ones() {
-        let ports: Vec<_> = (0..8).map(|_| Sockets::bind(0, 2).unwrap()).collect();
+        let ports: Vec<_> = (0..8).map(|_| Sockets::bind(0, SHARDS).unwrap()).collect();
         let mut numbers: Vec<_> = ports.iter().map(Sockets::port).collect();
         numbers.sort_unstable();
         numbers.dedup();

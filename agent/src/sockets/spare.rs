@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use lanyard_proto::device::FRESH_SOCKETS_MAX;
@@ -72,7 +71,7 @@ impl SpareSockets {
     /// `NotFound` when it is not open; else as from `dup`.
     pub fn give(&mut self, id: SocketId) -> io::Result<UdpSocket> {
         let spare = self.open.get(&(id, false)).ok_or(io::ErrorKind::NotFound)?;
-        let socket = spare.socket.as_fd().try_clone_to_owned()?;
+        let socket = SockRef::from(spare.socket.as_ref()).try_clone()?;
         spare.reader.abort();
         Ok(socket.into())
     }
@@ -90,6 +89,7 @@ impl Spare {
             if is_v6 { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
         let socket = UdpSocket::bind(address)?;
         socket.set_nonblocking(true)?;
+        system::ignore_unreachable(&SockRef::from(&socket));
         let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);
         let reader = tokio::spawn(read(local, Arc::clone(&socket), inbound));
         Ok(Self { socket, reader })

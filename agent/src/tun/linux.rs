@@ -15,7 +15,14 @@ use rtnetlink::{AddressMessageBuilder, LinkUnspec};
 use tracing::{debug, info, warn};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use super::{OVERLAY_MTU, Offload, Tun, TunConfig, TunError};
+use super::{OVERLAY_MTU, Offload, Tun, TunConfig, TunError, failed, wanted};
+
+/// What to say where there is no driver.
+pub(super) const NO_DRIVER: &str = "this computer offers no virtual network interfaces (/dev/net/tun is missing); load \
+     the driver with \"modprobe tun\", or give the container the device /dev/net/tun";
+
+/// What an agent needs that may not make interfaces.
+pub(super) const PERMISSION: &str = "start the agent as root or give it the capability CAP_NET_ADMIN";
 
 /// Most pieces in a super-packet that the kernel hands us.
 ///
@@ -107,13 +114,7 @@ impl TunAddresses {
     /// The first failure, after everything else was tried: one address that cannot be set does not take the
     /// others with it. It is tried again by the next call, as is IPv6 where it is switched off, which is no failure.
     pub async fn apply(&mut self, addresses: &[OverlayAddress]) -> Result<(), TunError> {
-        let wanted: BTreeSet<(IpAddr, u8)> = addresses
-            .iter()
-            .flat_map(|address| {
-                let ip4 = address.ip4.map(|(ip, length)| (IpAddr::V4(ip), length));
-                ip4.into_iter().chain([(IpAddr::V6(address.ip6.0), address.ip6.1)])
-            })
-            .collect();
+        let wanted = wanted(addresses);
         let mut outcome = Ok(());
         for (ip, length) in self.present.difference(&wanted).copied().collect::<Vec<_>>() {
             info!(interface = %self.name, %ip, length, "address removed");
@@ -285,10 +286,6 @@ fn explain(name: &str, source: io::Error) -> TunError {
         Some(libc::EBUSY) => TunError::Busy { name: name.to_owned(), source },
         _ => failed("create", name, source),
     }
-}
-
-fn failed(what: &'static str, name: &str, source: io::Error) -> TunError {
-    TunError::Failed { what, name: name.to_owned(), source }
 }
 
 fn netlink_error(error: rtnetlink::Error) -> io::Error {

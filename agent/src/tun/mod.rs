@@ -5,16 +5,27 @@
 //! to them. The kernel derives the routes from the prefix lengths, so no route is ever added by hand and none
 //! is left behind: everything goes with the interface when the process ends.
 
+#[cfg(not(target_os = "linux"))]
+mod addresses;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 use linux as system;
-#[cfg(not(target_os = "linux"))]
-compile_error!("lanyard's agent runs on Linux only so far: this system needs its own agent/src/tun");
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(target_os = "macos")]
+use macos as system;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as system;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 
 use lanyard_proto::device::TunnelMtu;
+use lanyard_proto::overlay::table::OverlayAddress;
 use thiserror::Error;
 
 pub use system::{TunAddresses, TunQueue};
@@ -66,6 +77,19 @@ impl Tun {
     }
 }
 
+/// What the interface should have, as addresses with the lengths of their prefixes.
+fn wanted(addresses: &[OverlayAddress]) -> BTreeSet<(IpAddr, u8)> {
+    let of_one = |address: &OverlayAddress| {
+        let ip4 = address.ip4.map(|(ip, length)| (IpAddr::V4(ip), length));
+        ip4.into_iter().chain([(IpAddr::V6(address.ip6.0), address.ip6.1)])
+    };
+    addresses.iter().flat_map(of_one).collect()
+}
+
+fn failed(what: &'static str, name: &str, source: io::Error) -> TunError {
+    TunError::Failed { what, name: name.to_owned(), source }
+}
+
 /// What packets look like on a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offload {
@@ -80,17 +104,11 @@ pub enum Offload {
 /// Why there is no interface.
 #[derive(Debug, Error)]
 pub enum TunError {
-    /// The kernel has no TUN driver, or a container does not see it.
-    #[error(
-        "this computer offers no virtual network interfaces (/dev/net/tun is missing); load the driver with \
-         \"modprobe tun\", or give the container the device /dev/net/tun (tun.no_driver)"
-    )]
+    /// The system has no TUN driver, or a container does not see it.
+    #[error("{} (tun.no_driver)", system::NO_DRIVER)]
     NoDriver(#[source] io::Error),
     /// The process may not make interfaces.
-    #[error(
-        "no permission to create the interface {name}; start the agent as root or give it the capability \
-         CAP_NET_ADMIN (tun.denied)"
-    )]
+    #[error("no permission to create the interface {name}; {} (tun.denied)", system::PERMISSION)]
     Denied {
         /// The interface wanted.
         name: String,

@@ -38,6 +38,18 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
     ("rcgen::", &["agent/src/door/", "coordinator/src/api/"]),
     ("tungstenite::", &["agent/src/door/"]),
     ("rtnetlink::", &["agent/src/netmon/", "agent/src/tun/"]),
+    ("route_manager::", &["agent/src/netmon/"]),
+    ("getifaddrs::", &["agent/src/netmon/"]),
+    (
+        "windows_sys::",
+        &[
+            "agent/src/windows.rs",
+            "agent/src/sockets/windows.rs",
+            "agent/src/tun/windows.rs",
+            "agent/src/ipc/endpoint/windows.rs",
+            "agent/src/cli/up.rs",
+        ],
+    ),
     ("crab_nat::", &["agent/src/portmap/pcp.rs"]),
     ("igd_next::", &["agent/src/portmap/upnp.rs"]),
 ];
