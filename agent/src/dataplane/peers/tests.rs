@@ -9,6 +9,7 @@ use lanyard_wire::keys::SecretKey;
 
 use super::super::tunnel::WireGuard;
 use super::*;
+use crate::dataplane::activity::Activity;
 
 #[test]
 fn a_peer_keeps_its_state_from_table_to_table() {
@@ -194,4 +195,40 @@ fn device(id: u8) -> DeviceId {
 
 fn key(id: u8) -> PublicKey {
     SecretKey::from_bytes([id; 32]).public()
+}
+
+#[test]
+fn a_marked_peer_is_named_once_until_it_is_marked_again() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    let (peers, _) = Peers::default().next(&table(&[entry(1, 1), entry(2, 2)]), &sockets);
+    let activity = Activity::default();
+    let named = || {
+        let mut named = Vec::new();
+        activity.take(|peer| {
+            peer.observe(Path::None);
+            named.push(peer.device);
+        });
+        named
+    };
+    let mark = |number| activity.mark(peers.of(&device(number)).unwrap().peer);
+    mark(2);
+    mark(2);
+    assert_eq!(named(), [device(2)]);
+    assert_eq!(named(), []);
+    mark(1);
+    mark(2);
+    assert_eq!(named(), [device(1), device(2)]);
+}
+
+#[test]
+fn a_resting_peer_is_left_alone_as_often_as_was_said() {
+    let sockets = Sockets::bind(0, 1).unwrap();
+    let (peers, _) = Peers::default().next(&table(&[entry(1, 1)]), &sockets);
+    let peer = peers.of(&device(1)).unwrap().peer;
+    assert!(!peer.is_resting());
+    peer.rest(2);
+    assert_eq!([(); 3].map(|()| peer.is_resting()), [true, true, false]);
+    assert!(!peer.lock().take_used());
+    peer.lock().heard(Path::None, 1);
+    assert!(peer.lock().take_used() && !peer.lock().take_used());
 }

@@ -34,6 +34,12 @@ impl Cores {
         bind(process, &[self.first])
     }
 
+    /// Lets a process run wherever there is room, as programs do.
+    pub(super) fn give_all(&self, process: u32) -> Result<()> {
+        let all: Vec<u16> = self.others.iter().copied().chain([self.first]).collect();
+        bind(process, &all)
+    }
+
     /// How many are left for the others.
     pub(super) fn others(&self) -> usize {
         self.others.len()

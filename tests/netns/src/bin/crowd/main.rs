@@ -65,13 +65,10 @@ fn run() -> Result<ExitCode> {
     // Before anybody is started: programs have the cores of those that start them.
     let cores = Cores::leave_the_first()?;
     let (team, memory) = Team::make(&bed, options.known, options.active)?;
-    if let Some(cores) = &cores {
-        cores.give_the_first(team.hub_process()?)?;
-    }
     eprintln!("{} members known, {} of them agents", options.known, options.active);
     let mut rounds = Rounds::default();
     for number in 0..options.rounds {
-        let mut round = measure(&bed, &team, number, &options)?;
+        let mut round = measure((&bed, cores.as_ref()), &team, number, &options)?;
         round.extend(memory.iter().map(|(name, value)| (*name, *value)));
         let figure = |name| round.get(name).copied().unwrap_or(f64::NAN);
         eprintln!(
@@ -114,11 +111,19 @@ fn run() -> Result<ExitCode> {
 }
 
 /// All figures of one round.
-fn measure(bed: &Bed, team: &Team, number: usize, options: &Options) -> Result<Round> {
+fn measure(
+    (bed, cores): (&Bed, Option<&Cores>),
+    team: &Team,
+    number: usize,
+    options: &Options,
+) -> Result<Round> {
     let ends: Vec<&str> = (0..usize::from(options.active)).map(|end| bed.end(end)).collect();
     let alone = ends.get(number % ends.len()..).unwrap_or_default().get(..1).unwrap_or_default();
     let hub = (bed.hub(), team.address);
     let process = team.hub_process()?;
+    if let Some(cores) = cores {
+        cores.give_the_first(process)?;
+    }
     team.wait_until_direct(bed)?;
     let mut round = Round::new();
     for (way, [one, all, ratio, fairness], costs) in [
@@ -149,6 +154,9 @@ fn measure(bed: &Bed, team: &Team, number: usize, options: &Options) -> Result<R
         round.extend([(one, rates[0]), (all, rates[1]), (ratio, rates[1] / rates[0])]);
     }
     if options.idle > 0 {
+        if let Some(cores) = cores {
+            cores.give_all(process)?;
+        }
         sleep(QUIET)?;
         let before = cpu_time(process)?;
         sleep(Duration::from_secs(u64::from(options.idle)))?;
