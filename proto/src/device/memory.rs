@@ -15,7 +15,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const SAVE_AFTER: Duration = Duration::from_millis(100);
 
 /// While traffic flows, the time of the last traffic is saved this often. What matters of it after a crash is whether there was
-/// any within the hour; with a thousand members a save takes 30 ms of a processor (measured by `crowd`).
+/// any within the hour, and with a thousand members a save writes 640 KB.
 const SAVE_TRAFFIC_EVERY: Duration = Duration::from_secs(600);
 
 /// When to save, and the last card that was made known.

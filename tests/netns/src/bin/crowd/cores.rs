@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The cores that this program was given.
+/// The cores that this program was given, of which the first can be the hub's.
 #[derive(Debug)]
 pub(super) struct Cores {
     first: u16,
