@@ -5,6 +5,8 @@ mod early;
 mod repeats;
 mod restart;
 mod sizes;
+#[cfg(target_os = "linux")]
+mod trains;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -16,7 +18,6 @@ use lanyard_wire::ids::{Channel, DeviceId, NetworkId};
 use lanyard_wire::limits::RELAY_HEADER;
 use socket2::Socket;
 
-use super::split::{PACKET_MAX, Split};
 use super::virtio::{HEADER_LEN, Train, VirtioHeader};
 use super::*;
 use crate::tun::Offload;
@@ -144,32 +145,6 @@ fn an_address_that_nobody_has_is_unreachable_at_once() {
     let answer = a.receive("the answer from nobody");
     assert_eq!(answer[12..16], [10, 9, 0, 77]);
     assert_eq!((answer[9], answer[20], answer[21]), (1, 3, 1), "ICMP: host unreachable");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn trains_go_out_in_pieces_and_arrive_as_trains() {
-    let (a, b) = (Device::start(1, Offload::TcpAndUdp), Device::start(2, Offload::TcpAndUdp));
-    a.knows(&b, direct(&b));
-    b.knows(&a, direct(&a));
-    // A packet alone first, so that there is a session: what waits for one is only the newest few.
-    a.send_with(VirtioHeader::PLAIN, &datagram(1, 2, b"first", 0));
-    assert_eq!(b.receive("the first packet")[HEADER_LEN..], datagram(1, 2, b"first", 0));
-
-    let (header, train) = tcp_train(40 * 1_200 + 300);
-    let expected = pieces(header, &train);
-    assert_eq!(expected.len(), 41);
-    a.send_with(header, &train);
-    let mut received = Vec::new();
-    let mut writes = 0;
-    while received.len() < expected.len() {
-        let write = b.receive("a piece of the train");
-        let (header, packet) = write.split_first_chunk().unwrap();
-        received.extend(pieces(VirtioHeader::decode(header).unwrap(), packet));
-        writes += 1;
-    }
-    assert_eq!(received, expected);
-    assert!(writes < expected.len(), "{writes} writes for {} packets", expected.len());
 }
 
 #[test]
@@ -486,14 +461,4 @@ fn tcp_train(payload: usize) -> (VirtioHeader, Vec<u8>) {
         checksum_offset: 16,
     };
     (header, packet)
-}
-
-fn pieces(header: VirtioHeader, packet: &[u8]) -> Vec<Vec<u8>> {
-    let mut piece = [0; PACKET_MAX];
-    let mut split = Split::new(header, packet).unwrap();
-    let mut pieces = Vec::new();
-    while let Some(piece) = split.next(&mut piece) {
-        pieces.push(piece.to_vec());
-    }
-    pieces
 }

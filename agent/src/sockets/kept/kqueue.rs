@@ -46,7 +46,7 @@ impl ReadySet {
     }
 }
 
-const fn event(descriptor: usize, flags: EvFlags, id: SocketId) -> KEvent {
+fn event(descriptor: usize, flags: EvFlags, id: SocketId) -> KEvent {
     KEvent::new(descriptor, EventFilter::EVFILT_READ, flags, FilterFlag::empty(), 0, id.0 as isize)
 }
 
