@@ -22,6 +22,8 @@ use windows as system;
 
 mod doors;
 mod kept;
+#[cfg(not(target_os = "linux"))]
+mod single;
 mod spare;
 mod whole;
 

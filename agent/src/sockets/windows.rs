@@ -1,11 +1,10 @@
-//! Binding on Windows: one shard, since its kernel does not spread a port over sockets.
+//! What only Windows has: errors, "port unreachable", and "don't fragment".
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::os::windows::io::AsRawSocket;
 use std::ptr;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 use tracing::debug;
 use windows_sys::Win32::Networking::WinSock::{
     IP_DONTFRAGMENT, IPPROTO_IP, IPPROTO_IPV6, IPV6_DONTFRAG, SIO_UDP_CONNRESET, SOCKET, SOCKET_ERROR,
@@ -13,10 +12,7 @@ use windows_sys::Win32::Networking::WinSock::{
     WSAEWOULDBLOCK, WSAIoctl, setsockopt,
 };
 
-/// Receive buffer asked for: as on Linux.
-const RECEIVE_BUFFER: usize = 8 << 20;
-/// Send buffer asked for.
-const SEND_BUFFER: usize = 2 << 20;
+pub(super) use super::single::{bind_first, bind_next, in_one_piece, make_room};
 
 /// Errors of a send that finds no room.
 pub(super) const NO_ROOM: [i32; 2] = [WSAEWOULDBLOCK, WSAENOBUFS];
@@ -25,34 +21,9 @@ pub(super) const TOO_LONG: i32 = WSAEMSGSIZE;
 /// Errors of a train that is refused as such.
 pub(super) const NO_TRAIN: [i32; 1] = [WSAEINVAL];
 
-/// Binds alone: fails if any other program has the port.
-pub(super) fn bind_first(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    make_room(&socket);
-    ignore_unreachable(&socket);
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-/// There is no second shard.
-pub(super) fn bind_next(_: SocketAddr) -> io::Result<UdpSocket> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
-}
-
 /// Whether an error says that this computer does not speak IPv6 at all.
 pub(super) fn is_no_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEAFNOSUPPORT | WSAEADDRNOTAVAIL | WSAEPROTONOSUPPORT))
-}
-
-/// Gives a socket that carries tunnels its buffers.
-pub(super) fn make_room(socket: &Socket) {
-    let receive = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    let send = socket.set_send_buffer_size(SEND_BUFFER);
-    debug!(?receive, ?send, "buffers");
 }
 
 /// One "port unreachable" for something sent would fail the next receive, which has nothing to do with it.
@@ -87,14 +58,6 @@ pub(super) fn let_routers_fragment(socket: &Socket) -> io::Result<()> {
 /// Datagrams go out in one piece or not at all.
 pub(super) fn forbid_fragments(socket: &Socket) -> io::Result<()> {
     dont_fragment(socket, 1)
-}
-
-/// Sends something that is not to be cut by a socket whose other datagrams may be.
-pub(super) fn in_one_piece(socket: &Socket, send: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    forbid_fragments(socket)?;
-    let outcome = send();
-    let_routers_fragment(socket)?;
-    outcome
 }
 
 #[expect(unsafe_code, reason = "the standard library and socket2 have no call for IP_DONTFRAGMENT")]
