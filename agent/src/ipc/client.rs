@@ -62,6 +62,8 @@ impl Client {
 
     /// Sends a request.
     ///
+    /// An agent that hung up before it was asked may have said why, so that answers are read all the same.
+    ///
     /// # Errors
     ///
     /// The agent went away.
@@ -71,7 +73,10 @@ impl Client {
             line.push(b'\n');
             runtime.block_on(stream.write_all(&line))
         });
-        sent.map_err(|error| gone(&error))?;
+        match sent {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(gone(&error)),
+            Ok(()) | Err(_) => {}
+        }
         Ok(Answers { runtime, lines: BufReader::new(stream), patience: patience(ask) })
     }
 }
@@ -170,20 +175,38 @@ mod tests {
         assert_eq!(Client::connect(&path).unwrap_err().code, Code::AgentNotRunning);
     }
 
-    #[test]
-    fn an_agent_that_closes_in_the_middle_of_an_answer_is_reported() {
+    /// What a command gets first from an agent that says `said` and hangs up without listening, before it is asked.
+    fn first_answer(said: &'static [u8]) -> Option<Result<Answer, Problem>> {
         let directory = tempfile::tempdir().unwrap();
         let path = place_in(directory.path());
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let mut endpoint = runtime.block_on(async { Endpoint::bind(&path).unwrap() });
-        let client =
-            std::thread::spawn(move || Client::connect(&path).unwrap().ask(&Ask::Netcheck).unwrap().next());
+        let (hung_up, ask) = std::sync::mpsc::channel();
+        let client = std::thread::spawn(move || {
+            let client = Client::connect(&path).unwrap();
+            ask.recv().unwrap();
+            client.ask(&Ask::Netcheck).unwrap().next()
+        });
         runtime.block_on(async {
             let (mut stream, admitted) = endpoint.accept().await.unwrap();
             admitted.unwrap();
-            stream.write_all(b"{\"v\":1,\"kind\":\"rea").await.unwrap();
+            stream.write_all(said).await.unwrap();
         });
-        let first = client.join().unwrap().unwrap();
+        hung_up.send(()).unwrap();
+        client.join().unwrap()
+    }
+
+    #[test]
+    fn an_agent_that_closes_in_the_middle_of_an_answer_is_reported() {
+        let first = first_answer(b"{\"v\":1,\"kind\":\"rea").unwrap();
         assert_eq!(first.unwrap_err().code, Code::AgentNoAnswer);
+    }
+
+    #[test]
+    fn an_agent_that_refuses_before_it_is_asked_is_heard() {
+        let refusal = first_answer(
+            b"{\"v\":1,\"kind\":\"error\",\"code\":\"agent.no_permission\",\"text\":\"not for you\"}\n",
+        );
+        assert_eq!(refusal.unwrap().unwrap_err().code, Code::AgentNoPermission);
     }
 }
