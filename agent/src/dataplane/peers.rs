@@ -82,9 +82,7 @@ impl Peers {
 
     /// The peer that owns an overlay address.
     pub(super) fn route(&self, destination: IpAddr) -> Option<Found<'_>> {
-        let entry = self.table.route(destination)?;
-        let position = self.table.peers.binary_search_by_key(&entry.device, |peer| peer.device).ok()?;
-        self.at(position)
+        self.at(self.table.route_to(destination)?)
     }
 
     /// The peer whose messages carry this index.

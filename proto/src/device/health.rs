@@ -43,6 +43,13 @@ const LOST_AFTER_CHANGE: Duration = Duration::from_millis(300);
 /// Half of the 30 s that the shortest-lived NAT bindings last, so that one lost ping does no harm.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// An end waits longer by a part of this that is its own, so that the two do not ask at the same moment.
+pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(1);
+
+/// The end that asked last waits longer by this: the other asks next. One question and its answer keep the bindings of both
+/// ends, and each learns in turn how the path is.
+const TURN: Duration = Duration::from_secs(2);
+
 /// What the owner of the path has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
@@ -60,7 +67,10 @@ pub(super) enum Sign {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Health {
     state: State,
-    heard_at: Instant,
+    /// When the path is pinged if nothing is heard.
+    keep_at: Instant,
+    /// Of [`PATIENCE_MAX`].
+    patience: Duration,
     flow: Flow,
     /// Doubts that turned out wrong.
     alarms: u32,
@@ -78,8 +88,9 @@ enum State {
 
 impl Health {
     /// A path that was just taken.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { state: State::Well, heard_at: now, flow: Flow::default(), alarms: 0 }
+    pub(super) fn new(patience: Duration, now: Instant) -> Self {
+        let keep_at = now + KEEP_ALIVE + patience;
+        Self { state: State::Well, keep_at, patience, flow: Flow::default(), alarms: 0 }
     }
 
     /// Nothing is owed to us.
@@ -109,17 +120,19 @@ impl Health {
 
     /// A ping was answered.
     pub(super) fn answered(&mut self, now: Instant) {
-        if self.is_doubtful() {
-            self.alarms = (self.alarms + 1).min(ALARMS_MAX);
-        }
-        self.state = State::Well;
-        self.heard_at = now;
+        self.recover(now);
+        self.keep_at += TURN;
     }
 
     /// So many datagrams of data came in.
     pub(super) fn heard(&mut self, packets: u32, now: Instant) {
-        self.answered(now);
+        self.recover(now);
         self.flow.heard(packets, now);
+    }
+
+    /// The peer asked, and is answered. That shows nothing of what we send, but if it does not arrive the peer doubts the path.
+    pub(super) fn pinged(&mut self, now: Instant) {
+        self.keep_at = self.keep_at.max(now + KEEP_ALIVE + self.patience);
     }
 
     /// So many datagrams of data came in on another path, as where each end sends on its own. They show nothing of this one,
@@ -149,7 +162,7 @@ impl Health {
             return Some(Sign::Stopped);
         }
         match self.state {
-            State::Well if self.heard_at + KEEP_ALIVE <= now => {
+            State::Well if self.keep_at <= now => {
                 self.state = State::Waiting { since: now };
                 Some(Sign::Ping)
             }
@@ -174,7 +187,7 @@ impl Health {
     /// When something is due.
     pub(super) fn poll_timeout(&self, rtt: Option<Duration>) -> Option<Wakeup> {
         let state = match self.state {
-            State::Well => Wakeup { at: self.heard_at + KEEP_ALIVE, why: "keep a direct path alive" },
+            State::Well => Wakeup { at: self.keep_at, why: "keep a direct path alive" },
             State::Waiting { since } => Wakeup { at: since + quiet(rtt), why: "a path is quiet" },
             State::Suspect { next_at, lost_at, tell_at, .. } => {
                 let at = next_at.min(lost_at).min(tell_at.unwrap_or(lost_at));
@@ -183,6 +196,15 @@ impl Health {
         };
         let flow = self.flow.stops_at().map(|at| Wakeup { at, why: "a flow stopped" });
         Wakeup::earliest(Some(state), flow)
+    }
+
+    /// What was sent since the last time was followed by something heard.
+    fn recover(&mut self, now: Instant) {
+        if self.is_doubtful() {
+            self.alarms = (self.alarms + 1).min(ALARMS_MAX);
+        }
+        self.state = State::Well;
+        self.keep_at = now + KEEP_ALIVE + self.patience;
     }
 
     fn suspect(&mut self, rtt: Option<Duration>, now: Instant) {
@@ -213,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_flow_that_stops_is_asked_about_once_and_an_answer_settles_it() {
-        let mut health = Health::new(at(0));
+        let mut health = Health::new(Duration::ZERO, at(0));
         health.heard(40, at(1_000));
         assert_eq!(signs(&mut health, 1_000, 1_200), [(1_150, Sign::Stopped), (1_150, Sign::Ping)]);
         health.answered(at(1_190));
@@ -222,7 +244,7 @@ mod tests {
 
     #[test]
     fn an_end_that_only_receives_notices_that_nothing_comes_any_more() {
-        let mut health = Health::new(at(0));
+        let mut health = Health::new(Duration::ZERO, at(0));
         health.heard(40, at(1_000));
         let signs = signs(&mut health, 1_000, 3_000);
         assert_eq!(
@@ -234,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_flow_that_came_on_another_path_and_stops_is_asked_about_on_this_one() {
-        let mut health = Health::new(at(0));
+        let mut health = Health::new(Duration::ZERO, at(0));
         for half in 0..8 {
             health.heard_elsewhere(1, at(half * 500));
             assert_eq!(signs(&mut health, half * 500, half * 500 + 499), []);
@@ -246,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_packet_now_and_then_is_no_flow() {
-        let mut health = Health::new(at(0));
+        let mut health = Health::new(Duration::ZERO, at(0));
         for second in 1..5 {
             health.heard(1, at(second * 1_000));
             assert_eq!(signs(&mut health, second * 1_000, second * 1_000 + 999), []);
@@ -255,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_answered_suspicion_tells_nobody() {
-        let mut health = Health::new(at(0));
+        let mut health = Health::new(Duration::ZERO, at(0));
         for round in 1..50 {
             let start = round * 300;
             health.sent(at(start));
@@ -267,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_path_is_doubtful_from_the_first_overdue_answer_to_the_next_one() {
-        let mut health = Health::new(at(0));
+        let mut health = Health::new(Duration::ZERO, at(0));
         health.sent(at(1_000));
         signs(&mut health, 1_000, 1_179);
         assert!(!health.is_doubtful());
@@ -282,7 +304,7 @@ mod tests {
 
     #[test]
     fn where_answers_get_lost_a_missing_one_says_less() {
-        let mut health = Health::new(at(0));
+        let mut health = Health::new(Duration::ZERO, at(0));
         for (round, overdue) in [40, 80, 160, 320, 320].into_iter().enumerate() {
             let start = 10_000 * (u64::try_from(round).unwrap() + 1);
             health.answered(at(start));
@@ -293,6 +315,25 @@ mod tests {
             signs(&mut health, told - 1, told);
             assert!(health.is_doubtful(), "round {round}");
         }
+    }
+
+    #[test]
+    fn two_ends_of_a_path_without_data_keep_it_open_in_turn() {
+        let mut ends = [300, 800].map(|patience| Health::new(Duration::from_millis(patience), at(0)));
+        let mut asked = Vec::new();
+        for now in (0..=70_000).map(at) {
+            for asking in 0..2 {
+                if ends[asking].handle_timeout(None, now) == Some(Sign::Ping) {
+                    asked.push((now.as_micros() / 1_000, asking));
+                    ends[1 - asking].pinged(now);
+                    ends[asking].answered(now);
+                }
+            }
+        }
+        assert_eq!(asked, [(15_300, 0), (31_100, 1), (46_400, 0), (62_200, 1)]);
+        let [mut alone, _] = ends;
+        let next = signs(&mut alone, 70_000, 100_000);
+        assert_eq!(next.first(), Some(&(77_500, Sign::Ping)), "the other went silent");
     }
 
     fn signs(health: &mut Health, from: u64, until: u64) -> Vec<(u64, Sign)> {

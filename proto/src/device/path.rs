@@ -80,6 +80,8 @@ pub(super) struct Paths {
     is_active: bool,
     /// Packets of up to this size are looked for; 0: none beyond what every lane carries.
     most: u16,
+    /// See [`Health::new`].
+    patience: Duration,
     strangers: Ration,
     probes: VecDeque<Probe>,
     events: VecDeque<PathEvent>,
@@ -117,6 +119,9 @@ impl Paths {
     /// An address that is neither expected nor has answered before gets small pings first: the ping may be
     /// a recording sent from somewhere else.
     pub(super) fn pinged_from(&mut self, way: Way, is_expected: bool, now: Instant) {
+        if let Some(current) = self.current_at(way) {
+            current.health.pinged(now);
+        }
         let is_vouched =
             is_expected || self.lanes.get(&way).is_some_and(|lane| lane.is_answered || lane.proof.is_some());
         if is_vouched || self.strangers.take(STRANGERS, STRANGER_EVERY, now) {
@@ -424,8 +429,13 @@ impl Paths {
     }
 
     fn take(&mut self, way: Way, why: &'static str, now: Instant) {
-        self.current =
-            Some(Current { way, since: now, health: Health::new(now), is_on_trust: false, doubt_at: None });
+        self.current = Some(Current {
+            way,
+            since: now,
+            health: Health::new(self.patience, now),
+            is_on_trust: false,
+            doubt_at: None,
+        });
         self.doubt_size(now);
         self.events.push_back(PathEvent::Chosen { way, why });
     }

@@ -32,6 +32,7 @@ use self::framed::Sounding;
 use super::attempt::{Attempt, AttemptWish};
 use super::cache::MemberCache;
 use super::config::TunnelMtu;
+use super::health::PATIENCE_MAX;
 use super::path::Paths;
 use super::peers::datagram_of;
 use super::pings::{Heard, Pings};
@@ -143,7 +144,10 @@ impl Peer {
             identity,
             reach: Reach::default(),
             pings: Pings::new(datagram_of(mtu.least), rng.fork(b"pings")),
-            paths: Paths::up_to(if mtu.most > mtu.least { mtu.most } else { 0 }),
+            paths: Paths::up_to(
+                if mtu.most > mtu.least { mtu.most } else { 0 },
+                rng.between(Duration::ZERO, PATIENCE_MAX),
+            ),
             attempt: Attempt::new(rng.fork(b"attempt")),
             relayed: Relayed::new(),
             carried: Carried::default(),

@@ -176,7 +176,13 @@ impl ForwardingTable {
     /// The peer that owns an overlay address.
     #[must_use]
     pub fn route(&self, destination: IpAddr) -> Option<&PeerEntry> {
-        self.entry(self.routes.find(destination)?)
+        self.peers.get(self.route_to(destination)?)
+    }
+
+    /// The place of the peer that owns an overlay address, among [`Self::peers`].
+    #[must_use]
+    pub fn route_to(&self, destination: IpAddr) -> Option<usize> {
+        usize::try_from(self.routes.find(destination)?).ok()
     }
 
     /// The entry of a device.

@@ -24,6 +24,7 @@ pub mod pair;
 pub mod pattern;
 pub mod process;
 pub mod standstill;
+pub mod steal;
 pub mod team;
 pub mod transfer;
 

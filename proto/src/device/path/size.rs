@@ -117,9 +117,11 @@ impl Round {
 
 impl Paths {
     /// Paths on which packets of up to `most` bytes are looked for; of what is not among the sizes tried, the next smaller one.
-    pub(in crate::device) fn up_to(most: u16) -> Self {
+    ///
+    /// This end waits longer by `patience`, at most [`PATIENCE_MAX`](crate::device::health::PATIENCE_MAX), before it asks whether a silent one is there.
+    pub(in crate::device) fn up_to(most: u16, patience: Duration) -> Self {
         let most = RUNGS.into_iter().find(|rung| *rung <= most).unwrap_or_default();
-        Self { most, ..Self::default() }
+        Self { most, patience, ..Self::default() }
     }
 
     /// The largest packet that the current lane is proven to carry, if that is more than every lane has to.
@@ -248,7 +250,7 @@ mod tests {
     }
 
     fn direct(most: u16) -> Paths {
-        let mut paths = Paths::up_to(most);
+        let mut paths = Paths::up_to(most, Duration::ZERO);
         paths.set_active(true, at(0));
         paths.answered(way(), Size::Full, ms(40), at(0));
         paths

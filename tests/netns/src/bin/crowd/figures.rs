@@ -7,7 +7,7 @@ use lanyard_netns::bench::Figure;
 use lanyard_netns::median::median;
 
 /// All figures, in the order in which they are shown.
-pub(super) const FIGURES: [Figure; 13] = [
+pub(super) const FIGURES: [Figure; 14] = [
     Figure::new("one_gbps", "TCP from one peer, Gbit/s", 2),
     Figure::new("all_gbps", "TCP from all active peers, Gbit/s", 2),
     Figure::new("ratio", "all to one", 2),
@@ -18,6 +18,7 @@ pub(super) const FIGURES: [Figure; 13] = [
     Figure::new("all_back_gbps", "TCP to all active peers, Gbit/s", 2),
     Figure::new("back_ratio", "all to one", 2),
     Figure::new("back_fairness", "Jain's index of all", 3),
+    Figure::new("left_out_s", "seconds left out, s", 0),
     Figure::new("idle_percent", "idle, % of a core", 3),
     Figure::new("grown_kib", "memory per known peer, grown, KiB", 2),
     Figure::new("started_kib", "memory per known peer, after a start, KiB", 2),

@@ -143,8 +143,9 @@ fn measure(
                 Ok(())
             })?;
             rates[at] = carried.rate_bps() / 1e9;
+            *round.entry("left_out_s").or_default() += f64::from(carried.left_out);
             if let ([before, after], Some(costs)) = (spent.as_slice(), costs) {
-                let gigabytes = to_f64(carried.bytes.iter().sum()) / 1e9;
+                let gigabytes = to_f64(carried.whole) / 1e9;
                 round.insert(costs[at], after.saturating_sub(*before).as_secs_f64() / gigabytes);
             }
             if ends.len() > 1 {
