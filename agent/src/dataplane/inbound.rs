@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use lanyard_proto::overlay::packet;
 use lanyard_proto::overlay::table::Path;
+use lanyard_proto::time::Instant;
 use lanyard_proto::transmit::{SocketId, Way};
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::door::is_door;
@@ -68,6 +69,8 @@ struct Plain {
     bytes: Box<[u8]>,
     used: usize,
     coalescer: Coalescer,
+    /// When the batch was received.
+    now: Instant,
 }
 
 /// The peer whose train is being decrypted, locked.
@@ -89,6 +92,7 @@ impl Inbound {
             bytes: vec![0; PLAIN_FLUSH + MESSAGE_MAX + HANDSHAKE_MAX].into_boxed_slice(),
             used: 0,
             coalescer: Coalescer::new(joins),
+            now: Instant::ZERO,
         };
         Self { messages: vec![0; BATCH * MESSAGE_MAX].into_boxed_slice(), take: BATCH, plain }
     }
@@ -115,6 +119,7 @@ impl Inbound {
                 return false;
             }
         };
+        self.plain.now = self.plain.shared.clock.now();
         let bytes: usize = meta.iter().take(count).map(|meta| meta.len).sum();
         self.take = batch_after(count, bytes);
         for (meta, message) in meta.iter().zip(self.messages.chunks_exact(MESSAGE_MAX)).take(count) {
@@ -136,6 +141,9 @@ impl Inbound {
     /// Steps 2 to 6 for what doors brought; whether there was anything.
     pub(super) fn turn_doors(&mut self, queue: &TunQueue, sockets: &ShardSockets, peers: &Peers) -> bool {
         let arrived = sockets.doors.take(DOORS_BATCH);
+        if !arrived.is_empty() {
+            self.plain.now = self.plain.shared.clock.now();
+        }
         for (remote, datagram) in &arrived {
             self.plain.take_in(sockets, Way::main(*remote), datagram, datagram.len(), peers);
             if self.plain.used >= PLAIN_FLUSH {
@@ -159,7 +167,7 @@ impl Plain {
     /// Steps 2 and 3 for every datagram of a message.
     fn take_in(&mut self, sockets: &ShardSockets, way: Way, message: &[u8], stride: usize, peers: &Peers) {
         let Way { local, remote } = way;
-        match peers.meters.judge(&peers.table, remote, message, stride, || self.shared.clock.now()) {
+        match peers.meters.judge(&peers.table, remote, message, stride, || self.now) {
             Fate::Own => {}
             Fate::Pass(to) => return transit::pass(sockets, to, message, stride, &self.shared.counts),
             Fate::Drop(why) => {
@@ -245,14 +253,14 @@ impl Plain {
         };
         match opened {
             Ok(Opened::Packet(length)) => {
-                held.state.heard(path, datagram.len() as u64);
+                held.state.heard(path, datagram.len() as u64, self.now);
                 let packet = self.bytes.get(self.used..self.used + length).unwrap_or_default();
-                if held.state.came_early.is_second(packet, || self.shared.clock.now()) {
+                if held.state.came_early.is_second(packet, || self.now) {
                     return self.drop_of(peer, Dropped::CameEarly);
                 }
                 self.accept(length, &held.found, peers);
             }
-            Ok(Opened::KeepAlive) => held.state.heard(path, datagram.len() as u64),
+            Ok(Opened::KeepAlive) => held.state.heard(path, datagram.len() as u64, self.now),
             Ok(Opened::Reply(_) | Opened::Cookie) => {}
             Err(Refusal::NoSession) => self.lose(path, peers),
             Err(why) => self.drop_of(peer, why.into()),

@@ -129,7 +129,7 @@ impl Keeper {
                 let has_session = tunnel.has_session();
                 if bytes.first() == Some(&2) {
                     // A response is fresh, which an initiation need not be: it answers a number just drawn.
-                    state.heard(from, bytes.len() as u64);
+                    state.heard(from, bytes.len() as u64, self.now());
                     state.initiations.succeeded();
                     debug!(peer = %found.entry.name, "session established");
                 }
@@ -137,7 +137,7 @@ impl Keeper {
                     // The peer's handshake is as good as ours: ours begins only if nothing comes of that one.
                     state.initiations.sent(from, self.shared.clock.now());
                 }
-                state.sent(from, 1, length as u64);
+                state.sent(from, 1, length as u64, || self.now());
                 drop(state);
                 shared.activity.mark(found.peer);
                 self.send(from, length);
@@ -178,7 +178,7 @@ impl Keeper {
                 let Some(packet) = state.next_waiting() else { return };
                 let sealed = state.session().and_then(|mut session| session.seal(&packet, room));
                 let Some(length) = sealed else { return };
-                state.sent(path, 1, length as u64);
+                state.sent(path, 1, length as u64, || now);
                 drop(state);
                 self.send(path, length);
                 continue;
@@ -190,7 +190,7 @@ impl Keeper {
             }
             let Some(length) = tunnel_of(&shared, &mut state, found).initiate(room) else { return };
             state.initiations.sent(path, now);
-            state.sent(path, 1, length as u64);
+            state.sent(path, 1, length as u64, || now);
             drop(state);
             peer.revive(&shared.living);
             trace!(peer = %found.entry.name, ?reason, "handshake initiation");
@@ -281,7 +281,7 @@ impl Keeper {
                     // WireGuard's own initiation: ours need not follow at once.
                     state.initiations.sent(found.path, now);
                 }
-                state.sent(found.path, 1, length as u64);
+                state.sent(found.path, 1, length as u64, || now);
                 drop(state);
                 self.shared.activity.mark(found.peer);
                 self.send(found.path, length);

@@ -216,7 +216,7 @@ impl Outbound {
                     bytes += sealed as u64;
                     last = sealed;
                 }
-                state.sent(found.path, count, bytes);
+                state.sent(found.path, count, bytes, || self.shared.clock.now());
                 if last > 0 {
                     state.keep(self.buffer.last(last));
                 }

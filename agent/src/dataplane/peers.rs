@@ -278,6 +278,8 @@ impl Peer {
             tx_bytes: std::mem::take(&mut recent.tx_bytes),
             // Copied, so that the shard has room for the next ones.
             rx: recent.rx.drain(..).collect(),
+            heard_at: recent.heard_at,
+            unanswered_since: recent.unanswered_since,
             waiting: path == Path::None && !state.waiting.is_empty(),
         })
     }
@@ -313,6 +315,9 @@ struct Recent {
     tx_packets: u32,
     tx_bytes: u64,
     rx: Vec<(Path, u32, u64)>,
+    /// These two outlast the reports.
+    heard_at: Option<Instant>,
+    unanswered_since: Option<Instant>,
 }
 
 impl PeerState {
@@ -355,10 +360,11 @@ impl PeerState {
         self.waiting.pop_front()
     }
 
-    /// Notes datagrams sent.
-    pub(super) fn sent(&mut self, path: Path, packets: u32, bytes: u64) {
+    /// Notes datagrams sent; the clock is asked for the first ones after something was heard.
+    pub(super) fn sent(&mut self, path: Path, packets: u32, bytes: u64, now: impl FnOnce() -> Instant) {
         self.book.sent(path, packets, bytes);
         self.used = true;
+        self.recent.unanswered_since.get_or_insert_with(now);
         self.recent.tx_packets = self.recent.tx_packets.saturating_add(packets);
         self.recent.tx_bytes += bytes;
     }
@@ -398,9 +404,11 @@ impl PeerState {
     }
 
     /// Notes an authentic datagram and the path it came by.
-    pub(super) fn heard(&mut self, path: Path, bytes: u64) {
+    pub(super) fn heard(&mut self, path: Path, bytes: u64, now: Instant) {
         self.book.heard(path, bytes);
         self.used = true;
+        self.recent.heard_at = Some(now);
+        self.recent.unanswered_since = None;
         if let Some((_, packets, total)) = self.recent.rx.iter_mut().find(|(seen, ..)| *seen == path) {
             *packets = packets.saturating_add(1);
             *total += bytes;

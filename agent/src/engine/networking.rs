@@ -34,7 +34,7 @@ use crate::tun::{Tun, TunAddresses, TunConfig};
 const INBOUND_MAX: usize = 1_024;
 
 /// What is seen by the data plane within this time reaches the machine at once.
-const OBSERVE_EVERY: Duration = Duration::from_millis(50);
+const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 
 /// Packets that wait for their sessions and for the machine to hear of it; of more it does not hear.
 const WAITS_MAX: usize = 64;
@@ -208,7 +208,11 @@ impl Networking {
             Happening::Waits(Waiting { peer, packet }) => {
                 self.device.handle_command(Command::Waits { peer, packet }, now);
             }
-            Happening::Timeout => self.device.handle_timeout(now),
+            Happening::Timeout => {
+                // What is due may be a doubt that something seen meanwhile settles.
+                self.observe();
+                self.device.handle_timeout(now);
+            }
             Happening::Changed(network) => {
                 debug!(addresses = ?network.addresses, "the network changed");
                 self.announce(network);

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use crate::time::Instant;
 
-/// So many datagrams in one report (50 ms) are a flow: 20 kB/s or more at full size.
+/// So many datagrams in one report (100 ms) are a flow: 40 kB/s or more at full size.
 pub(super) const THICK: u32 = 3;
 
 /// So many reports in a row, none of them further apart than [`APART`], are a flow, too.
@@ -17,7 +17,7 @@ const STEADY: u32 = 4;
 /// Data further apart than this is no flow: a person, or a keep-alive.
 const APART: Duration = Duration::from_millis(1_500);
 
-/// A flow that stays away for so long has stopped: two reports without any of it, and one for the jitter.
+/// A flow that stays away for so long has stopped; a data plane is asked once more before that is believed.
 ///
 /// TCP repeats for the second time after 440 ms at a round trip of 80 (see `health`); what is done about a dead path by
 /// then decides how long its flow stands still.

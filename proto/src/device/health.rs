@@ -14,11 +14,12 @@ use crate::time::{Instant, Wakeup};
 /// Data went out and nothing came back for so long, one round trip aside: the path is suspect.
 ///
 /// TCP that hears nothing repeats after two round trips, and again 200 ms and a round trip after that (RFC 8985, Linux):
-/// with 80 ms at 160 and 440 ms. By then the path must be doubtful: 50 ms for the report, 130 for this, 120 for the ping.
+/// with 80 ms at 160 and 440 ms. By then the path must be doubtful: 130 ms for this, or 200 if the report before the last was
+/// still one of answers, and 120 for the ping.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
 
-/// The data plane reports what it heard at most that late.
-const REPORT_DELAY: Duration = Duration::from_millis(50);
+/// An answer may be later than a ping's by this: TCP waits up to 40 ms for a second segment before it says that it has one.
+const ANSWER_DELAY: Duration = Duration::from_millis(50);
 
 /// A suspect path is pinged so often.
 const SUSPECT_EVERY: Duration = Duration::from_millis(60);
@@ -67,6 +68,8 @@ pub(super) enum Sign {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Health {
     state: State,
+    /// When the path was taken, or what was sent was last followed by something heard.
+    well_at: Instant,
     /// When the path is pinged if nothing is heard.
     keep_at: Instant,
     /// Of [`PATIENCE_MAX`].
@@ -90,7 +93,7 @@ impl Health {
     /// A path that was just taken.
     pub(super) fn new(patience: Duration, now: Instant) -> Self {
         let keep_at = now + KEEP_ALIVE + patience;
-        Self { state: State::Well, keep_at, patience, flow: Flow::default(), alarms: 0 }
+        Self { state: State::Well, well_at: now, keep_at, patience, flow: Flow::default(), alarms: 0 }
     }
 
     /// Nothing is owed to us.
@@ -111,10 +114,10 @@ impl Health {
         }
     }
 
-    /// Data went out and nothing came in.
-    pub(super) fn sent(&mut self, now: Instant) {
+    /// Data went out and nothing has come in since then.
+    pub(super) fn sent(&mut self, since: Instant) {
         if self.state == State::Well {
-            self.state = State::Waiting { since: now };
+            self.state = State::Waiting { since: since.max(self.well_at) };
         }
     }
 
@@ -204,6 +207,7 @@ impl Health {
             self.alarms = (self.alarms + 1).min(ALARMS_MAX);
         }
         self.state = State::Well;
+        self.well_at = now;
         self.keep_at = now + KEEP_ALIVE + self.patience;
     }
 
@@ -224,7 +228,7 @@ fn lost_after(rtt: Option<Duration>) -> Duration {
 }
 
 fn quiet(rtt: Option<Duration>) -> Duration {
-    rtt.map_or(QUIET, |rtt| QUIET.max(rtt + REPORT_DELAY))
+    rtt.map_or(QUIET, |rtt| QUIET.max(rtt + ANSWER_DELAY))
 }
 
 #[cfg(test)]
@@ -300,6 +304,14 @@ mod tests {
         health.peer_left(Some(Duration::from_millis(40)), at(1_200));
         assert_eq!(signs(&mut health, 1_200, 1_200), [(1_200, Sign::Suspected), (1_200, Sign::Ping)]);
         assert!(health.is_doubtful());
+    }
+
+    #[test]
+    fn what_went_before_the_path_was_last_well_raises_no_suspicion() {
+        let mut health = Health::new(Duration::ZERO, at(0));
+        health.answered(at(5_000));
+        health.sent(at(4_000));
+        assert_eq!(signs(&mut health, 5_000, 5_100), [(5_100, Sign::Ping)]);
     }
 
     #[test]

@@ -198,9 +198,9 @@ impl Paths {
     }
 
     /// Tunnel data went out on the current lane and nothing came in.
-    pub(super) fn sent(&mut self, now: Instant) {
+    pub(super) fn sent(&mut self, since: Instant) {
         if let Some(current) = &mut self.current {
-            current.health.sent(now);
+            current.health.sent(since);
         }
     }
 

@@ -295,6 +295,7 @@ impl Peer {
         // No socket is closed yet: what came by one may be the reason to keep it.
         self.align("traffic", now);
         let current = self.path;
+        let heard_at = observation.heard_at.map_or(now, |at| at.min(now));
         let mut is_heard = false;
         for (path, packets, _) in &observation.rx {
             is_heard |= *path == current;
@@ -302,11 +303,11 @@ impl Peer {
                 // What a socket brought just before it was closed makes it no path.
                 Path::Direct { local, .. }
                     if local != SocketId::MAIN && !self.sockets.contains_key(&local) => {}
-                Path::Direct { local, remote } => self.paths.heard(Way { local, remote }, *packets, now),
+                Path::Direct { local, remote } => self.paths.heard(Way { local, remote }, *packets, heard_at),
                 Path::Relayed { .. } => {
                     self.paths.heard_by_relay(now);
-                    self.heard_by_carrier(*path, *packets, now);
-                    if self.silence.heard(*packets, now) {
+                    self.heard_by_carrier(*path, *packets, heard_at);
+                    if self.silence.heard(*packets, heard_at) {
                         self.attempt.peer_returned(now);
                     }
                 }
@@ -317,9 +318,10 @@ impl Peer {
             self.actions.push_back(Action::Repeat);
         }
         if observation.tx_packets > 0 && !is_heard {
+            let since = observation.unanswered_since.map_or(now, |since| since.min(now));
             match current {
-                Path::Direct { .. } => self.paths.sent(now),
-                Path::Relayed { .. } if self.is_carriers(current) => self.sent_by_carrier(now),
+                Path::Direct { .. } => self.paths.sent(since),
+                Path::Relayed { .. } if self.is_carriers(current) => self.sent_by_carrier(since),
                 Path::Relayed { .. } => self.silence.sent(now),
                 Path::None => {}
             }

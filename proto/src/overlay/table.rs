@@ -15,6 +15,7 @@ use lanyard_wire::names::{DeviceName, NetworkName};
 
 use super::route::Routes;
 use super::transit::Transit;
+use crate::time::Instant;
 use crate::transmit::SocketId;
 
 /// An immutable snapshot of everything forwarding needs to know.
@@ -100,7 +101,9 @@ impl Path {
     }
 }
 
-/// What a data plane saw of one peer since its last report; at most 50 ms old.
+/// What a data plane saw of one peer since its last report; at most 100 ms old.
+///
+/// It says when, too: how soon a dead path shows does not depend on how often a data plane reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// The peer.
@@ -111,6 +114,10 @@ pub struct Observation {
     pub tx_bytes: u64,
     /// Authenticated datagrams by the path they came on: packets and bytes.
     pub rx: Vec<(Path, u32, u64)>,
+    /// When the last of them came; `None` for now.
+    pub heard_at: Option<Instant>,
+    /// When the first datagram was sent that none has followed since, in this report or before; `None` for now.
+    pub unanswered_since: Option<Instant>,
     /// Packets wait for a path.
     pub waiting: bool,
 }
@@ -119,7 +126,15 @@ impl Observation {
     /// Nothing was seen of this peer.
     #[must_use]
     pub const fn of(peer: DeviceId) -> Self {
-        Self { peer, tx_packets: 0, tx_bytes: 0, rx: Vec::new(), waiting: false }
+        Self {
+            peer,
+            tx_packets: 0,
+            tx_bytes: 0,
+            rx: Vec::new(),
+            heard_at: None,
+            unanswered_since: None,
+            waiting: false,
+        }
     }
 }
 

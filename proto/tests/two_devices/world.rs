@@ -228,8 +228,8 @@ impl World {
             peer,
             tx_packets: u32::from(target.is_some()),
             tx_bytes: 96,
-            rx: Vec::new(),
             waiting: target.is_none(),
+            ..Observation::of(peer)
         };
         self.devices[at].device.observe(&[sent], self.now);
         if let Some(Way { local, remote }) = target {

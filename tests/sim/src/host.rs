@@ -325,6 +325,11 @@ impl Host {
         let Some(running) = self.running.as_mut().filter(|_| self.asleep_until.is_none()) else {
             return effects;
         };
+        // What is due may be a doubt that something seen meanwhile settles.
+        let seen = running.plane.look();
+        if !seen.is_empty() {
+            running.machine.observe(&seen, now);
+        }
         running.machine.handle_timeout(now);
         running.plane.on_timeout(now, &mut effects);
         self.settle(now, &mut effects);

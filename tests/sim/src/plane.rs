@@ -3,8 +3,8 @@
 //! A packet's life, outwards: [`Plane::send`] looks the destination up in the table, the session seals the packet
 //! (or keeps it and sends an initiation), and the path decides between a plain datagram and one with a relay
 //! header. Inwards: [`Plane::open`] opens a datagram, counts it by the path it came on, and hands its packet up if
-//! the inner source belongs to the peer. Observations reach the machine at most 50 ms late, and at once if packets
-//! wait or a new path shows.
+//! the inner source belongs to the peer. Observations reach the machine at most 100 ms late, and at once if packets
+//! wait, a new path shows, or the machine has something to do.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ const DATA: u8 = 4;
 const KEPT_EARLY: Duration = Duration::from_secs(3);
 
 /// How long observations are collected.
-const COALESCE: Duration = Duration::from_millis(50);
+const COALESCE: Duration = Duration::from_millis(100);
 
 /// Sockets, tunnels and the table of one device.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct Plane {
     spare_ports: (u16, u16),
     next_port: u16,
     seen: BTreeMap<DeviceId, Observation>,
+    /// When each peer was last heard, and the first datagram was sent to it after that.
+    times: BTreeMap<DeviceId, (Option<Instant>, Option<Instant>)>,
     waiting: BTreeMap<DeviceId, VecDeque<Vec<u8>>>,
     /// The data sent last to each peer, as it was sealed.
     last: BTreeMap<DeviceId, Vec<u8>>,
@@ -78,6 +80,7 @@ impl Plane {
             spare_ports: (first, first + SPARE_PORTS.1),
             next_port: first,
             seen: BTreeMap::new(),
+            times: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last: BTreeMap::new(),
             report_at: None,
@@ -123,7 +126,7 @@ impl Plane {
     /// Repeats initiations whose time has come.
     pub fn on_timeout(&mut self, now: Instant, effects: &mut Effects) {
         for (peer, datagram) in self.tunnels.handle_timeout(now) {
-            self.dispatch(peer, self.path_to(&peer), datagram, effects);
+            self.dispatch(peer, self.path_to(&peer), datagram, now, effects);
             self.report_within(COALESCE, now);
         }
     }
@@ -145,7 +148,7 @@ impl Plane {
             self.heard(peer, path, bytes.len(), now);
         }
         for answer in opened.answers {
-            self.dispatch(peer, path, answer, effects);
+            self.dispatch(peer, path, answer, now, effects);
             self.report_within(COALESCE, now);
         }
         if let Some(inner) = opened.packet {
@@ -197,7 +200,7 @@ impl Plane {
             return;
         };
         for datagram in self.tunnels.lose(peer, now) {
-            self.dispatch(peer, path, datagram, effects);
+            self.dispatch(peer, path, datagram, now, effects);
             self.report_within(COALESCE, now);
         }
     }
@@ -205,6 +208,7 @@ impl Plane {
     /// Counts a datagram that opened.
     fn heard(&mut self, peer: DeviceId, path: Path, length: usize, now: Instant) {
         let length = u64::try_from(length).unwrap_or(0);
+        self.times.insert(peer, (Some(now), None));
         let observation = self.seen.entry(peer).or_insert_with(|| Observation::of(peer));
         let is_news = match observation.rx.iter_mut().find(|(seen, ..)| *seen == path) {
             Some((_, packets, total)) => {
@@ -242,7 +246,7 @@ impl Plane {
             if datagram.first() == Some(&DATA) {
                 self.last.insert(peer, datagram.clone());
             }
-            self.dispatch(peer, path, datagram, effects);
+            self.dispatch(peer, path, datagram, now, effects);
         }
         self.report_within(COALESCE, now);
         true
@@ -254,9 +258,17 @@ impl Plane {
     }
 
     /// Sends a sealed datagram along a path, and counts it as traffic.
-    fn dispatch(&mut self, peer: DeviceId, path: Path, datagram: Vec<u8>, effects: &mut Effects) {
+    fn dispatch(
+        &mut self,
+        peer: DeviceId,
+        path: Path,
+        datagram: Vec<u8>,
+        now: Instant,
+        effects: &mut Effects,
+    ) {
         let length = u64::try_from(datagram.len()).unwrap_or(0);
         if self.emit(path, datagram, effects) {
+            self.times.entry(peer).or_default().1.get_or_insert(now);
             let observation = self.seen.entry(peer).or_insert_with(|| Observation::of(peer));
             observation.tx_packets += 1;
             observation.tx_bytes += length;
@@ -311,7 +323,7 @@ impl Plane {
         for peer in ready {
             for packet in self.waiting.remove(&peer).unwrap_or_default() {
                 for datagram in self.tunnels.seal(peer, &packet, now) {
-                    self.dispatch(peer, self.path_to(&peer), datagram, effects);
+                    self.dispatch(peer, self.path_to(&peer), datagram, now, effects);
                 }
                 self.report_within(COALESCE, now);
             }
@@ -330,8 +342,18 @@ impl Plane {
         if self.report_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
+        self.look()
+    }
+
+    /// What was seen so far.
+    pub fn look(&mut self) -> Vec<Observation> {
         self.report_at = None;
-        std::mem::take(&mut self.seen).into_values().collect()
+        let seen = std::mem::take(&mut self.seen).into_values();
+        let with_times = |observation: Observation| {
+            let (heard_at, unanswered_since) = self.times.get(&observation.peer).copied().unwrap_or_default();
+            Observation { heard_at, unanswered_since, ..observation }
+        };
+        seen.map(with_times).collect()
     }
 
     /// The port of a socket for a datagram of the machine, which is opened at its first use; `None` if too many

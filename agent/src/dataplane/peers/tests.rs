@@ -134,21 +134,24 @@ fn what_was_sent_and_heard_is_told_once_and_by_path() {
     assert_eq!(found.peer.observe(found.path), None);
     {
         let mut state = found.peer.lock();
-        state.sent(path(1), 2, 300);
-        state.heard(path(1), 100);
-        state.heard(path(2), 50);
-        state.heard(path(1), 100);
+        state.sent(path(1), 2, 300, || at(1));
+        state.heard(path(1), 100, at(2));
+        state.heard(path(2), 50, at(3));
+        state.heard(path(1), 100, at(4));
+        state.sent(path(1), 1, 10, || at(5));
+        state.sent(path(1), 1, 10, || panic!("the clock is not asked again"));
         state.wait(b"packet", Instant::from_secs(1));
     }
     assert!(found.peer.set_mark());
     assert!(!found.peer.set_mark(), "marked already");
     let observation = found.peer.observe(found.path).unwrap();
-    assert_eq!((observation.tx_packets, observation.tx_bytes), (2, 300));
+    assert_eq!((observation.tx_packets, observation.tx_bytes), (4, 320));
+    assert_eq!((observation.heard_at, observation.unanswered_since), (Some(at(4)), Some(at(5))));
     assert_eq!(observation.rx, [(path(1), 2, 200), (path(2), 1, 50)]);
     assert!(observation.waiting);
     assert_eq!(found.peer.observe(found.path), None);
     let total = found.peer.counters().total();
-    assert_eq!((total.tx_packets, total.rx_packets, total.rx_bytes), (2, 3, 250));
+    assert_eq!((total.tx_packets, total.rx_packets, total.rx_bytes), (4, 3, 250));
 }
 
 #[test]
@@ -160,11 +163,15 @@ fn counters_are_read_while_packets_hold_the_lock() {
     let (told, counters) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let mut state = peer.lock();
-        state.sent(path, 3, 900);
+        state.sent(path, 3, 900, || at(1));
         scope.spawn(move || told.send(peer.counters()));
         let counters = counters.recv_timeout(Duration::from_secs(10)).expect("the reader waits for the lock");
         assert_eq!(counters.total().tx_bytes, 900);
     });
+}
+
+fn at(seconds: u64) -> Instant {
+    Instant::from_secs(seconds)
 }
 
 fn table(entries: &[PeerEntry]) -> Arc<ForwardingTable> {
@@ -229,6 +236,6 @@ fn a_resting_peer_is_left_alone_as_often_as_was_said() {
     peer.rest(2);
     assert_eq!([(); 3].map(|()| peer.is_resting()), [true, true, false]);
     assert!(!peer.lock().take_used());
-    peer.lock().heard(Path::None, 1);
+    peer.lock().heard(Path::None, 1, Instant::ZERO);
     assert!(peer.lock().take_used() && !peer.lock().take_used());
 }

@@ -192,7 +192,7 @@ impl Peer {
     }
 
     /// Something went out through the carrier, and nothing came in.
-    pub(super) fn sent_by_carrier(&mut self, now: Instant) {
-        self.carried.paths.sent(now);
+    pub(super) fn sent_by_carrier(&mut self, since: Instant) {
+        self.carried.paths.sent(since);
     }
 }

@@ -67,6 +67,30 @@ fn a_dead_path_is_left_within_a_second_and_the_other_end_follows() {
 }
 
 #[test]
+fn a_path_is_doubted_at_the_same_moment_however_late_the_report_is() {
+    for late in [0, 40, 90] {
+        let mut pair = direct_pair();
+        let (end, sent_at) = (&mut pair.ends[0], pair.now);
+        let sent = Observation { unanswered_since: Some(sent_at), ..observation(true) };
+        end.peer.observe(&sent, sent_at + ms(late));
+        assert_eq!(
+            end.peer.poll_timeout().map(|wakeup| wakeup.at),
+            Some(sent_at + ms(100)),
+            "{late} ms late"
+        );
+
+        let heard = Observation { rx: vec![(end.peer.path(), 9, 9_000)], ..observation(false) };
+        let heard = Observation { heard_at: Some(sent_at), tx_packets: 0, waiting: false, ..heard };
+        end.peer.observe(&heard, sent_at + ms(late));
+        assert_eq!(
+            end.peer.poll_timeout().map(|wakeup| wakeup.at),
+            Some(sent_at + ms(150)),
+            "{late} ms late"
+        );
+    }
+}
+
+#[test]
 fn data_by_a_fresh_socket_keeps_it_open_and_data_by_a_closed_one_makes_no_path() {
     for is_open in [true, false] {
         let mut pair = direct_pair();

@@ -281,13 +281,8 @@ pub(super) fn direct_pair() -> Pair {
 }
 
 pub(super) fn observation(sends: bool) -> Observation {
-    Observation {
-        peer: DeviceId::from_bytes([0; 16]),
-        tx_packets: u32::from(sends),
-        tx_bytes: 100,
-        rx: Vec::new(),
-        waiting: !sends,
-    }
+    let nothing = Observation::of(DeviceId::from_bytes([0; 16]));
+    Observation { tx_packets: u32::from(sends), tx_bytes: 100, waiting: !sends, ..nothing }
 }
 
 pub(super) fn member() -> Member {
