@@ -25,8 +25,9 @@ use super::tunnel::{self, HANDSHAKE_MAX, Message, Opened, Tick, Tunnel};
 
 /// Between two looks at all timers: four times a second, see [`Tunnel::tick`].
 const TICK: Duration = Duration::from_millis(250);
-/// Looks left out at a peer with a session that was not used since the last one: its timers are of ten seconds and more.
-const REST: u8 = 3;
+/// Looks left out at a peer with a session that was not used since the last one. Its timers are of ten seconds and more, and
+/// its keep-alive, wanted ten seconds after data, has five to spare until the other end begins a new handshake.
+const REST: u8 = 7;
 /// Between two tries to use segmentation offload again.
 const RENEW: Duration = Duration::from_secs(60);
 
@@ -252,6 +253,10 @@ impl Keeper {
         let mut living = shared.living.take();
         let peers = shared.peers.load();
         living.retain(|peer| {
+            // First: to find a peer among thousands costs more than its timers.
+            if peer.is_resting() {
+                return true;
+            }
             let Some(found) = peers.of(&peer.device).filter(|found| Arc::ptr_eq(found.peer, peer)) else {
                 return false;
             };
@@ -259,7 +264,7 @@ impl Keeper {
             if found.peer.is_to_repeat(found.entry) {
                 self.repeat(found);
             }
-            found.peer.is_resting() || self.tick_peer(found, now)
+            self.tick_peer(found, now)
         });
         shared.living.give_back(living);
     }

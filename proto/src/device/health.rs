@@ -44,12 +44,13 @@ const LOST_AFTER_CHANGE: Duration = Duration::from_millis(300);
 /// Half of the 30 s that the shortest-lived NAT bindings last, so that one lost ping does no harm.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// An end waits longer by a part of this that is its own, so that the two do not ask at the same moment.
-pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(1);
-
 /// The end that asked last waits longer by this: the other asks next. One question and its answer keep the bindings of both
 /// ends, and each learns in turn how the path is.
-const TURN: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_secs(4);
+
+/// A device asks each path at one of these moments, so far apart, so that it wakes once for several. When the first of them
+/// is it draws itself: two ends are not to ask at the same moment.
+pub(super) const MOMENTS: Duration = Duration::from_secs(3);
 
 /// What the owner of the path has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +73,8 @@ pub(super) struct Health {
     well_at: Instant,
     /// When the path is pinged if nothing is heard.
     keep_at: Instant,
-    /// Of [`PATIENCE_MAX`].
-    patience: Duration,
+    /// The first of this device's [`MOMENTS`].
+    first: Duration,
     flow: Flow,
     /// Doubts that turned out wrong.
     alarms: u32,
@@ -91,9 +92,9 @@ enum State {
 
 impl Health {
     /// A path that was just taken.
-    pub(super) fn new(patience: Duration, now: Instant) -> Self {
-        let keep_at = now + KEEP_ALIVE + patience;
-        Self { state: State::Well, well_at: now, keep_at, patience, flow: Flow::default(), alarms: 0 }
+    pub(super) fn new(first: Duration, now: Instant) -> Self {
+        let keep_at = moment_before(now + KEEP_ALIVE, first);
+        Self { state: State::Well, well_at: now, keep_at, first, flow: Flow::default(), alarms: 0 }
     }
 
     /// Nothing is owed to us.
@@ -124,7 +125,7 @@ impl Health {
     /// A ping was answered.
     pub(super) fn answered(&mut self, now: Instant) {
         self.recover(now);
-        self.keep_at += TURN;
+        self.keep_at = moment_before(now + KEEP_ALIVE + TURN, self.first);
     }
 
     /// So many datagrams of data came in.
@@ -135,7 +136,7 @@ impl Health {
 
     /// The peer asked, and is answered. That shows nothing of what we send, but if it does not arrive the peer doubts the path.
     pub(super) fn pinged(&mut self, now: Instant) {
-        self.keep_at = self.keep_at.max(now + KEEP_ALIVE + self.patience);
+        self.keep_at = self.keep_at.max(moment_before(now + KEEP_ALIVE, self.first));
     }
 
     /// So many datagrams of data came in on another path, as where each end sends on its own. They show nothing of this one,
@@ -208,7 +209,7 @@ impl Health {
         }
         self.state = State::Well;
         self.well_at = now;
-        self.keep_at = now + KEEP_ALIVE + self.patience;
+        self.keep_at = moment_before(now + KEEP_ALIVE, self.first);
     }
 
     fn suspect(&mut self, rtt: Option<Duration>, now: Instant) {
@@ -221,6 +222,13 @@ impl Health {
         let (next_at, lost_at, tell_at) = (now, now + lost_after, Some(now));
         self.state = State::Suspect { since: now, next_at, lost_at, tell_at };
     }
+}
+
+/// The last of a device's moments until then.
+fn moment_before(at: Instant, first: Duration) -> Instant {
+    let since_first = at.saturating_since(Instant::ZERO + first).as_micros();
+    let since_moment = u64::try_from(since_first % MOMENTS.as_micros()).unwrap_or_default();
+    Instant::from_micros(at.as_micros() - since_moment)
 }
 
 fn lost_after(rtt: Option<Duration>) -> Duration {
@@ -331,7 +339,7 @@ mod tests {
 
     #[test]
     fn two_ends_of_a_path_without_data_keep_it_open_in_turn() {
-        let mut ends = [300, 800].map(|patience| Health::new(Duration::from_millis(patience), at(0)));
+        let mut ends = [300, 1_100].map(|first| Health::new(Duration::from_millis(first), at(0)));
         let mut asked = Vec::new();
         for now in (0..=70_000).map(at) {
             for asking in 0..2 {
@@ -342,10 +350,10 @@ mod tests {
                 }
             }
         }
-        assert_eq!(asked, [(15_300, 0), (31_100, 1), (46_400, 0), (62_200, 1)]);
+        assert_eq!(asked, [(12_300, 0), (25_100, 1), (39_300, 0), (52_100, 1), (66_300, 0)]);
         let [mut alone, _] = ends;
         let next = signs(&mut alone, 70_000, 100_000);
-        assert_eq!(next.first(), Some(&(77_500, Sign::Ping)), "the other went silent");
+        assert_eq!(next.first(), Some(&(84_300, Sign::Ping)), "the other went silent");
     }
 
     fn signs(health: &mut Health, from: u64, until: u64) -> Vec<(u64, Sign)> {

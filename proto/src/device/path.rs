@@ -80,8 +80,8 @@ pub(super) struct Paths {
     is_active: bool,
     /// Packets of up to this size are looked for; 0: none beyond what every lane carries.
     most: u16,
-    /// See [`Health::new`].
-    patience: Duration,
+    /// The first of this device's [`MOMENTS`](super::health::MOMENTS).
+    first: Duration,
     strangers: Ration,
     probes: VecDeque<Probe>,
     events: VecDeque<PathEvent>,
@@ -432,7 +432,7 @@ impl Paths {
         self.current = Some(Current {
             way,
             since: now,
-            health: Health::new(self.patience, now),
+            health: Health::new(self.first, now),
             is_on_trust: false,
             doubt_at: None,
         });

@@ -32,7 +32,6 @@ use self::framed::Sounding;
 use super::attempt::{Attempt, AttemptWish};
 use super::cache::MemberCache;
 use super::config::TunnelMtu;
-use super::health::PATIENCE_MAX;
 use super::path::Paths;
 use super::peers::datagram_of;
 use super::pings::{Heard, Pings};
@@ -138,16 +137,13 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// A peer that nobody wants yet.
-    pub(super) fn new(identity: PublicKey, mtu: TunnelMtu, mut rng: Rng) -> Self {
+    /// A peer that nobody wants yet; `first` is the first of this device's [`MOMENTS`](super::health::MOMENTS).
+    pub(super) fn new(identity: PublicKey, mtu: TunnelMtu, first: Duration, mut rng: Rng) -> Self {
         Self {
             identity,
             reach: Reach::default(),
             pings: Pings::new(datagram_of(mtu.least), rng.fork(b"pings")),
-            paths: Paths::up_to(
-                if mtu.most > mtu.least { mtu.most } else { 0 },
-                rng.between(Duration::ZERO, PATIENCE_MAX),
-            ),
+            paths: Paths::up_to(if mtu.most > mtu.least { mtu.most } else { 0 }, first),
             attempt: Attempt::new(rng.fork(b"attempt")),
             relayed: Relayed::new(),
             carried: Carried::default(),

@@ -6,12 +6,14 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use lanyard_wire::ids::{AttemptId, DeviceId};
 use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::limits::PROBE_MAX;
 
 use super::config::TunnelMtu;
+use super::health::MOMENTS;
 use super::peer::Peer;
 use crate::rng::Rng;
 use crate::time::{Instant, Wakeup};
@@ -33,13 +35,16 @@ pub(super) struct Peers {
     /// Two coordinators may name different pairs' attempts alike, so an id may lead to several peers.
     attempts: BTreeSet<(AttemptId, DeviceId)>,
     mtu: TunnelMtu,
+    /// The first of this device's [`MOMENTS`].
+    first: Duration,
     rng: Rng,
 }
 
 impl Peers {
     /// Nobody yet.
-    pub(super) fn new(mtu: TunnelMtu, rng: Rng) -> Self {
-        Self { peers: BTreeMap::new(), timers: Timers::new(), attempts: BTreeSet::new(), mtu, rng }
+    pub(super) fn new(mtu: TunnelMtu, mut rng: Rng) -> Self {
+        let first = rng.between(Duration::ZERO, MOMENTS);
+        Self { peers: BTreeMap::new(), timers: Timers::new(), attempts: BTreeSet::new(), mtu, first, rng }
     }
 
     /// What every path carries, in bytes of a packet inside the tunnel.
@@ -60,8 +65,9 @@ impl Peers {
     /// A peer, known from now on; [`Peers::changed`] is to follow.
     pub(super) fn ensure(&mut self, identity: PublicKey) -> &mut Peer {
         let device = DeviceId::of(&identity);
-        let (mtu, rng) = (self.mtu, &mut self.rng);
-        self.peers.entry(device).or_insert_with(|| Peer::new(identity, mtu, rng.fork(device.as_bytes())))
+        let (mtu, first, rng) = (self.mtu, self.first, &mut self.rng);
+        let new = || Peer::new(identity, mtu, first, rng.fork(device.as_bytes()));
+        self.peers.entry(device).or_insert_with(new)
     }
 
     /// Everybody known here.

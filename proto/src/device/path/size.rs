@@ -118,10 +118,10 @@ impl Round {
 impl Paths {
     /// Paths on which packets of up to `most` bytes are looked for; of what is not among the sizes tried, the next smaller one.
     ///
-    /// This end waits longer by `patience`, at most [`PATIENCE_MAX`](crate::device::health::PATIENCE_MAX), before it asks whether a silent one is there.
-    pub(in crate::device) fn up_to(most: u16, patience: Duration) -> Self {
+    /// `first` is the first of this device's [`MOMENTS`](crate::device::health::MOMENTS).
+    pub(in crate::device) fn up_to(most: u16, first: Duration) -> Self {
         let most = RUNGS.into_iter().find(|rung| *rung <= most).unwrap_or_default();
-        Self { most, patience, ..Self::default() }
+        Self { most, first, ..Self::default() }
     }
 
     /// The largest packet that the current lane is proven to carry, if that is more than every lane has to.

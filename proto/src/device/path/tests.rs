@@ -288,7 +288,7 @@ fn a_quiet_active_path_is_kept_alive_and_dies_when_that_goes_unanswered() {
     assert_eq!(pings, [(15_000, Size::Small)]);
     paths.answered(addr(HOME), Size::Small, ms(40), at(15_040));
     let pings = probes(&mut paths, at(15_040), at(40_000));
-    assert_eq!(pings[0], (32_040, Size::Small), "the other end did not take its turn");
+    assert_eq!(pings[0], (33_000, Size::Small), "the other end did not take its turn");
     assert_eq!(paths.current(), None, "nobody answered the second one");
 }
 

@@ -265,7 +265,8 @@ impl Pair {
 
 /// The other end as end `at` sees it.
 pub(super) fn peer(at: usize, seed: u8) -> Peer {
-    Peer::new(secret(1 - at).public(), TunnelMtu::LEAST, Rng::from_seed([seed; 32]))
+    let first = ms(700 * u64::try_from(at).unwrap());
+    Peer::new(secret(1 - at).public(), TunnelMtu::LEAST, first, Rng::from_seed([seed; 32]))
 }
 
 pub(super) fn secret(at: usize) -> SecretKey {
