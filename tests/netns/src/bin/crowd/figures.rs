@@ -24,6 +24,10 @@ pub(super) const FIGURES: [Figure; 14] = [
     Figure::new("started_kib", "memory per known peer, after a start, KiB", 2),
 ];
 
+/// Figures that are the ratio of two others.
+const RATIOS: [(&str, &str, &str); 2] =
+    [("ratio", "all_gbps", "one_gbps"), ("back_ratio", "all_back_gbps", "one_back_gbps")];
+
 /// The figures of one round.
 pub(super) type Round = BTreeMap<&'static str, f64>;
 
@@ -42,8 +46,11 @@ impl Rounds {
         &self.0
     }
 
-    /// The median of a figure; none if no round has it.
+    /// The median of a figure, of ratios that of the medians; none if no round has it.
     pub(super) fn median(&self, figure: &str) -> Option<f64> {
+        if let Some((_, of, to)) = RATIOS.iter().find(|(name, ..)| *name == figure) {
+            return Some(self.median(of)? / self.median(to)?);
+        }
         median(self.0.iter().filter_map(|round| round.get(figure).copied()))
     }
 
@@ -69,10 +76,13 @@ mod tests {
     fn a_table_has_a_row_for_each_figure_that_was_measured() {
         let mut rounds = Rounds::default();
         for value in [1.0, 3.0, 2.0] {
-            rounds.add([("ratio", value)].into_iter().collect());
+            let one = 5.0 - value;
+            rounds
+                .add([("one_gbps", one), ("all_gbps", value), ("ratio", value / one)].into_iter().collect());
         }
-        assert_eq!(rounds.median("ratio"), Some(2.0));
+        assert_eq!(rounds.median("all_gbps"), Some(2.0));
         let table = rounds.table();
-        assert!(table.ends_with("| --- |\n| all to one | 2.00 | 1.00, 3.00, 2.00 |\n"), "{table}");
+        assert!(table.contains("| TCP from one peer, Gbit/s | 3.00 | 4.00, 2.00, 3.00 |\n"), "{table}");
+        assert!(table.ends_with("| all to one | 0.67 | 0.25, 1.50, 0.67 |\n"), "{table}");
     }
 }

@@ -51,6 +51,19 @@ struct Stream {
 }
 
 impl Carried {
+    /// Nothing of so many streams.
+    pub(super) fn nothing(streams: usize) -> Self {
+        Self { bytes: vec![0; streams], took: Duration::ZERO, whole: 0, left_out: 0 }
+    }
+
+    /// Adds what the same streams carried at another time.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.bytes.iter_mut().zip(&other.bytes).for_each(|(sum, bytes)| *sum += bytes);
+        self.took += other.took;
+        self.whole += other.whole;
+        self.left_out += other.left_out;
+    }
+
     /// Bits a second, of all together.
     pub(super) fn rate_bps(&self) -> f64 {
         to_f64(self.bytes.iter().sum()) * 8.0 / self.took.as_secs_f64()
@@ -101,7 +114,7 @@ fn count(streams: &[Stream], seconds: u32, meanwhile: &mut impl FnMut() -> Resul
     thread::sleep(WARM_UP);
     meanwhile()?;
     let first = arrived();
-    let mut carried = Carried { bytes: vec![0; streams.len()], took: Duration::ZERO, whole: 0, left_out: 0 };
+    let mut carried = Carried::nothing(streams.len());
     let mut counted = 0;
     for tried in 0..seconds.saturating_mul(TRIES) {
         let (begun, clocks, before) = (Instant::now(), Clocks::now()?, arrived());
@@ -190,12 +203,15 @@ mod tests {
     #[test]
     fn the_index_is_one_for_equal_shares_and_falls_to_one_nth() {
         let carried = |bytes: &[u64]| {
-            let (took, whole, left_out) = (Duration::from_secs(2), 0, 0);
-            Carried { bytes: bytes.to_vec(), took, whole, left_out }
+            let took = Duration::from_secs(2);
+            Carried { bytes: bytes.to_vec(), took, ..Carried::nothing(0) }
         };
         assert!((carried(&[7, 7, 7, 7]).fairness() - 1.0).abs() < 1e-12);
         assert!((carried(&[7, 0, 0, 0]).fairness() - 0.25).abs() < 1e-12);
         assert!((carried(&[1, 3]).fairness() - 0.8).abs() < 1e-12);
-        assert!((carried(&[500, 500]).rate_bps() - 4_000.0).abs() < 1e-9);
+        let mut twice = carried(&[500, 500]);
+        assert!((twice.rate_bps() - 4_000.0).abs() < 1e-9);
+        twice.add(&carried(&[1_500, 1_500]));
+        assert!((twice.rate_bps() - 8_000.0).abs() < 1e-9);
     }
 }

@@ -23,7 +23,7 @@ use serde_json::json;
 use self::bed::{Bed, ENDS_MAX};
 use self::cores::Cores;
 use self::figures::{FIGURES, Round, Rounds};
-use self::flows::{Way, to_f64};
+use self::flows::{Carried, Way, to_f64};
 use self::team::Team;
 
 /// What `--help` says.
@@ -35,10 +35,13 @@ usage: crowd [OPTIONS]
   --known N       members that the hub knows (1000)
   --active N      of them real agents that send at the same time (50)
   --rounds N      each measurement N times (3)
-  --seconds N     how long streams are counted (10)
+  --seconds N     how long streams are counted, in two parts (10)
   --idle N        how long the hub's processor time is counted while nothing happens (60)
   --json          results as JSON on standard output, the table on standard error
 ";
+
+/// One stream alone (0) and all of them (1): what changes slowly on the machine meanwhile meets both alike.
+const ORDER: [usize; 4] = [0, 1, 1, 0];
 
 /// How long nothing has been said when idling begins to count.
 const QUIET: Duration = Duration::from_secs(10);
@@ -134,25 +137,32 @@ fn measure(
         ),
         (Way::FromHub, ["one_back_gbps", "all_back_gbps", "back_ratio", "back_fairness"], None),
     ] {
-        let mut rates = [0.0; 2];
-        for (at, ends) in [alone, &ends].into_iter().enumerate() {
+        let mut carried = [Carried::nothing(alone.len()), Carried::nothing(ends.len())];
+        let mut spent = [Duration::ZERO; 2];
+        for at in ORDER {
             ensure!(!interrupts::came(), "interrupted");
-            let mut spent = Vec::new();
-            let carried = flows::run(hub, ends, way, options.seconds, || {
-                spent.push(cpu_time(process)?);
+            let mut clocks = Vec::new();
+            let ends = if at == 0 { alone } else { &ends };
+            let now = flows::run(hub, ends, way, options.seconds.div_ceil(2), || {
+                clocks.push(cpu_time(process)?);
                 Ok(())
             })?;
-            rates[at] = carried.rate_bps() / 1e9;
-            *round.entry("left_out_s").or_default() += f64::from(carried.left_out);
-            if let ([before, after], Some(costs)) = (spent.as_slice(), costs) {
-                let gigabytes = to_f64(carried.whole) / 1e9;
-                round.insert(costs[at], after.saturating_sub(*before).as_secs_f64() / gigabytes);
-            }
-            if ends.len() > 1 {
-                round.insert(fairness, carried.fairness());
+            carried[at].add(&now);
+            if let [before, after] = clocks.as_slice() {
+                spent[at] += after.saturating_sub(*before);
             }
         }
-        round.extend([(one, rates[0]), (all, rates[1]), (ratio, rates[1] / rates[0])]);
+        for (at, carried) in carried.iter().enumerate() {
+            *round.entry("left_out_s").or_default() += f64::from(carried.left_out);
+            if let Some(costs) = costs {
+                round.insert(costs[at], spent[at].as_secs_f64() / (to_f64(carried.whole) / 1e9));
+            }
+        }
+        let [one_bps, all_bps] = carried.each_ref().map(Carried::rate_bps);
+        round.extend([(one, one_bps / 1e9), (all, all_bps / 1e9), (ratio, all_bps / one_bps)]);
+        if ends.len() > 1 {
+            round.insert(fairness, carried[1].fairness());
+        }
     }
     if options.idle > 0 {
         if let Some(cores) = cores {
