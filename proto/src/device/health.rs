@@ -44,13 +44,14 @@ const LOST_AFTER_CHANGE: Duration = Duration::from_millis(300);
 /// Half of the 30 s that the shortest-lived NAT bindings last, so that one lost ping does no harm.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The end that asked last waits longer by this: the other asks next. One question and its answer keep the bindings of both
-/// ends, and each learns in turn how the path is.
-const TURN: Duration = Duration::from_secs(4);
-
 /// A device asks each path at one of these moments, so far apart, so that it wakes once for several. When the first of them
 /// is it draws itself: two ends are not to ask at the same moment.
 pub(super) const MOMENTS: Duration = Duration::from_secs(3);
+
+/// The end that asked last waits longer by this, so that its moment is after the other's, which asks next: one question and
+/// its answer keep the bindings of both ends, and each learns in turn how the path is. Where the other end is silent it is
+/// 18 s from question to question at the most, less than the 20 s after which some carriers forget.
+const TURN: Duration = MOMENTS;
 
 /// What the owner of the path has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
