@@ -98,7 +98,11 @@ pub(super) fn ports(
     if let Some(step) = step(&known) {
         return Some(PortPolicy::Sequential { step });
     }
-    Some(block(&known).unwrap_or(PortPolicy::Random))
+    let drawn: Vec<i32> = known.iter().map(|(_, port)| *port).collect();
+    // The main socket's ports are of the same block, unless the NAT has begun another one since they were made.
+    let with_main: Vec<i32> =
+        drawn.iter().copied().chain(main_ports.iter().map(|port| i32::from(*port))).collect();
+    Some(block(&with_main).or_else(|| block(&drawn)).unwrap_or(PortPolicy::Random))
 }
 
 /// The step of a NAT that counts, if it does: every gap small, and all in one direction.
@@ -128,9 +132,9 @@ fn step(known: &[(i32, i32)]) -> Option<i8> {
 }
 
 /// The block that all ports seem to come from, if they lie close together.
-fn block(known: &[(i32, i32)]) -> Option<PortPolicy> {
-    let low = known.iter().map(|(_, port)| *port).min()?;
-    let high = known.iter().map(|(_, port)| *port).max()?;
+fn block(known: &[i32]) -> Option<PortPolicy> {
+    let low = *known.iter().min()?;
+    let high = *known.iter().max()?;
     let spread = u32::try_from(high - low).ok()?;
     if spread >= BLOCK_SPREAD_MAX {
         return None;
@@ -221,6 +225,18 @@ mod tests {
         let samples: Vec<_> = [40_990, 41_800, 41_100, 42_000, 41_400].map(Some).into();
         let Some(PortPolicy::Block { low, high }) = ports(&samples, Some(9), &[]) else { panic!("no block") };
         assert!(low <= 40_990 && high >= 42_000 && high - low < 8_192, "{low}..={high}");
+    }
+
+    #[test]
+    fn a_block_holds_the_main_sockets_ports_too_unless_they_are_of_another() {
+        let samples: Vec<_> = [20_300, 21_900, 20_700, 22_000, 21_100].map(Some).into();
+        let holds = |main: &[u16], port: u16| match ports(&samples, Some(9), main) {
+            Some(PortPolicy::Block { low, high }) => (low..=high).contains(&port) && high - low < 8_192,
+            other => panic!("{other:?}"),
+        };
+        assert!(holds(&[20_001, 21_000], 20_001));
+        assert!(holds(&[23_900], 23_900));
+        assert!(!holds(&[60_000], 60_000));
     }
 
     #[test]
