@@ -42,9 +42,9 @@ const STEADY: u32 = 6;
 /// Answers further apart than this are no steady use.
 const APART: Duration = Duration::from_millis(1_250);
 
-/// Answers closer together than this count once: a data plane reports every 100 ms, and what comes in between is
+/// Answers closer together than this count once: a data plane reports every 200 ms, and what comes in between is
 /// one sign of life to the machine.
-const TOGETHER: Duration = Duration::from_millis(110);
+const TOGETHER: Duration = Duration::from_millis(210);
 
 /// A direct path that does not answer lends its data to the relay until it does or is lost, 0.4 s later or three round
 /// trips; then a pair is not direct. So whoever could be direct may be found on the relay for so long on end, longer

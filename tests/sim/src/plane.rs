@@ -3,7 +3,7 @@
 //! A packet's life, outwards: [`Plane::send`] looks the destination up in the table, the session seals the packet
 //! (or keeps it and sends an initiation), and the path decides between a plain datagram and one with a relay
 //! header. Inwards: [`Plane::open`] opens a datagram, counts it by the path it came on, and hands its packet up if
-//! the inner source belongs to the peer. Observations reach the machine at most 100 ms late, and at once if packets
+//! the inner source belongs to the peer. Observations reach the machine at most 200 ms late, and at once if packets
 //! wait, a new path shows, or the machine has something to do.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,7 +40,7 @@ const DATA: u8 = 4;
 const KEPT_EARLY: Duration = Duration::from_secs(3);
 
 /// How long observations are collected.
-const COALESCE: Duration = Duration::from_millis(100);
+const COALESCE: Duration = Duration::from_millis(200);
 
 /// Sockets, tunnels and the table of one device.
 #[derive(Debug)]
