@@ -9,9 +9,11 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::index::Location;
 use crate::problem::Problem;
 
 /// What the environment's overrides begin with.
@@ -95,6 +97,10 @@ pub struct Public {
 pub struct Data {
     /// The data directory.
     pub dir: PathBuf,
+    /// `sqlite:FILE`, a Postgres URL, or empty for the file in the data directory.
+    pub database: String,
+    /// File with the password for Postgres; empty for none.
+    pub password_file: String,
 }
 
 /// `[services]`
@@ -181,6 +187,8 @@ pub struct Web {
     pub certificate: String,
     /// PEM file of its key.
     pub key: String,
+    /// Prefixes of proxies that are believed about where a request came from.
+    pub proxies: Vec<String>,
 }
 
 /// `[bus]`
@@ -215,7 +223,11 @@ pub enum LogFormat {
 
 impl Default for Data {
     fn default() -> Self {
-        Self { dir: PathBuf::from("/var/lib/lanyard-server") }
+        Self {
+            dir: PathBuf::from("/var/lib/lanyard-server"),
+            database: String::new(),
+            password_file: String::new(),
+        }
     }
 }
 
@@ -266,6 +278,7 @@ impl Default for Web {
             tls: vec![([0, 0, 0, 0], port).into(), ([0u16; 8], port).into()],
             certificate: String::new(),
             key: String::new(),
+            proxies: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
         }
     }
 }
@@ -353,10 +366,31 @@ impl Config {
             .any(|service| self.runs(service))
     }
 
-    /// Where the database lies.
-    #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.data.dir.join("lanyard.db")
+    /// Where the database is.
+    ///
+    /// # Errors
+    /// A [`Problem`] that says what is wrong with `data.database`.
+    pub fn database(&self) -> Result<Location, Problem> {
+        let location = Location::parse(&self.data.database, &self.data.dir)
+            .map_err(|why| Problem::new("config.invalid", format!("data.database {why}")))?;
+        Ok(match self.data.password_file.as_str() {
+            "" => location,
+            file => location.with_password_file(&self.data.dir.join(file)),
+        })
+    }
+
+    /// The proxies that are believed.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the entry of `web.proxies` that is no prefix.
+    pub fn proxies(&self) -> Result<Vec<IpNetwork>, Problem> {
+        let parse = |text: &String| {
+            text.parse().map_err(|_| {
+                let why = format!("web.proxies: \"{text}\" is no address and no prefix like \"10.0.0.0/8\"");
+                Problem::new("config.invalid", why)
+            })
+        };
+        self.web.proxies.iter().map(parse).collect()
     }
 
     /// Checks what types cannot say.
@@ -407,7 +441,8 @@ impl Config {
                 "is empty: a checkpoint without its own index needs the address of one",
             );
         }
-        Ok(())
+        self.proxies()?;
+        self.database().map(drop)
     }
 }
 

@@ -11,12 +11,14 @@
 //! The machines of `proto` decide; [`udp`] is the one shell around all of them. They reach [`index`] through
 //! [`bus`] only, so any subset can run in a process of its own ([`services`]).
 
+pub mod accounts;
 pub mod api;
 pub mod bus;
 pub mod checkpoint;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod debris;
 pub mod door;
 mod farewell;
 pub mod health;
@@ -28,3 +30,4 @@ pub mod routes;
 pub mod services;
 pub mod stun;
 pub mod udp;
+pub mod words;

@@ -92,7 +92,8 @@ pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result
     if let Some(bound) = stun {
         start.run_stun(bound);
     }
-    let site = Web::new(start.health.clone(), metrics, start.running.index.clone(), doors);
+    let proxies = start.config.proxies()?;
+    let site = Web::new(start.health.clone(), metrics, start.running.index.clone(), doors, proxies);
     if let Some(listener) = web {
         start.run_web(listener, site.clone());
     }
@@ -211,7 +212,7 @@ impl Start<'_> {
     async fn connect(&mut self) -> anyhow::Result<Option<Link>> {
         let wants_link = self.config.runs_control();
         if self.config.runs(Service::Index) {
-            let database = self.config.database();
+            let database = self.config.database()?;
             let clock = index::Clock::system();
             let index = Arc::new(Index::open(&database, Schema::Upgrade, &self.fleet, clock).await?);
             let clients = self.publish(&index).await?;

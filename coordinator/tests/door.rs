@@ -48,7 +48,7 @@ fn rig() -> Rig {
     let address = listener.local_addr().unwrap();
     let (doors, arrived) = Doors::new();
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let web = Web::new(Health::of(&[]), metrics, None, Some(doors.clone()));
+    let web = Web::new(Health::of(&[]), metrics, None, Some(doors.clone()), Vec::new());
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(tls::serve(vec![listener], tls, web, stopped));
     Rig { address, doors, arrived, _stop: stop, _dir: dir }

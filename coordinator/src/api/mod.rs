@@ -1,12 +1,11 @@
-//! HTTP: health, metrics, the page behind the one-time admin link, and the door.
+//! HTTP: health, metrics, the pages for people, and the door.
 //!
 //! Numbers are for the operator: `/metrics` answers to loopback and private addresses only. `/healthz` tells
 //! strangers no more than which services are well.
 
 pub mod certificate;
 mod door;
-mod page;
-mod setup;
+mod pages;
 pub mod tls;
 
 use std::collections::BTreeMap;
@@ -17,14 +16,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use ipnetwork::IpNetwork;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::setup::Guesses;
+use crate::accounts::Accounts;
 use crate::config::Service;
 use crate::door::Doors;
 use crate::health::{Health, State as ServiceState};
@@ -41,29 +41,36 @@ pub struct Web {
     metrics: PrometheusHandle,
     index: Option<Arc<Index>>,
     doors: Option<Doors>,
-    guesses: Guesses,
+    accounts: Option<Arc<Accounts>>,
+    /// Who is believed about where a request came from.
+    proxies: Arc<[IpNetwork]>,
 }
 
+/// Marks a request that came by TLS.
+#[derive(Debug, Clone, Copy)]
+struct Secure;
+
 impl Web {
-    /// Takes what there is to show; without an index there is no set-up page, without control services no door.
+    /// Takes what there is to show; without an index there are no accounts, without control services no door.
     #[must_use]
     pub fn new(
         health: Health,
         metrics: PrometheusHandle,
         index: Option<Arc<Index>>,
         doors: Option<Doors>,
+        proxies: Vec<IpNetwork>,
     ) -> Self {
-        Self { health, metrics, index, doors, guesses: Guesses::default() }
+        let accounts = index.clone().map(|index| Arc::new(Accounts::new(index)));
+        Self { health, metrics, index, doors, accounts, proxies: proxies.into() }
     }
 
     /// Every route.
     fn router(self) -> Router {
         Router::new()
-            .route("/", get(front))
             .route("/healthz", get(healthz))
             .route("/metrics", get(metrics))
             .route(lanyard_wire::door::PATH, get(door::open))
-            .route("/setup/{code}", get(setup::show).post(setup::confirm))
+            .merge(pages::router(&self))
             .with_state(self)
     }
 }
@@ -96,10 +103,6 @@ pub async fn serve(listener: TcpListener, web: Web, mut stop: watch::Receiver<bo
         },
         () = deadline => {}
     }
-}
-
-async fn front() -> Response {
-    page::respond(StatusCode::OK, "lanyard", &page::front())
 }
 
 async fn healthz(State(web): State<Web>) -> Response {
@@ -145,21 +148,6 @@ fn is_near(ip: IpAddr) -> bool {
             None => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
         },
     }
-}
-
-/// An HTML answer that may load nothing and is kept nowhere.
-fn html(code: StatusCode, body: String) -> Response {
-    let headers = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
-        ),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (code, headers, Html(body)).into_response()
 }
 
 #[cfg(test)]

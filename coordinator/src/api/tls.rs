@@ -19,8 +19,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::Web;
 use super::certificate::Tls;
+use super::{Secure, Web};
 use crate::problem::Problem;
 
 /// How long a handshake, or the head of a request, may take.
@@ -153,7 +153,7 @@ impl Front {
     async fn attend(mut self, stream: TcpStream, remote: SocketAddr) {
         tune(&stream);
         let Ok(Ok(stream)) = timeout(BEGIN, self.acceptor.accept(stream)).await else { return };
-        let router = self.router.layer(Extension(ConnectInfo(remote)));
+        let router = self.router.layer(Extension(ConnectInfo(remote))).layer(Extension(Secure));
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(BEGIN)

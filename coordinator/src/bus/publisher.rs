@@ -67,8 +67,10 @@ pub async fn run(
             () = index.changed() => cursor = publish(&index, cursor, &feed, &health).await,
             _ = poll.tick() => cursor = publish(&index, cursor, &feed, &health).await,
             _ = prune.tick() => {
-                if let Err(error) = index.prune_outbox().await {
-                    tracing::warn!(%error, code = error.code(), "the outbox could not be pruned");
+                for pruned in [index.prune_outbox().await, index.prune_sessions().await] {
+                    if let Err(error) = pruned {
+                        tracing::warn!(%error, code = error.code(), "what is past could not be removed");
+                    }
                 }
             }
             Some(_) = serving.join_next() => {}
@@ -209,7 +211,7 @@ async fn forward(subscription: &mut Option<Subscription>, client: &Client, id: i
     let is_wanted = match change {
         Change::NetworkGone { .. } | Change::MemberGone { .. } => true,
         Change::Network(_) | Change::Member(_) => subscription.interest == Interest::Roster,
-        Change::Invite { .. } | Change::Setting { .. } => false,
+        Change::Invite { .. } | Change::User { .. } | Change::Role { .. } | Change::Setting { .. } => false,
     };
     if is_wanted {
         let _ = client.tx.send(FromIndex::Changed { change: change.clone() }).await;

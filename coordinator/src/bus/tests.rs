@@ -18,7 +18,7 @@ use crate::health::{Health, State};
 use crate::index::invites::NewInvite;
 use crate::index::memberships::Verdict;
 use crate::index::networks::NewNetwork;
-use crate::index::{Actor, Clock, Index, Schema};
+use crate::index::{Actor, Clock, Index, Location, Schema};
 
 /// How long anything may take before a test names what was missing.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -92,7 +92,8 @@ impl Office {
 }
 
 async fn open_index(dir: &Path, schema: Schema) -> Index {
-    Index::open(&dir.join("lanyard.db"), schema, &fleet(7), Clock::system()).await.unwrap()
+    let database = Location::Sqlite(dir.join("lanyard.db"));
+    Index::open(&database, schema, &fleet(7), Clock::system()).await.unwrap()
 }
 
 fn fleet(seed: u8) -> SymmetricKey {

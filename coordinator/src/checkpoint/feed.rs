@@ -235,7 +235,7 @@ impl Feed {
                 known.members.remove(&device);
                 self.command(EndpointCommand::MemberGone { network, revision, device }).await;
             }
-            Change::Invite { .. } | Change::Setting { .. } => {}
+            Change::Invite { .. } | Change::User { .. } | Change::Role { .. } | Change::Setting { .. } => {}
         }
     }
 

@@ -15,10 +15,11 @@ fn render(path: &str, config: &Config) -> String {
         |items: Vec<String>| if items.is_empty() { "all addresses".to_owned() } else { items.join(", ") };
     let off = |text: &str| if text.is_empty() { "off".to_owned() } else { text.to_owned() };
     format!(
-        "{path} is in order\npublic    {}\ndata      {}\nservices  {}\ncontrol   udp {}\n\
+        "{path} is in order\npublic    {}\ndata      {}\ndatabase  {}\nservices  {}\ncontrol   udp {}\n\
          stun      udp {}, ports {} and {}\nweb       {}\ntls       {}\nbus       listen {}, connect {}\nlog       {}\n",
         config.public.host,
         config.data.dir.display(),
+        config.database().map_or_else(|problem| problem.to_string(), |location| location.to_string()),
         list(config.services.run.iter().map(|service| service.as_str().to_owned()).collect()),
         list(config.control.listen.iter().map(ToString::to_string).collect()),
         list(config.stun.addresses.iter().map(ToString::to_string).collect()),

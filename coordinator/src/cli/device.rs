@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::Place;
 use super::member::seen;
-use super::output::{ago, table};
+use super::output::table;
 use crate::index::Clock;
 use crate::index::devices;
 use crate::index::memberships::Member;
+use crate::words::ago;
 
 /// What to do with devices.
 #[derive(Debug, Subcommand)]

@@ -18,10 +18,11 @@ use serde_json::json;
 
 use super::invite::join_string;
 use super::output::hanging;
-use super::setup_link::admin_link;
+use super::setup_link::web_link;
 use super::{Place, args, environment, operator};
 use crate::api;
 use crate::config::Config;
+use crate::debris::{Debris, unwritable};
 use crate::index::invites::NewInvite;
 use crate::index::networks::NewNetwork;
 use crate::index::{Clock, Index, Schema};
@@ -47,6 +48,13 @@ pub struct Init {
     /// Name of the first network.
     #[arg(long, default_value = "home", value_parser = args::network_name)]
     network: NetworkName,
+    /// Where to keep the data, instead of a file in the data directory: "sqlite:FILE", or an empty database of a
+    /// Postgres server.
+    #[arg(long, value_name = "postgres://USER@HOST/NAME")]
+    database: Option<String>,
+    /// File with the password for Postgres, which only the service may read.
+    #[arg(long, value_name = "FILE", requires = "database")]
+    password_file: Option<PathBuf>,
 }
 
 /// What was made, for people and programs.
@@ -95,8 +103,9 @@ impl Init {
         let key = SecretKey::from_bytes(*identity).public();
         keys::write_private(config_path, text.as_bytes()).map_err(|error| unwritable(config_path, &error))?;
         debris.files.push(config_path.to_owned());
-        debris.database(&config.database());
-        let index = Index::open(&config.database(), Schema::Create, &fleet, Clock::system()).await?;
+        let database = config.database()?;
+        debris.database(&database);
+        let index = Index::open(&database, Schema::Create, &fleet, Clock::system()).await?;
         let actor = operator();
         index.set_public_key(&key, &actor).await?;
         index.add_network(&NewNetwork::by_invite(self.network.clone(), local_prefixes()), &actor).await?;
@@ -106,14 +115,11 @@ impl Init {
             lifetime_ms: FIRST_INVITE_MS,
             auto_approve: true,
         };
-        let (_, code) = index.add_invite(&invite, &actor).await?;
-        let link = if config.web.listen.is_empty() {
-            None
-        } else {
-            Some(admin_link(&config, index.new_admin_link(&actor).await?))
-        };
+        let (_, invite) = index.add_invite(&invite, &actor).await?;
+        let code = index.new_admin_link(&actor).await?.to_string();
+        let link = web_link(&config, "setup", &code).ok();
         index.close().await;
-        let join = join_string(&config, self.network.clone(), code, key).to_string();
+        let join = join_string(&config, self.network.clone(), invite, key).to_string();
         Ok(Made { config, key, join, link, network: self.network.clone(), notes, start: String::new() })
     }
 
@@ -130,6 +136,13 @@ impl Init {
             list(&all),
             quoted(&dir.display().to_string()),
         );
+        if let Some(database) = &self.database {
+            let _ = writeln!(text, "database = {}", quoted(database));
+        }
+        if let Some(file) = &self.password_file {
+            let file = std::path::absolute(file).context("find the password file")?;
+            let _ = writeln!(text, "password_file = {}", quoted(&file.display().to_string()));
+        }
         if all.iter().any(|ip| !is_here(ip)) {
             notes.push(
                 "this machine does not own its public address: let the router in front pass on UDP 7443, 3478 and 3479, \
@@ -191,11 +204,7 @@ impl Made {
             tls.unwrap_or_default(),
         );
         if let Some(link) = &self.link {
-            let _ = write!(
-                text,
-                "admin      {link}\n           (one use, 1 hour, plain HTTP on {})\n",
-                config.web.listen
-            );
+            let _ = write!(text, "admin      {link}\n           (one use, 1 hour)\n");
         }
         for note in &self.notes {
             text.push_str(&hanging("note       ", note));
@@ -210,46 +219,6 @@ impl Made {
     }
 }
 
-/// Files of a run that may yet fail; dropped without [`Debris::keep`] it removes them.
-#[derive(Default)]
-struct Debris {
-    files: Vec<PathBuf>,
-    dirs: Vec<PathBuf>,
-}
-
-impl Debris {
-    fn secret(&mut self, path: &Path) -> anyhow::Result<zeroize::Zeroizing<[u8; 32]>> {
-        let bytes = keys::create(path).map_err(|error| unwritable(path, &error))?;
-        self.files.push(path.to_owned());
-        Ok(bytes)
-    }
-
-    fn database(&mut self, path: &Path) {
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            self.files.push(name.into());
-        }
-    }
-
-    fn keep(mut self) {
-        self.files.clear();
-        self.dirs.clear();
-    }
-}
-
-impl Drop for Debris {
-    fn drop(&mut self) {
-        for file in &self.files {
-            let _ = std::fs::remove_file(file);
-        }
-        for dir in &self.dirs {
-            // Only if empty: nothing of anybody else's is ever removed.
-            let _ = std::fs::remove_dir(dir);
-        }
-    }
-}
-
 /// Step 1: a coordinator that is there stays as it is.
 fn refuse_to_repeat(dir: &Path, config_path: &Path) -> Result<(), Problem> {
     let files =
@@ -261,15 +230,6 @@ fn refuse_to_repeat(dir: &Path, config_path: &Path) -> Result<(), Problem> {
         there.display()
     );
     Err(Problem::new("init.exists", text))
-}
-
-fn unwritable(path: &Path, error: &anyhow::Error) -> Problem {
-    let text = format!(
-        "{} cannot be made ({}): run this as root, or give a --dir you may write to",
-        path.display(),
-        error.root_cause()
-    );
-    Problem::new("init.unwritable", text)
 }
 
 fn quoted(text: &str) -> String {

@@ -10,11 +10,12 @@ use lanyard_wire::limits::{CONTROL_PORT, WEB_PORT};
 use lanyard_wire::names::{InviteCode, NetworkName};
 use serde_json::json;
 
-use super::output::{span, table};
+use super::output::table;
 use super::{Place, args, operator};
 use crate::config::Config;
 use crate::index::Clock;
 use crate::index::invites::{self, NewInvite};
+use crate::words::span;
 
 /// Rounds what is left, so that a fresh invite for 24 hours is not listed with 23.
 const HALF_A_MINUTE_MS: i64 = 30_000;

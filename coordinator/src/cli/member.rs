@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use lanyard_wire::names::NetworkName;
 
-use super::output::{ago, table};
+use super::output::table;
 use super::{Place, args, operator};
 use crate::index::Clock;
 use crate::index::memberships::{self, Verdict};
+use crate::words::ago;
 
 /// What to do with members.
 #[derive(Debug, Subcommand)]

@@ -4,8 +4,10 @@
 //! running server notices their changes through the outbox. Exit codes: 0 done, 1 failed, 2 misused.
 
 pub mod args;
+pub mod backup;
 pub mod check_config;
 pub mod completion;
+pub mod db;
 pub mod device;
 pub mod doctor;
 pub mod health;
@@ -14,8 +16,10 @@ pub mod invite;
 pub mod member;
 pub mod network;
 pub mod output;
+pub mod role;
 pub mod serve;
 pub mod setup_link;
+pub mod user;
 pub mod verdict;
 pub mod version;
 
@@ -79,9 +83,22 @@ pub enum Command {
     /// Devices, in whatever network.
     #[command(subcommand)]
     Device(device::Device),
+    /// Users: who can sign in, and who may do what on this server.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Roles: what a user is in a network.
+    #[command(subcommand)]
+    Role(role::Command),
     /// How pairs of devices reach each other, and what stands in the way.
     #[command(subcommand)]
     Verdict(verdict::Verdict),
+    /// Save keys, settings and database, while the server runs.
+    Backup(backup::Backup),
+    /// Put a backup into an empty data directory, or look whether it could be (--check).
+    Restore(backup::Restore),
+    /// The database itself: copy it from SQLite to Postgres or back.
+    #[command(subcommand)]
+    Db(db::Db),
     /// Make a new one-time admin link; the one before stops working.
     SetupLink,
     /// Print completions for a shell.
@@ -116,7 +133,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Invite(command) => wait_for(command.run(&place)),
         Command::Member(command) => wait_for(command.run(&place)),
         Command::Device(command) => wait_for(command.run(&place)),
+        Command::User(command) => wait_for(command.run(&place)),
+        Command::Role(command) => wait_for(command.run(&place)),
         Command::Verdict(command) => wait_for(command.run(&place)),
+        Command::Backup(command) => wait_for(command.run(&place)),
+        Command::Restore(command) => wait_for(command.run(&place)),
+        Command::Db(command) => wait_for(command.run(&place)),
         Command::SetupLink => wait_for(setup_link::run(&place)),
     }
 }
@@ -162,7 +184,7 @@ impl Place {
     /// Opens the database of those settings as it is.
     async fn index(&self, config: &Config) -> anyhow::Result<Index> {
         let fleet = keys::read_fleet(&config.data.dir)?;
-        Ok(Index::open(&config.database(), Schema::Require, &fleet, Clock::system()).await?)
+        Ok(Index::open(&config.database()?, Schema::Require, &fleet, Clock::system()).await?)
     }
 }
 

@@ -6,11 +6,12 @@ use clap::{Subcommand, ValueEnum};
 use ipnetwork::Ipv4Network;
 use lanyard_wire::names::NetworkName;
 
-use super::output::{ago, table};
+use super::output::table;
 use super::{Place, args, member, operator};
 use crate::index::Clock;
 use crate::index::networks::{self, Approve, JoinMode, NetworkWishes, NewNetwork};
 use crate::routes::local_prefixes;
+use crate::words::ago;
 
 /// What to do with networks.
 #[derive(Debug, Subcommand)]

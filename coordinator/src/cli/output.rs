@@ -55,6 +55,13 @@ impl Output {
             Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
         }
     }
+
+    /// Says how far a long command is, to people only.
+    pub fn progress(self, line: &str) {
+        if !self.as_json {
+            eprintln!("{line}");
+        }
+    }
 }
 
 /// Prints why a command failed and returns its exit code.
@@ -117,24 +124,6 @@ pub fn hanging(head: &str, text: &str) -> String {
     lines
 }
 
-/// How long ago that was, in one unit.
-#[must_use]
-pub fn ago(then_ms: i64, now_ms: i64) -> String {
-    format!("{} ago", span(now_ms.saturating_sub(then_ms)))
-}
-
-/// A length of time in one unit.
-#[must_use]
-pub fn span(milliseconds: i64) -> String {
-    let seconds = milliseconds.max(0) / 1_000;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,14 +140,5 @@ mod tests {
         assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
         assert!(text.lines().skip(1).all(|line| line.starts_with("      word")), "{text}");
         assert_eq!(text.matches("word").count(), 40);
-    }
-
-    #[test]
-    fn lengths_of_time_read_in_one_unit() {
-        assert_eq!(span(59_999), "59 s");
-        assert_eq!(span(3_600_000), "1 h");
-        assert_eq!(span(86_400_000), "24 h");
-        assert_eq!(ago(0, 30 * 86_400_000), "30 d ago");
-        assert_eq!(span(-5), "0 s");
     }
 }

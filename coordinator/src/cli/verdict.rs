@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::Place;
-use super::output::{ago, span, table};
+use super::output::table;
 use crate::index::Clock;
 use crate::index::verdicts::Pair;
+use crate::words::{ago, span};
 
 /// What to do with verdicts.
 #[derive(Debug, Subcommand)]

@@ -3,15 +3,18 @@
 //! Rows are written by `Draft` inside the transaction of the change they describe, so there
 //! is no change without its row and no row without its change.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lanyard_wire::ids::DeviceId;
 use serde::Serialize;
-use sqlx::Row;
 
 use super::Index;
+use super::authority::{Grants, Power};
+use super::db::{FromRow, Row, sql};
 use super::error::Result;
 use super::text::text_enum;
+use super::users::User;
 
 text_enum! {
     /// What kind of somebody acted.
@@ -50,31 +53,68 @@ pub struct Actor {
     id: String,
     via: Via,
     ip: Option<IpAddr>,
+    power: Power,
 }
 
 impl Actor {
     /// The person at the server's command line, by the name the operating system has for them.
     #[must_use]
     pub fn operator(name: &str) -> Self {
-        Self { kind: ActorKind::Operator, id: name.to_owned(), via: Via::Cli, ip: None }
+        Self { kind: ActorKind::Operator, id: name.to_owned(), via: Via::Cli, ip: None, power: Power::All }
     }
 
     /// A device, over the control protocol.
     #[must_use]
     pub fn device(id: DeviceId, ip: Option<IpAddr>) -> Self {
-        Self { kind: ActorKind::Device, id: id.to_string(), via: Via::Agent, ip }
+        Self { kind: ActorKind::Device, id: id.to_string(), via: Via::Agent, ip, power: Power::Device(id) }
     }
 
     /// Somebody who holds the one-time admin link.
     #[must_use]
     pub fn link_holder(ip: Option<IpAddr>) -> Self {
-        Self { kind: ActorKind::Operator, id: "admin link".to_owned(), via: Via::Panel, ip }
+        Self {
+            kind: ActorKind::Operator,
+            id: "admin link".to_owned(),
+            via: Via::Panel,
+            ip,
+            power: Power::Link,
+        }
     }
 
     /// The program itself.
     #[must_use]
     pub fn system() -> Self {
-        Self { kind: ActorKind::System, id: "lanyard-server".to_owned(), via: Via::System, ip: None }
+        let id = "lanyard-server".to_owned();
+        Self { kind: ActorKind::System, id, via: Via::System, ip: None, power: Power::All }
+    }
+
+    /// A user with all they may do, through a door.
+    #[must_use]
+    pub fn user(grants: Grants, via: Via, ip: Option<IpAddr>) -> Self {
+        Self { kind: ActorKind::User, id: grants.user.clone(), via, ip, power: Power::User(grants) }
+    }
+
+    /// A user who is being let in: they may do what concerns themselves.
+    #[must_use]
+    pub fn arriving(user: &User, ip: Option<IpAddr>) -> Self {
+        let grants = Grants {
+            user: user.id.clone(),
+            is_server_admin: false,
+            roles: BTreeMap::new(),
+            only: None,
+            may_write: true,
+        };
+        Self::user(grants, Via::Panel, ip)
+    }
+
+    /// What they may do.
+    pub(super) const fn power(&self) -> &Power {
+        &self.power
+    }
+
+    /// The row of a user who acts; nobody's for the others.
+    pub(super) fn user_id(&self) -> Option<&str> {
+        (self.kind == ActorKind::User).then_some(&self.id)
     }
 
     pub(super) const fn kind(&self) -> ActorKind {
@@ -117,31 +157,31 @@ pub struct AuditEvent {
     pub after: Option<String>,
 }
 
+impl FromRow for AuditEvent {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            at: row.get("at")?,
+            actor_kind: row.get("actor_kind")?,
+            actor_id: row.get("actor_id")?,
+            via: row.get("via")?,
+            code: row.get("code")?,
+            entity_type: row.get("entity_type")?,
+            entity_id: row.get("entity_id")?,
+            before: row.get("before")?,
+            after: row.get("after")?,
+        })
+    }
+}
+
 impl Index {
     /// The newest events, newest first.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn audit_events(&self, limit: u32) -> Result<Vec<AuditEvent>> {
-        // rowid: events of one millisecond keep the order in which they were written.
-        let rows = sqlx::query("SELECT * FROM audit_events ORDER BY rowid DESC LIMIT $1")
+        sql!("SELECT * FROM audit_events ORDER BY id DESC LIMIT $1")
             .bind(i64::from(limit))
-            .fetch_all(&self.backend.reader)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(AuditEvent {
-                    at: row.try_get("at")?,
-                    actor_kind: row.try_get("actor_kind")?,
-                    actor_id: row.try_get("actor_id")?,
-                    via: row.try_get("via")?,
-                    code: row.try_get("code")?,
-                    entity_type: row.try_get("entity_type")?,
-                    entity_id: row.try_get("entity_id")?,
-                    before: row.try_get("before")?,
-                    after: row.try_get("after")?,
-                })
-            })
-            .collect()
+            .fetch_all(&self.db)
+            .await
     }
 }

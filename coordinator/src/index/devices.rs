@@ -7,10 +7,9 @@ use lanyard_wire::ids::{DeviceId, DeviceNumber};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::DeviceName;
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
 
 use super::Index;
+use super::db::{FromRow, Row, sql};
 use super::draft::{Draft, Entry};
 use super::error::{IndexError, Result};
 use super::text;
@@ -30,6 +29,8 @@ pub struct Device {
     /// The name it gave last.
     #[serde(with = "text")]
     pub name: DeviceName,
+    /// Row id of the user it belongs to, if it does.
+    pub user_id: Option<String>,
     /// Its operating system.
     pub os: String,
     /// Version of its agent.
@@ -82,36 +83,6 @@ pub struct Presence {
     pub ip: Option<IpAddr>,
 }
 
-impl FromRow<'_, SqliteRow> for Device {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
-    }
-}
-
-impl Device {
-    fn read(row: &SqliteRow) -> Result<Self> {
-        let prefixes: String = row.try_get("local_prefixes")?;
-        Ok(Self {
-            id: text::column(row, "id")?,
-            number: number_from(row.try_get("number")?)?,
-            name: text::column(row, "name")?,
-            os: row.try_get("os")?,
-            agent_version: row.try_get("agent_version")?,
-            identity: text::column(row, "identity_key")?,
-            wireguard: text::column(row, "wg_key")?,
-            local_prefixes: serde_json::from_str(&prefixes).map_err(|error| IndexError::Unreadable {
-                column: "local_prefixes",
-                why: error.to_string(),
-            })?,
-            suspended_at: row.try_get("suspended_at")?,
-            online: row.try_get("online")?,
-            last_seen_at: row.try_get("last_seen_at")?,
-            last_ip: row.try_get("last_ip")?,
-            created_at: row.try_get("created_at")?,
-        })
-    }
-}
-
 /// A device number from its column.
 pub(super) fn number_from(value: i64) -> Result<DeviceNumber> {
     u32::try_from(value).ok().and_then(DeviceNumber::new).ok_or_else(|| IndexError::Unreadable {
@@ -120,15 +91,38 @@ pub(super) fn number_from(value: i64) -> Result<DeviceNumber> {
     })
 }
 
+impl FromRow for Device {
+    fn from_row(row: &Row) -> Result<Self> {
+        let prefixes: String = row.get("local_prefixes")?;
+        Ok(Self {
+            id: text::column(row, "id")?,
+            number: number_from(row.get("number")?)?,
+            name: text::column(row, "name")?,
+            user_id: row.get("user_id")?,
+            os: row.get("os")?,
+            agent_version: row.get("agent_version")?,
+            identity: text::column(row, "identity_key")?,
+            wireguard: text::column(row, "wg_key")?,
+            local_prefixes: serde_json::from_str(&prefixes).map_err(|error| IndexError::Unreadable {
+                column: "local_prefixes",
+                why: error.to_string(),
+            })?,
+            suspended_at: row.get("suspended_at")?,
+            online: row.get("online")?,
+            last_seen_at: row.get("last_seen_at")?,
+            last_ip: row.get("last_ip")?,
+            created_at: row.get("created_at")?,
+        })
+    }
+}
+
 impl Index {
     /// Every device, by name.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn devices(&self) -> Result<Vec<Device>> {
-        Ok(sqlx::query_as("SELECT * FROM devices ORDER BY name, number")
-            .fetch_all(&self.backend.reader)
-            .await?)
+        sql!("SELECT * FROM devices ORDER BY name, number").fetch_all(&self.db).await
     }
 
     /// The device of that number, id or name.
@@ -136,12 +130,11 @@ impl Index {
     /// # Errors
     /// [`IndexError::NotFound`], or [`IndexError::Ambiguous`] for a name that several devices have.
     pub async fn device(&self, name: &str) -> Result<Device> {
-        let mut found: Vec<Device> =
-            sqlx::query_as("SELECT * FROM devices WHERE number = $1 OR id = $2 OR name = $2")
-                .bind(DeviceNumber::parse(name).ok().map(|number| i64::from(number.value())))
-                .bind(name.to_ascii_lowercase())
-                .fetch_all(&self.backend.reader)
-                .await?;
+        let mut found: Vec<Device> = sql!("SELECT * FROM devices WHERE number = $1 OR id = $2 OR name = $2")
+            .bind(DeviceNumber::parse(name).ok().map(|number| i64::from(number.value())))
+            .bind(name.to_ascii_lowercase())
+            .fetch_all(&self.db)
+            .await?;
         if found.len() > 1 {
             return Err(IndexError::Ambiguous { what: "device", name: name.to_owned() });
         }
@@ -160,18 +153,18 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn record_presence(&self, transitions: &[Presence]) -> Result<()> {
-        let mut transaction = self.backend.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.db.begin_write().await?;
         for presence in transitions {
             let ip = presence.ip.map(|ip| ip.to_string());
-            sqlx::query(
+            sql!(
                 "UPDATE devices SET online = $2, last_seen_at = $3, last_ip = COALESCE($4, last_ip) WHERE id = $1 \
-                 AND (online <> $2 OR ($2 AND $4 IS NOT NULL AND last_ip IS NOT $4))",
+                 AND (online <> $2 OR ($2 AND $4 IS NOT NULL AND last_ip IS DISTINCT FROM $4))",
             )
             .bind(presence.device.to_string())
             .bind(presence.online)
             .bind(self.clock.now_ms())
             .bind(ip)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         }
         transaction.commit().await?;
@@ -183,9 +176,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn online_devices(&self) -> Result<Vec<DeviceId>> {
-        let texts: Vec<String> = sqlx::query_scalar("SELECT id FROM devices WHERE online = 1")
-            .fetch_all(&self.backend.reader)
-            .await?;
+        let texts: Vec<String> = sql!("SELECT id FROM devices WHERE online").fetch_all(&self.db).await?;
         texts
             .iter()
             .map(|id| {
@@ -198,10 +189,10 @@ impl Index {
 impl Draft<'_> {
     /// The device with that id.
     pub(super) async fn device(&mut self, id: DeviceId) -> Result<Option<Device>> {
-        Ok(sqlx::query_as("SELECT * FROM devices WHERE id = $1")
+        sql!("SELECT * FROM devices WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(self.connection())
-            .await?)
+            .await
     }
 
     /// Enrols a device or brings its row up to date; tells whether peers must hear of it (its tunnel key changed).
@@ -224,7 +215,7 @@ impl Draft<'_> {
             return Ok(false);
         }
         let now = self.now();
-        sqlx::query(
+        sql!(
             "UPDATE devices SET wg_key = $2, name = $3, os = $4, agent_version = $5, local_prefixes = $6, \
              updated_at = $7 WHERE id = $1",
         )
@@ -247,6 +238,7 @@ impl Draft<'_> {
             id: DeviceId::of(&intro.identity),
             number: self.free_number().await?,
             name: intro.name.clone(),
+            user_id: None,
             os: intro.os.clone(),
             agent_version: intro.agent_version.clone(),
             identity: intro.identity,
@@ -258,9 +250,9 @@ impl Draft<'_> {
             last_ip: None,
             created_at: self.now(),
         };
-        sqlx::query(
+        sql!(
             "INSERT INTO devices (id, number, name, os, agent_version, identity_key, wg_key, local_prefixes, online, \
-             last_seen_at, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $9, $9)",
+             last_seen_at, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $9, $9)",
         )
         .bind(device.id.to_string())
         .bind(i64::from(device.number.value()))
@@ -281,7 +273,7 @@ impl Draft<'_> {
     async fn free_number(&mut self) -> Result<DeviceNumber> {
         for _ in 0..NUMBER_DRAWS {
             let drawn = 100_000_000 + getrandom::u32()? % 900_000_000;
-            let taken: Option<i64> = sqlx::query_scalar("SELECT number FROM devices WHERE number = $1")
+            let taken: Option<i64> = sql!("SELECT number FROM devices WHERE number = $1")
                 .bind(i64::from(drawn))
                 .fetch_optional(self.connection())
                 .await?;
@@ -310,8 +302,7 @@ fn prefixes_to(prefixes: &[String]) -> Result<String> {
 }
 
 /// Two devices with one tunnel key would be one to WireGuard.
-fn tunnel_key_taken(error: sqlx::Error) -> IndexError {
-    let error = IndexError::from(error);
+fn tunnel_key_taken(error: IndexError) -> IndexError {
     if error.is_unique_violation() {
         return IndexError::Taken { what: "device with the tunnel key of", name: "this device".to_owned() };
     }

@@ -1,27 +1,30 @@
 //! One change: rows, revision, audit and outbox in one transaction.
 //!
-//! A draft takes the write lock at once (`BEGIN IMMEDIATE`), so what it reads cannot change under it. It is
-//! committed with [`Draft::commit`], which refuses a draft without an audit row; dropped, it leaves no trace.
+//! A draft takes the write lock at once (`Db::begin_write`), so what it reads cannot change under it. It is
+//! committed with [`Draft::commit`], which refuses a draft that asked for no permission or has no audit row; dropped, it leaves no trace.
 //! What devices see of a network (its prefixes, its members) counts in the network's revision and is published as a
 //! roster change; invites and settings are audited and published without a new revision, since a device that met a
 //! new revision would have to ask for a difference that does not concern it.
 
 use lanyard_wire::ids::{NetworkId, Revision};
 use serde::Serialize;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::Index;
 use super::audit::Actor;
+use super::authority::{Need, Power};
+use super::db::{Target, Transaction, sql};
 use super::error::{IndexError, Result};
 use super::outbox::Change;
-use super::ulid;
 
 /// An open change.
 pub(super) struct Draft<'a> {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction,
     index: &'a Index,
     actor: &'a Actor,
+    /// What the actor may do, as it is under the write lock.
+    power: Power,
     now: i64,
+    is_allowed: bool,
     is_recorded: bool,
 }
 
@@ -44,15 +47,24 @@ pub(super) struct Entry<'a, T: Serialize> {
 impl Index {
     /// Takes the write lock and opens a change.
     pub(super) async fn draft<'a>(&'a self, actor: &'a Actor) -> Result<Draft<'a>> {
-        let transaction = self.backend.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Draft { transaction, index: self, actor, now: self.clock.now_ms(), is_recorded: false })
+        let mut transaction = self.db.begin_write().await?;
+        let power = self.power_now(&mut transaction, actor).await?;
+        Ok(Draft {
+            transaction,
+            index: self,
+            actor,
+            power,
+            now: self.clock.now_ms(),
+            is_allowed: false,
+            is_recorded: false,
+        })
     }
 }
 
 impl Draft<'_> {
     /// The connection, for statements of this change.
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+    pub(super) fn connection(&mut self) -> Target<'_> {
+        Target::from(&mut self.transaction)
     }
 
     /// The instant of this change, epoch milliseconds.
@@ -60,15 +72,35 @@ impl Draft<'_> {
         self.now
     }
 
+    /// Who makes this change.
+    pub(super) const fn actor(&self) -> &Actor {
+        self.actor
+    }
+
+    /// Asks whether whoever makes this change may do so; a draft that never asked is not committed.
+    ///
+    /// # Errors
+    /// [`IndexError::Forbidden`].
+    pub(super) fn must(&mut self, need: &Need) -> Result<()> {
+        self.power.must(need)?;
+        self.is_allowed = true;
+        Ok(())
+    }
+
     /// The index this draft will change.
     pub(super) const fn index(&self) -> &Index {
         self.index
     }
 
+    /// An id for a new row.
+    pub(super) fn new_id(&self) -> Result<String> {
+        self.index.ids.new_text(self.now)
+    }
+
     /// Raises the revision of a network and returns the new one.
     pub(super) async fn bump(&mut self, network: NetworkId) -> Result<Revision> {
         let now = self.now;
-        let revision: i64 = sqlx::query_scalar(
+        let revision: i64 = sql!(
             "UPDATE networks SET revision = revision + 1, updated_at = $2 WHERE id = $1 RETURNING revision",
         )
         .bind(network.to_string())
@@ -80,16 +112,15 @@ impl Draft<'_> {
 
     /// Writes the audit row.
     pub(super) async fn record<T: Serialize>(&mut self, entry: Entry<'_, T>) -> Result<()> {
-        let now = self.now;
-        let actor = self.actor;
+        let (now, actor, id) = (self.now, self.actor, self.new_id()?);
         let to_json = |state: Option<&T>| state.map(serde_json::to_string).transpose();
         let unreadable =
             |error: serde_json::Error| IndexError::Unreadable { column: "audit", why: error.to_string() };
-        sqlx::query(
+        sql!(
             "INSERT INTO audit_events (id, at, actor_kind, actor_id, via, code, entity_type, entity_id, network_id, \
              before, after, ip) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
-        .bind(ulid::new_text(now)?)
+        .bind(id)
         .bind(now)
         .bind(actor.kind().as_str())
         .bind(actor.id().to_owned())
@@ -112,7 +143,7 @@ impl Draft<'_> {
         let now = self.now;
         let payload = serde_json::to_string(change)
             .map_err(|error| IndexError::Unreadable { column: "outbox.payload", why: error.to_string() })?;
-        sqlx::query("INSERT INTO outbox (topic, payload, created_at) VALUES ($1, $2, $3)")
+        sql!("INSERT INTO outbox (topic, payload, created_at) VALUES ($1, $2, $3)")
             .bind(change.topic())
             .bind(payload)
             .bind(now)
@@ -123,10 +154,12 @@ impl Draft<'_> {
 
     /// Makes the change permanent and wakes whoever waits for the outbox.
     pub(super) async fn commit(self) -> Result<()> {
-        if !self.is_recorded {
-            return Err(IndexError::State(
-                "a change without an audit row is not committed; report this".to_owned(),
-            ));
+        for (is_done, what) in [(self.is_allowed, "permission"), (self.is_recorded, "audit row")] {
+            if !is_done {
+                return Err(IndexError::State(format!(
+                    "a change without {what} is not committed; report this"
+                )));
+            }
         }
         self.transaction.commit().await?;
         self.index.changed.notify_one();

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use sqlx::postgres::PgDatabaseError;
+
 /// Short for results of this module.
 pub type Result<T> = core::result::Result<T, IndexError>;
 
@@ -16,8 +18,30 @@ pub enum IndexError {
     #[error("there is no database at {}: run \"lanyard-server init\" first, or name the right --dir", .0.display())]
     Missing(PathBuf),
     /// There is one already, and it was to be created.
-    #[error("there is already a database at {}: nothing was changed", .0.display())]
-    Exists(PathBuf),
+    #[error("there is already something in the database {0}: nothing was changed")]
+    Exists(String),
+    /// The Postgres database is there, and empty.
+    #[error("the database {0} is empty: run \"lanyard-server init\" first, or copy another database into it")]
+    Uninitialised(String),
+    /// No connection to the Postgres server.
+    #[error(
+        "the database server cannot be reached ({0}): start it, or correct data.database in the settings"
+    )]
+    Unreachable(String),
+    /// The Postgres server lets us not in.
+    #[error("the database {database} refuses us ({why}): check its name, its user and data.password_file")]
+    Refused {
+        /// Its URL, without a password.
+        database: String,
+        /// What the server says.
+        why: String,
+    },
+    /// No connection became free.
+    #[error(
+        "no connection to the database became free within 30 seconds: it is overloaded, or its server does not answer; \
+         try again"
+    )]
+    Busy,
     /// The file is not a database or its pages contradict each other.
     #[error(
         "the database is damaged ({0}): stop lanyard-server, keep the damaged file, and put a backup in its place \
@@ -53,8 +77,7 @@ pub enum IndexError {
     Foreign(i64),
     /// Another process keeps the write lock.
     #[error(
-        "the database is locked by another process for more than 5 seconds: close other programs that have it open, \
-         then try again"
+        "the database is locked by another program: close other programs that have it open, then try again"
     )]
     Locked,
     /// No space.
@@ -104,6 +127,17 @@ pub enum IndexError {
         "{0} has no free address: remove members (their addresses return after 30 days) or make a larger network"
     )]
     Full(String),
+    /// Whoever asks may not do this.
+    #[error("this is for {0}")]
+    Forbidden(&'static str),
+    /// A value that cannot be.
+    #[error("{what} cannot be that: {why}")]
+    Invalid {
+        /// Which value.
+        what: &'static str,
+        /// What would do.
+        why: String,
+    },
     /// The thing is not in a state that allows this.
     #[error("{0}")]
     State(String),
@@ -130,6 +164,10 @@ impl IndexError {
         match self {
             Self::Missing(_) => "index.missing",
             Self::Exists(_) => "index.exists",
+            Self::Uninitialised(_) => "index.uninitialised",
+            Self::Unreachable(_) => "index.unreachable",
+            Self::Refused { .. } => "index.refused",
+            Self::Busy => "index.busy",
             Self::Corrupt(_) => "index.corrupt",
             Self::Newer { .. } => "index.newer",
             Self::Older { .. } => "index.older",
@@ -142,6 +180,8 @@ impl IndexError {
             Self::Taken { .. } => "index.taken",
             Self::Prefix { .. } => "index.prefix",
             Self::Full(_) => "index.full",
+            Self::Forbidden(_) => "index.forbidden",
+            Self::Invalid { .. } => "index.invalid",
             Self::State(_) => "index.state",
             Self::Unreadable { .. } => "index.unreadable",
             Self::Randomness(_) => "system.randomness",
@@ -158,17 +198,32 @@ impl IndexError {
 impl From<sqlx::Error> for IndexError {
     fn from(error: sqlx::Error) -> Self {
         if matches!(error, sqlx::Error::PoolTimedOut) {
-            return Self::Locked;
+            return Self::Busy;
+        }
+        if let sqlx::Error::Io(error) = &error {
+            return Self::Unreachable(error.to_string());
         }
         let Some(database) = error.as_database_error() else {
             return Self::Database(error);
         };
+        let code = database.code().unwrap_or_default();
+        let message = || database.message().to_owned();
+        if database.try_downcast_ref::<PgDatabaseError>().is_some() {
+            // PostgreSQL, appendix A: lock not available; out of disk; data or index corrupted; shutting down; insufficient privilege.
+            return match code.as_ref() {
+                "55P03" => Self::Busy,
+                "53100" => Self::DiskFull,
+                "XX001" | "XX002" => Self::Corrupt(message()),
+                "57P01" | "57P02" | "57P03" => Self::Unreachable(message()),
+                "42501" | "25006" => Self::Denied(message()),
+                _ => Self::Database(error),
+            };
+        }
         // SQLite's primary result code is the low byte of the extended one (sqlite.org/rescode.html).
-        let primary = database.code().and_then(|code| code.parse::<u32>().ok()).map_or(0, |code| code & 0xFF);
-        match primary {
+        match code.parse::<u32>().map_or(0, |code| code & 0xFF) {
             5 | 6 => Self::Locked,
-            8 | 14 | 23 | 3 => Self::Denied(database.message().to_owned()),
-            11 | 26 => Self::Corrupt(database.message().to_owned()),
+            8 | 14 | 23 | 3 => Self::Denied(message()),
+            11 | 26 => Self::Corrupt(message()),
             13 => Self::DiskFull,
             _ => Self::Database(error),
         }

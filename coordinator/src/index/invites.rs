@@ -11,17 +11,17 @@ use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::keyed_hash;
 use lanyard_wire::names::{InviteCode, NetworkName};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
 
+use super::Index;
 use super::audit::Actor;
+use super::authority::{Need, Role};
+use super::db::{FromRow, Row, sql};
 use super::draft::{Draft, Entry};
 use super::error::{IndexError, Result};
 use super::networks::{Network, unknown};
 use super::outbox::Change;
 use super::settings::draw_code;
 use super::text;
-use super::{Index, ulid};
 
 /// An invite as listed; its code is nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,32 +73,28 @@ pub(super) enum Unredeemable {
     UsedUp,
 }
 
-impl FromRow<'_, SqliteRow> for Invite {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
-    }
-}
-
 impl Invite {
     /// Whether it can let somebody in at that instant.
     #[must_use]
     pub const fn is_open(&self, now_ms: i64) -> bool {
         self.revoked_at.is_none() && self.expires_at > now_ms && self.uses < self.max_uses
     }
+}
 
-    fn read(row: &SqliteRow) -> Result<Self> {
+impl FromRow for Invite {
+    fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
-            id: row.try_get("id")?,
+            id: row.get("id")?,
             network_id: text::column(row, "network_id")?,
             network: text::column(row, "slug")?,
-            code_prefix: row.try_get("code_prefix")?,
-            max_uses: row.try_get("max_uses")?,
-            uses: row.try_get("uses")?,
-            auto_approve: row.try_get("auto_approve")?,
-            expires_at: row.try_get("expires_at")?,
-            revoked_at: row.try_get("revoked_at")?,
-            created_by: row.try_get("created_by")?,
-            created_at: row.try_get("created_at")?,
+            code_prefix: row.get("code_prefix")?,
+            max_uses: row.get("max_uses")?,
+            uses: row.get("uses")?,
+            auto_approve: row.get("auto_approve")?,
+            expires_at: row.get("expires_at")?,
+            revoked_at: row.get("revoked_at")?,
+            created_by: row.get("created_by")?,
+            created_at: row.get("created_at")?,
         })
     }
 }
@@ -111,9 +107,10 @@ impl Index {
     pub async fn add_invite(&self, new: &NewInvite, actor: &Actor) -> Result<(Invite, InviteCode)> {
         let mut draft = self.draft(actor).await?;
         let network = draft.network(&new.network).await?.ok_or_else(|| unknown(&new.network))?;
+        draft.must(&Need::Network(network.id, Role::Admin))?;
         let code = draw_code()?;
         let invite = Invite {
-            id: ulid::new_text(draft.now())?,
+            id: draft.new_id()?,
             network_id: network.id,
             network: network.slug,
             code_prefix: code.to_string().chars().take(2).collect(),
@@ -139,13 +136,13 @@ impl Index {
         if let Some(slug) = network {
             self.network(slug).await?;
         }
-        Ok(sqlx::query_as(
+        sql!(
             "SELECT i.*, n.slug FROM invites i JOIN networks n ON n.id = i.network_id \
              WHERE n.deleted_at IS NULL AND ($1 IS NULL OR n.slug = $1) ORDER BY i.created_at DESC, i.id DESC",
         )
         .bind(network.map(|slug| slug.to_string()))
-        .fetch_all(&self.backend.reader)
-        .await?)
+        .fetch_all(&self.db)
+        .await
     }
 
     /// Ends an invite, named by its id, the beginning of its id, or its whole code.
@@ -157,7 +154,7 @@ impl Index {
     pub async fn revoke_invite(&self, name: &str, actor: &Actor) -> Result<Invite> {
         let hash = InviteCode::parse(name).ok().map(|code| self.hash_code(code));
         let mut draft = self.draft(actor).await?;
-        let mut found: Vec<Invite> = sqlx::query_as(
+        let mut found: Vec<Invite> = sql!(
             "SELECT i.*, n.slug FROM invites i JOIN networks n ON n.id = i.network_id \
              WHERE i.code_hash = $1 OR (length($2) >= 6 AND substr(i.id, 1, length($2)) = $2)",
         )
@@ -172,12 +169,13 @@ impl Index {
             let hint = ": \"lanyard-server invite list\" shows the ids";
             return Err(IndexError::NotFound { what: "invite", name: name.to_owned(), hint });
         };
+        draft.must(&Need::Network(before.network_id, Role::Admin))?;
         if before.revoked_at.is_some() {
             return Ok(before);
         }
         let mut after = before.clone();
         after.revoked_at = Some(draft.now());
-        sqlx::query("UPDATE invites SET revoked_at = $2 WHERE id = $1")
+        sql!("UPDATE invites SET revoked_at = $2 WHERE id = $1")
             .bind(after.id.clone())
             .bind(after.revoked_at)
             .execute(draft.connection())
@@ -202,7 +200,7 @@ impl Draft<'_> {
         code: InviteCode,
     ) -> Result<core::result::Result<Invite, Unredeemable>> {
         let hash = self.index().hash_code(code);
-        let invite: Option<Invite> = sqlx::query_as(
+        let invite: Option<Invite> = sql!(
             "SELECT i.*, n.slug FROM invites i JOIN networks n ON n.id = i.network_id \
              WHERE i.code_hash = $1 AND i.network_id = $2",
         )
@@ -221,24 +219,23 @@ impl Draft<'_> {
 
     /// Whether that device has used that invite before.
     pub(super) async fn has_used(&mut self, invite: &Invite, device: DeviceId) -> Result<bool> {
-        let uses: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM invite_uses WHERE invite_id = $1 AND device_id = $2")
-                .bind(invite.id.clone())
-                .bind(device.to_string())
-                .fetch_one(self.connection())
-                .await?;
+        let uses: i64 = sql!("SELECT COUNT(*) FROM invite_uses WHERE invite_id = $1 AND device_id = $2")
+            .bind(invite.id.clone())
+            .bind(device.to_string())
+            .fetch_one(self.connection())
+            .await?;
         Ok(uses > 0)
     }
 
     /// Counts one use; the CHECK constraint would stop one too many.
     pub(super) async fn use_invite(&mut self, invite: &Invite, device: DeviceId) -> Result<()> {
-        let now = self.now();
-        sqlx::query("UPDATE invites SET uses = uses + 1 WHERE id = $1")
+        let (now, id) = (self.now(), self.new_id()?);
+        sql!("UPDATE invites SET uses = uses + 1 WHERE id = $1")
             .bind(invite.id.clone())
             .execute(self.connection())
             .await?;
-        sqlx::query("INSERT INTO invite_uses (id, invite_id, device_id, at) VALUES ($1, $2, $3, $4)")
-            .bind(ulid::new_text(now)?)
+        sql!("INSERT INTO invite_uses (id, invite_id, device_id, at) VALUES ($1, $2, $3, $4)")
+            .bind(id)
             .bind(invite.id.clone())
             .bind(device.to_string())
             .bind(now)
@@ -250,7 +247,7 @@ impl Draft<'_> {
     }
 
     async fn insert_invite(&mut self, invite: &Invite, hash: &str) -> Result<()> {
-        sqlx::query(
+        sql!(
             "INSERT INTO invites (id, network_id, code_prefix, code_hash, max_uses, auto_approve, expires_at, \
              created_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )

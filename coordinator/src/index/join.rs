@@ -17,6 +17,7 @@ use lanyard_wire::names::{InviteCode, NetworkName};
 
 use super::Index;
 use super::audit::Actor;
+use super::authority::Need;
 use super::devices::{Device, Introduction};
 use super::draft::Draft;
 use super::error::{IndexError, Result};
@@ -81,6 +82,7 @@ impl Draft<'_> {
             return Ok(JoinOutcome::Refused(JoinRefusal::UnknownNetwork));
         };
         let device = self.device(id).await?;
+        self.must(&Need::Device { id, owner: device.as_ref().and_then(|device| device.user_id.clone()) })?;
         if device.as_ref().is_some_and(|device| device.suspended_at.is_some()) {
             return Ok(JoinOutcome::Refused(JoinRefusal::Denied));
         }

@@ -9,18 +9,18 @@ use lanyard_wire::ids::{DeviceId, DeviceNumber, NetworkId, Revision};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::{DeviceName, NetworkName};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
 
+use super::Index;
 use super::addresses::free_address;
 use super::audit::Actor;
+use super::authority::{Need, Role};
+use super::db::{FromRow, Row, sql};
 use super::devices::number_from;
 use super::draft::{Draft, Entry, revision_from, revision_to};
 use super::error::{IndexError, Result};
 use super::networks::{Network, unknown};
 use super::outbox::{Change, MemberChange};
 use super::text::{self, text_enum};
-use super::{Index, ulid};
 
 /// How long the addresses of a removed member stay out of the pool.
 pub const ADDRESS_REST_MS: i64 = 30 * 24 * 3_600_000;
@@ -125,12 +125,6 @@ pub struct Member {
     pub created_at: i64,
 }
 
-impl FromRow<'_, SqliteRow> for Member {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
-    }
-}
-
 macro_rules! select_member {
     ($rest:literal) => {
         concat!(
@@ -146,29 +140,6 @@ impl Member {
     /// Members that devices hear of, by revision.
     pub(super) const SELECT_LIVE: &str =
         select_member!("m.state IN ('pending', 'active', 'suspended') ORDER BY m.network_id, m.revision");
-
-    fn read(row: &SqliteRow) -> Result<Self> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            network_id: text::column(row, "network_id")?,
-            network: text::column(row, "slug")?,
-            device: text::column(row, "device_id")?,
-            number: number_from(row.try_get("number")?)?,
-            identity: text::column(row, "identity_key")?,
-            wireguard: text::column(row, "wg_key")?,
-            name: text::column(row, "nickname")?,
-            state: text::column(row, "state")?,
-            ip4: text::optional_column(row, "ip4")?,
-            ip6: text::optional_column(row, "ip6")?,
-            joined_via: text::column(row, "joined_via")?,
-            invite_id: row.try_get("invite_id")?,
-            left_by: text::optional_column(row, "left_by")?,
-            revision: revision_from(row.try_get("revision")?)?,
-            online: row.try_get("online")?,
-            last_seen_at: row.try_get("last_seen_at")?,
-            created_at: row.try_get("created_at")?,
-        })
-    }
 
     /// This row as a roster change; `None` for a live member without addresses, which cannot be.
     pub(super) fn change(&self) -> Option<Change> {
@@ -204,6 +175,31 @@ pub enum Verdict {
     Remove,
 }
 
+impl FromRow for Member {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: row.get("id")?,
+            network_id: text::column(row, "network_id")?,
+            network: text::column(row, "slug")?,
+            device: text::column(row, "device_id")?,
+            number: number_from(row.get("number")?)?,
+            identity: text::column(row, "identity_key")?,
+            wireguard: text::column(row, "wg_key")?,
+            name: text::column(row, "nickname")?,
+            state: text::column(row, "state")?,
+            ip4: text::optional_column(row, "ip4")?,
+            ip6: text::optional_column(row, "ip6")?,
+            joined_via: text::column(row, "joined_via")?,
+            invite_id: row.get("invite_id")?,
+            left_by: text::optional_column(row, "left_by")?,
+            revision: revision_from(row.get("revision")?)?,
+            online: row.get("online")?,
+            last_seen_at: row.get("last_seen_at")?,
+            created_at: row.get("created_at")?,
+        })
+    }
+}
+
 impl Index {
     /// Members of a network by name; those that left or were denied only on request.
     ///
@@ -211,13 +207,13 @@ impl Index {
     /// [`IndexError::NotFound`] when there is no such network.
     pub async fn members_of(&self, slug: &NetworkName, with_gone: bool) -> Result<Vec<Member>> {
         self.network(slug).await?;
-        Ok(sqlx::query_as(select_member!(
+        sql!(select_member!(
             "n.slug = $1 AND ($2 OR m.state IN ('pending', 'active', 'suspended')) ORDER BY m.nickname, d.number"
         ))
         .bind(slug.to_string())
         .bind(with_gone)
-        .fetch_all(&self.backend.reader)
-        .await?)
+        .fetch_all(&self.db)
+        .await
     }
 
     /// Memberships of a device, by network.
@@ -225,10 +221,10 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn memberships_of(&self, device: DeviceId) -> Result<Vec<Member>> {
-        Ok(sqlx::query_as(select_member!("m.device_id = $1 ORDER BY n.slug"))
+        sql!(select_member!("m.device_id = $1 ORDER BY n.slug"))
             .bind(device.to_string())
-            .fetch_all(&self.backend.reader)
-            .await?)
+            .fetch_all(&self.db)
+            .await
     }
 
     /// Carries out an administrator's verdict on the member of that name, number or id.
@@ -247,6 +243,7 @@ impl Index {
     ) -> Result<Member> {
         let mut draft = self.draft(actor).await?;
         let network = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
+        draft.must(&Need::Network(network.id, Role::Admin))?;
         let before = draft.find_member(&network, name).await?;
         let (state, code) = match verdict {
             Verdict::Approve => (MemberState::Active, "member.approve"),
@@ -276,6 +273,8 @@ impl Index {
     /// When the database fails.
     pub async fn leave(&self, network: NetworkId, device: DeviceId, actor: &Actor) -> Result<()> {
         let mut draft = self.draft(actor).await?;
+        let owner = draft.device(device).await?.and_then(|device| device.user_id);
+        draft.must(&Need::Device { id: device, owner })?;
         let Some(before) = draft.member(network, device).await?.filter(|member| member.state.is_live())
         else {
             return Ok(());
@@ -291,11 +290,11 @@ impl Index {
 impl Draft<'_> {
     /// The membership of a device in a network, in whatever state.
     pub(super) async fn member(&mut self, network: NetworkId, device: DeviceId) -> Result<Option<Member>> {
-        Ok(sqlx::query_as(select_member!("m.network_id = $1 AND m.device_id = $2"))
+        sql!(select_member!("m.network_id = $1 AND m.device_id = $2"))
             .bind(network.to_string())
             .bind(device.to_string())
             .fetch_optional(self.connection())
-            .await?)
+            .await
     }
 
     /// Live memberships of a device in other networks than this one.
@@ -304,26 +303,26 @@ impl Draft<'_> {
         device: DeviceId,
         except: NetworkId,
     ) -> Result<Vec<Member>> {
-        Ok(sqlx::query_as(select_member!(
+        sql!(select_member!(
             "m.device_id = $1 AND m.network_id <> $2 AND m.state IN ('pending', 'active', 'suspended')"
         ))
         .bind(device.to_string())
         .bind(except.to_string())
         .fetch_all(self.connection())
-        .await?)
+        .await
     }
 
     /// How many devices wait for approval.
     pub(super) async fn pending_members(&mut self, network: NetworkId) -> Result<i64> {
-        Ok(sqlx::query_scalar("SELECT COUNT(*) FROM memberships WHERE network_id = $1 AND state = 'pending'")
+        sql!("SELECT COUNT(*) FROM memberships WHERE network_id = $1 AND state = 'pending'")
             .bind(network.to_string())
             .fetch_one(self.connection())
-            .await?)
+            .await
     }
 
     /// The member of that name, number or id; of several with one name, the one that is still in.
     async fn find_member(&mut self, network: &Network, name: &str) -> Result<Member> {
-        let mut found: Vec<Member> = sqlx::query_as(select_member!(
+        let mut found: Vec<Member> = sql!(select_member!(
             "m.network_id = $1 AND (d.number = $2 OR m.device_id = $3 OR m.nickname = $3)"
         ))
         .bind(network.id.to_string())
@@ -353,7 +352,7 @@ impl Draft<'_> {
             return Ok(());
         }
         let rested = self.now() - ADDRESS_REST_MS;
-        sqlx::query(
+        sql!(
             "UPDATE memberships SET ip4 = NULL, ip6 = NULL WHERE network_id = $1 AND state IN ('left', 'denied') \
              AND updated_at < $2",
         )
@@ -361,11 +360,10 @@ impl Draft<'_> {
         .bind(rested)
         .execute(self.connection())
         .await?;
-        let used: Vec<String> =
-            sqlx::query_scalar("SELECT ip4 FROM memberships WHERE network_id = $1 AND ip4 IS NOT NULL")
-                .bind(network.id.to_string())
-                .fetch_all(self.connection())
-                .await?;
+        let used: Vec<String> = sql!("SELECT ip4 FROM memberships WHERE network_id = $1 AND ip4 IS NOT NULL")
+            .bind(network.id.to_string())
+            .fetch_all(self.connection())
+            .await?;
         let used: Vec<Ipv4Addr> = used.iter().filter_map(|ip| ip.parse().ok()).collect();
         let (place, ip4) = free_address(network.prefix4, &used)
             .ok_or_else(|| IndexError::Full(format!("network \"{}\" ({})", network.slug, network.prefix4)))?;
@@ -384,7 +382,7 @@ impl Draft<'_> {
         wanted: &DeviceName,
         device: DeviceId,
     ) -> Result<DeviceName> {
-        let taken: Vec<String> = sqlx::query_scalar(
+        let taken: Vec<String> = sql!(
             "SELECT nickname FROM memberships WHERE network_id = $1 AND device_id <> $2 \
              AND state IN ('pending', 'active', 'suspended')",
         )
@@ -414,7 +412,7 @@ impl Draft<'_> {
     ) -> Result<Member> {
         after.revision = self.bump(after.network_id).await?;
         let now = self.now();
-        sqlx::query(
+        sql!(
             "INSERT INTO memberships (id, network_id, device_id, state, nickname, ip4, ip6, joined_via, invite_id, \
              left_by, revision, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (network_id, device_id) \
@@ -444,10 +442,5 @@ impl Draft<'_> {
             self.publish(&change).await?;
         }
         Ok(after)
-    }
-
-    /// A row id for a new membership.
-    pub(super) fn new_id(&self) -> Result<String> {
-        ulid::new_text(self.now())
     }
 }

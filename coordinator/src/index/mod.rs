@@ -3,11 +3,13 @@
 //! One function per question, named for it. A change, its audit row, its revision and its outbox row are one
 //! transaction (`draft`); who keeps a copy in memory follows the [`outbox`]. Nothing outside this module speaks
 //! SQL, and nothing in it knows a socket. The command line and the running server call the same functions, from two
-//! processes on one file.
+//! processes on one database.
 
 pub mod addresses;
 pub mod audit;
-mod backend;
+pub mod authority;
+pub mod credentials;
+mod db;
 pub mod devices;
 mod draft;
 pub mod error;
@@ -16,9 +18,13 @@ pub mod join;
 pub mod memberships;
 pub mod networks;
 pub mod outbox;
+pub mod roles;
+pub mod secrets;
+pub mod sessions;
 pub mod settings;
 pub mod text;
 mod ulid;
+pub mod users;
 pub mod verdicts;
 
 #[cfg(test)]
@@ -33,39 +39,63 @@ use lanyard_wire::keys::{SymmetricKey, derive_key};
 use tokio::sync::Notify;
 
 pub use self::audit::Actor;
-pub use self::backend::Schema;
-use self::backend::{Backend, migrations};
+pub use self::db::{Copied, Location, PostgresUrl, Schema, copy};
+use self::db::{Db, sql};
 pub use self::error::{IndexError, Result};
 
 /// The permanent data of one coordinator.
 #[derive(Debug)]
 pub struct Index {
-    backend: Backend,
+    db: Db,
     clock: Clock,
+    ids: ulid::Ids,
     code_key: SymmetricKey,
+    pepper: SymmetricKey,
     changed: Notify,
 }
 
 impl Index {
-    /// Opens the database at `path`.
+    /// Opens the database.
     ///
     /// `fleet` is the coordinator's fleet key: the key under which one-time codes are hashed is derived from it.
     ///
     /// # Errors
-    /// An [`IndexError`] that tells a missing, damaged, locked, newer or unwritable file apart.
-    pub async fn open(path: &Path, schema: Schema, fleet: &SymmetricKey, clock: Clock) -> Result<Self> {
-        let backend = Backend::open(path, schema, &migrations()).await?;
+    /// An [`IndexError`] that tells a missing, damaged, locked, newer, unwritable or unreachable database apart.
+    pub async fn open(
+        location: &Location,
+        schema: Schema,
+        fleet: &SymmetricKey,
+        clock: Clock,
+    ) -> Result<Self> {
+        let db = Db::open(location, schema).await?;
         Ok(Self {
-            backend,
+            db,
             clock,
+            ids: ulid::Ids::default(),
             code_key: derive_key(fleet, b"lanyard codes", &[]),
+            pepper: derive_key(fleet, b"lanyard passwords", &[]),
             changed: Notify::new(),
         })
     }
 
-    /// Waits for what is under way and closes the file.
+    /// Waits for what is under way and closes the database.
     pub async fn close(&self) {
-        self.backend.close().await;
+        self.db.close().await;
+    }
+
+    /// Writes everything, as it is at one moment, into a new SQLite file that only its owner may read; `progress` hears
+    /// of each table of a Postgres database that is done.
+    ///
+    /// # Errors
+    /// [`IndexError::Exists`] when there is such a file, or when the database fails.
+    pub async fn backup(&self, path: &Path, progress: &mut impl FnMut(&Copied)) -> Result<()> {
+        self.db.backup(path, progress).await
+    }
+
+    /// The time by the clock of this index, epoch milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     /// Asks the database whether it answers at all.
@@ -73,19 +103,15 @@ impl Index {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.backend.reader).await?;
-        Ok(())
+        sql!("SELECT 1").execute(&self.db).await.map(drop)
     }
 
-    /// Lets SQLite look at every page; an empty list is a sound file.
+    /// Looks whether what is stored is sound; an empty list is good.
     ///
     /// # Errors
-    /// When the file cannot be read at all.
+    /// When it cannot be read at all.
     pub async fn integrity_findings(&self) -> Result<Vec<String>> {
-        let mut lines: Vec<String> =
-            sqlx::query_scalar("PRAGMA quick_check(20)").fetch_all(&self.backend.reader).await?;
-        lines.retain(|line| line != "ok");
-        Ok(lines)
+        self.db.integrity_findings().await
     }
 }
 

@@ -6,16 +6,16 @@ use ipnetwork::Ipv4Network;
 use lanyard_wire::ids::{NetworkId, Revision};
 use lanyard_wire::names::NetworkName;
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
 
+use super::Index;
 use super::addresses::{check_prefix, draw_prefix, member_ip6, overlap, subnet6};
 use super::audit::Actor;
+use super::authority::{Need, Role};
+use super::db::{FromRow, Row, sql};
 use super::draft::{Draft, Entry, revision_from, revision_to};
 use super::error::{IndexError, Result};
 use super::outbox::Change;
 use super::text::{self, text_enum};
-use super::{Index, ulid};
 
 text_enum! {
     /// Who may ask to join.
@@ -108,12 +108,6 @@ pub struct NetworkWishes {
     pub peer_relay: Option<bool>,
 }
 
-impl FromRow<'_, SqliteRow> for Network {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
-    }
-}
-
 impl Network {
     /// All columns; counts included.
     pub(super) const SELECT_ALL: &str = "SELECT n.*, \
@@ -125,21 +119,23 @@ impl Network {
         (SELECT COUNT(*) FROM memberships m WHERE m.network_id = n.id AND m.state = 'active') AS active, \
         (SELECT COUNT(*) FROM memberships m WHERE m.network_id = n.id AND m.state = 'pending') AS pending \
         FROM networks n WHERE n.deleted_at IS NULL AND n.slug = $1";
+}
 
-    fn read(row: &SqliteRow) -> Result<Self> {
+impl FromRow for Network {
+    fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
             id: text::column(row, "id")?,
             slug: text::column(row, "slug")?,
             join_mode: text::column(row, "join_mode")?,
             approve: text::column(row, "approve")?,
             prefix4: text::column(row, "prefix4")?,
-            prefix4_fixed: row.try_get("prefix4_fixed")?,
+            prefix4_fixed: row.get("prefix4_fixed")?,
             prefix6: text::column(row, "prefix6")?,
-            peer_relay: row.try_get("peer_relay")?,
-            revision: revision_from(row.try_get("revision")?)?,
-            active: row.try_get("active")?,
-            pending: row.try_get("pending")?,
-            created_at: row.try_get("created_at")?,
+            peer_relay: row.get("peer_relay")?,
+            revision: revision_from(row.get("revision")?)?,
+            active: row.get("active")?,
+            pending: row.get("pending")?,
+            created_at: row.get("created_at")?,
         })
     }
 }
@@ -150,7 +146,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn networks(&self) -> Result<Vec<Network>> {
-        Ok(sqlx::query_as(Network::SELECT_ALL).fetch_all(&self.backend.reader).await?)
+        sql!(Network::SELECT_ALL).fetch_all(&self.db).await
     }
 
     /// The network of that name.
@@ -158,9 +154,9 @@ impl Index {
     /// # Errors
     /// [`IndexError::NotFound`] when there is none.
     pub async fn network(&self, slug: &NetworkName) -> Result<Network> {
-        sqlx::query_as(Network::SELECT_BY_SLUG)
+        sql!(Network::SELECT_BY_SLUG)
             .bind(slug.to_string())
-            .fetch_optional(&self.backend.reader)
+            .fetch_optional(&self.db)
             .await?
             .ok_or_else(|| unknown(slug))
     }
@@ -171,12 +167,13 @@ impl Index {
     /// [`IndexError::Taken`] when the name is in use, [`IndexError::Prefix`] when the chosen prefix cannot be used.
     pub async fn add_network(&self, new: &NewNetwork, actor: &Actor) -> Result<Network> {
         let mut draft = self.draft(actor).await?;
+        draft.must(&Need::Server)?;
         let prefix4 = match new.prefix4 {
             Some(chosen) => check_prefix(chosen, &draft.network_prefixes(None).await?)?,
             None => draft.draw_prefix(None, &new.avoid).await?,
         };
         let network = Network {
-            id: NetworkId::from_bytes(ulid::new_bytes(draft.now())?),
+            id: NetworkId::from_bytes(self.ids.new_bytes(draft.now())?),
             slug: new.slug.clone(),
             join_mode: new.join_mode,
             approve: new.approve,
@@ -208,6 +205,7 @@ impl Index {
     ) -> Result<Network> {
         let mut draft = self.draft(actor).await?;
         let before = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
+        draft.must(&Need::Network(before.id, Role::Admin))?;
         let mut network = Network {
             join_mode: wishes.join_mode.unwrap_or(before.join_mode),
             approve: wishes.approve.unwrap_or(before.approve),
@@ -232,10 +230,7 @@ impl Index {
 impl Draft<'_> {
     /// The network of that name, as it is under the write lock.
     pub(super) async fn network(&mut self, slug: &NetworkName) -> Result<Option<Network>> {
-        Ok(sqlx::query_as(Network::SELECT_BY_SLUG)
-            .bind(slug.to_string())
-            .fetch_optional(self.connection())
-            .await?)
+        sql!(Network::SELECT_BY_SLUG).bind(slug.to_string()).fetch_optional(self.connection()).await
     }
 
     /// Draws another prefix when a device reports that it already routes this one, as long as nobody else uses it.
@@ -251,11 +246,10 @@ impl Draft<'_> {
         if network.prefix4_fixed || !collides {
             return Ok(network);
         }
-        let members: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM memberships WHERE network_id = $1 AND ip4 IS NOT NULL")
-                .bind(network.id.to_string())
-                .fetch_one(self.connection())
-                .await?;
+        let members: i64 = sql!("SELECT COUNT(*) FROM memberships WHERE network_id = $1 AND ip4 IS NOT NULL")
+            .bind(network.id.to_string())
+            .fetch_one(self.connection())
+            .await?;
         if members > 0 {
             tracing::warn!(network = %network.slug, prefix = %network.prefix4, "a joining device already routes the network's prefix");
             return Ok(network);
@@ -263,7 +257,7 @@ impl Draft<'_> {
         let before = network.clone();
         network.prefix4 = self.draw_prefix(Some(network.id), reported).await?;
         network.revision = self.bump(network.id).await?;
-        sqlx::query("UPDATE networks SET prefix4 = $2 WHERE id = $1")
+        sql!("UPDATE networks SET prefix4 = $2 WHERE id = $1")
             .bind(network.id.to_string())
             .bind(network.prefix4.to_string())
             .execute(self.connection())
@@ -274,7 +268,7 @@ impl Draft<'_> {
     }
 
     async fn insert_network(&mut self, network: &Network) -> Result<()> {
-        let inserted = sqlx::query(
+        let inserted = sql!(
             "INSERT INTO networks (id, slug, join_mode, approve, prefix4, prefix4_fixed, prefix6, revision, \
              created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
         )
@@ -288,8 +282,7 @@ impl Draft<'_> {
         .bind(revision_to(network.revision))
         .bind(network.created_at)
         .execute(self.connection())
-        .await
-        .map_err(IndexError::from);
+        .await;
         match inserted {
             Err(error) if error.is_unique_violation() => {
                 Err(IndexError::Taken { what: "network", name: network.slug.to_string() })
@@ -300,7 +293,7 @@ impl Draft<'_> {
 
     async fn update_network(&mut self, network: &Network) -> Result<()> {
         let now = self.now();
-        sqlx::query(
+        sql!(
             "UPDATE networks SET join_mode = $2, approve = $3, peer_relay = $4, updated_at = $5 WHERE id = $1",
         )
         .bind(network.id.to_string())
@@ -329,9 +322,8 @@ impl Draft<'_> {
     async fn draw_prefix(&mut self, except: Option<NetworkId>, avoid: &[Ipv4Network]) -> Result<Ipv4Network> {
         let mut taken = self.network_prefixes(except).await?;
         taken.extend_from_slice(avoid);
-        let reported: Vec<String> = sqlx::query_scalar("SELECT DISTINCT local_prefixes FROM devices")
-            .fetch_all(self.connection())
-            .await?;
+        let reported: Vec<String> =
+            sql!("SELECT DISTINCT local_prefixes FROM devices").fetch_all(self.connection()).await?;
         for list in &reported {
             let list: Vec<String> = serde_json::from_str(list).map_err(|error| IndexError::Unreadable {
                 column: "local_prefixes",
@@ -343,11 +335,10 @@ impl Draft<'_> {
     }
 
     async fn network_prefixes(&mut self, except: Option<NetworkId>) -> Result<Vec<Ipv4Network>> {
-        let texts: Vec<String> =
-            sqlx::query_scalar("SELECT prefix4 FROM networks WHERE deleted_at IS NULL AND id <> $1")
-                .bind(except.map_or_else(String::new, |id| id.to_string()))
-                .fetch_all(self.connection())
-                .await?;
+        let texts: Vec<String> = sql!("SELECT prefix4 FROM networks WHERE deleted_at IS NULL AND id <> $1")
+            .bind(except.map_or_else(String::new, |id| id.to_string()))
+            .fetch_all(self.connection())
+            .await?;
         texts
             .iter()
             .map(|text| {
@@ -362,8 +353,7 @@ impl Draft<'_> {
     /// The first /64 of the coordinator's /48 that no network ever had.
     async fn draw_prefix6(&mut self) -> Result<Ipv6Addr> {
         let ula = self.ula().await?;
-        let used: Vec<String> =
-            sqlx::query_scalar("SELECT prefix6 FROM networks").fetch_all(self.connection()).await?;
+        let used: Vec<String> = sql!("SELECT prefix6 FROM networks").fetch_all(self.connection()).await?;
         (1..=u16::MAX)
             .map(|number| subnet6(ula, number))
             .find(|subnet| !used.contains(&subnet.to_string()))

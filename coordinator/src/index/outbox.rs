@@ -14,9 +14,9 @@ use lanyard_wire::ids::{DeviceId, DeviceNumber, NetworkId, Revision};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::{DeviceName, NetworkName};
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
 
 use super::Index;
+use super::db::sql;
 use super::error::{IndexError, Result};
 use super::memberships::{Member, MemberState};
 use super::networks::Network;
@@ -61,6 +61,19 @@ pub enum Change {
         network: NetworkId,
         /// Row id of the invite.
         id: String,
+    },
+    /// A user was made or looks different.
+    User {
+        /// Row id of the user.
+        id: String,
+    },
+    /// A user became something in a network, or is nothing there any more.
+    Role {
+        /// The network.
+        #[serde(with = "text")]
+        network: NetworkId,
+        /// Row id of the user.
+        user: String,
     },
     /// A setting of the coordinator changed.
     Setting {
@@ -128,6 +141,8 @@ impl Change {
                 "roster"
             }
             Self::Invite { .. } => "invite",
+            Self::User { .. } => "user",
+            Self::Role { .. } => "role",
             Self::Setting { .. } => "setting",
         }
     }
@@ -165,13 +180,10 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        // One read transaction: WAL shows it one moment however long it lasts.
-        let mut transaction = self.backend.reader.begin().await?;
-        let cursor: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM outbox")
-            .fetch_one(&mut *transaction)
-            .await?;
-        let networks: Vec<Network> = sqlx::query_as(Network::SELECT_ALL).fetch_all(&mut *transaction).await?;
-        let members: Vec<Member> = sqlx::query_as(Member::SELECT_LIVE).fetch_all(&mut *transaction).await?;
+        let mut transaction = self.db.begin_read().await?;
+        let cursor: i64 = sql!("SELECT COALESCE(MAX(id), 0) FROM outbox").fetch_one(&mut transaction).await?;
+        let networks: Vec<Network> = sql!(Network::SELECT_ALL).fetch_all(&mut transaction).await?;
+        let members: Vec<Member> = sql!(Member::SELECT_LIVE).fetch_all(&mut transaction).await?;
         let mut changes: Vec<Change> = networks.iter().map(Change::from).collect();
         for member in &members {
             changes.extend(member.change());
@@ -184,19 +196,19 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn changes_after(&self, cursor: i64) -> Result<Vec<(i64, Change)>> {
-        let rows = sqlx::query("SELECT id, payload FROM outbox WHERE id > $1 ORDER BY id LIMIT $2")
-            .bind(cursor)
-            .bind(BATCH)
-            .fetch_all(&self.backend.reader)
-            .await?;
+        let rows: Vec<(i64, String)> =
+            sql!("SELECT id, payload FROM outbox WHERE id > $1 ORDER BY id LIMIT $2")
+                .bind(cursor)
+                .bind(BATCH)
+                .fetch_all(&self.db)
+                .await?;
         rows.iter()
-            .map(|row| {
-                let payload: String = row.try_get("payload")?;
-                let change = serde_json::from_str(&payload).map_err(|error| IndexError::Unreadable {
+            .map(|(id, payload)| {
+                let change = serde_json::from_str(payload).map_err(|error| IndexError::Unreadable {
                     column: "outbox.payload",
                     why: error.to_string(),
                 })?;
-                Ok((row.try_get("id")?, change))
+                Ok((*id, change))
             })
             .collect()
     }
@@ -211,10 +223,12 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn prune_outbox(&self) -> Result<u64> {
-        let done = sqlx::query("DELETE FROM outbox WHERE created_at < $1")
+        let mut transaction = self.db.begin_write().await?;
+        let removed = sql!("DELETE FROM outbox WHERE created_at < $1")
             .bind(self.clock.now_ms() - KEPT_MS)
-            .execute(&self.backend.writer)
+            .execute(&mut transaction)
             .await?;
-        Ok(done.rows_affected())
+        transaction.commit().await?;
+        Ok(removed)
     }
 }

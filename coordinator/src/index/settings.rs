@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::Index;
 use super::addresses::draw_ula;
 use super::audit::Actor;
+use super::authority::Need;
+use super::db::sql;
 use super::draft::{Draft, Entry};
 use super::error::{IndexError, Result};
 use super::outbox::Change;
+use super::users::{NewUser, User};
 
 /// How long a one-time admin link may be used.
 pub const LINK_LIFETIME_MS: i64 = 3_600_000;
@@ -35,11 +38,11 @@ struct LinkRecord {
     used_at: Option<i64>,
 }
 
-/// What became of a code somebody presented.
+/// How a code stands that somebody presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkOutcome {
-    /// Right, and used up by this.
-    Confirmed,
+    /// Right, and not used yet.
+    Good,
     /// No such code.
     Wrong,
     /// Right, but used before.
@@ -68,6 +71,7 @@ impl Index {
     /// When the database fails.
     pub async fn set_public_key(&self, key: &PublicKey, actor: &Actor) -> Result<()> {
         let mut draft = self.draft(actor).await?;
+        draft.must(&Need::Server)?;
         let before = draft.setting(PUBLIC_KEY).await?;
         draft.set(PUBLIC_KEY, &key.to_string()).await?;
         draft.record_setting("setting.set", PUBLIC_KEY, before.as_ref(), Some(&key.to_string())).await?;
@@ -81,6 +85,7 @@ impl Index {
     pub async fn new_admin_link(&self, actor: &Actor) -> Result<InviteCode> {
         let code = draw_code()?;
         let mut draft = self.draft(actor).await?;
+        draft.must(&Need::Server)?;
         let link =
             Link { hash: self.hash_code(code), expires_at: draft.now() + LINK_LIFETIME_MS, used_at: None };
         draft.set_link(&link).await?;
@@ -89,40 +94,65 @@ impl Index {
         Ok(code)
     }
 
-    /// Uses a one-time admin code up.
+    /// How a one-time admin code stands; it is not used yet.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn use_admin_link(&self, code: InviteCode, ip: Option<IpAddr>) -> Result<LinkOutcome> {
+    pub async fn look_at_admin_link(&self, code: InviteCode) -> Result<LinkOutcome> {
+        let link = self.setting(LINK).await?.map(|text| link_from(&text)).transpose()?;
+        Ok(link.map_or(LinkOutcome::Wrong, |link| link.outcome(&self.hash_code(code), self.clock.now_ms())))
+    }
+
+    /// Uses a one-time admin code up: whoever holds it becomes an administrator of this server.
+    ///
+    /// `stored` is what [`PasswordHashing::hash`] made of their password. `None` when the code is not good any more.
+    ///
+    /// # Errors
+    /// [`IndexError::Taken`] when there is such a user; the code is not spent then.
+    ///
+    /// [`PasswordHashing::hash`]: super::credentials::PasswordHashing::hash
+    pub async fn use_admin_link(
+        &self,
+        code: InviteCode,
+        new: &NewUser,
+        stored: &str,
+        ip: Option<IpAddr>,
+    ) -> Result<Option<User>> {
         let actor = Actor::link_holder(ip);
         let mut draft = self.draft(&actor).await?;
-        let Some(mut link) = draft.link().await? else { return Ok(LinkOutcome::Wrong) };
-        if !ct_eq(link.hash.as_bytes(), self.hash_code(code).as_bytes()) {
-            return Ok(LinkOutcome::Wrong);
-        }
-        if link.used_at.is_some() {
-            return Ok(LinkOutcome::Used);
-        }
-        if link.expires_at <= draft.now() {
-            return Ok(LinkOutcome::Expired);
+        draft.must(&Need::Link)?;
+        let Some(mut link) = draft.link().await? else { return Ok(None) };
+        if link.outcome(&self.hash_code(code), draft.now()) != LinkOutcome::Good {
+            return Ok(None);
         }
         let before = link.record();
         link.used_at = Some(draft.now());
         draft.set_link(&link).await?;
         draft.record_setting("admin_link.use", LINK, Some(&before), Some(&link.record())).await?;
+        let user = draft.insert_user(new).await?;
+        draft.write_password(&user, stored, None).await?;
         draft.commit().await?;
-        Ok(LinkOutcome::Confirmed)
+        Ok(Some(user))
     }
 
     async fn setting(&self, key: &str) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar("SELECT value FROM settings WHERE key = $1")
-            .bind(key.to_owned())
-            .fetch_optional(&self.backend.reader)
-            .await?)
+        sql!("SELECT value FROM settings WHERE key = $1").bind(key.to_owned()).fetch_optional(&self.db).await
     }
 }
 
 impl Link {
+    fn outcome(&self, hash: &str, now_ms: i64) -> LinkOutcome {
+        if !ct_eq(self.hash.as_bytes(), hash.as_bytes()) {
+            LinkOutcome::Wrong
+        } else if self.used_at.is_some() {
+            LinkOutcome::Used
+        } else if self.expires_at <= now_ms {
+            LinkOutcome::Expired
+        } else {
+            LinkOutcome::Good
+        }
+    }
+
     const fn record(&self) -> LinkRecord {
         LinkRecord { expires_at: self.expires_at, used_at: self.used_at }
     }
@@ -143,14 +173,11 @@ impl Draft<'_> {
     }
 
     async fn setting(&mut self, key: &'static str) -> Result<Option<String>> {
-        Ok(sqlx::query_scalar("SELECT value FROM settings WHERE key = $1")
-            .bind(key)
-            .fetch_optional(self.connection())
-            .await?)
+        sql!("SELECT value FROM settings WHERE key = $1").bind(key).fetch_optional(self.connection()).await
     }
 
     async fn set(&mut self, key: &'static str, value: &str) -> Result<()> {
-        sqlx::query(
+        sql!(
             "INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         )
         .bind(key)
@@ -161,10 +188,7 @@ impl Draft<'_> {
     }
 
     async fn link(&mut self) -> Result<Option<Link>> {
-        let Some(text) = self.setting(LINK).await? else { return Ok(None) };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| IndexError::Unreadable { column: LINK, why: error.to_string() })
+        self.setting(LINK).await?.map(|text| link_from(&text)).transpose()
     }
 
     async fn set_link(&mut self, link: &Link) -> Result<()> {
@@ -183,6 +207,11 @@ impl Draft<'_> {
         self.record(Entry { code, entity: "setting", id: key, network: None, before, after }).await?;
         self.publish(&Change::Setting { key: key.to_owned() }).await
     }
+}
+
+fn link_from(text: &str) -> Result<Link> {
+    serde_json::from_str(text)
+        .map_err(|error| IndexError::Unreadable { column: LINK, why: error.to_string() })
 }
 
 /// Draws 40 random bits as a code people can type.

@@ -7,9 +7,8 @@ use core::fmt::Display;
 use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serializer};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
+use super::db::Row;
 use super::error::{IndexError, Result};
 
 /// Writes a value as its text; for `#[serde(with = "...")]`.
@@ -53,22 +52,22 @@ pub(crate) mod revision {
 }
 
 /// Reads one text column as the value it stands for.
-pub(super) fn column<T>(row: &SqliteRow, name: &'static str) -> Result<T>
+pub(super) fn column<T>(row: &Row, name: &'static str) -> Result<T>
 where
     T: FromStr,
     T::Err: Display,
 {
-    let text: String = row.try_get(name)?;
+    let text: String = row.get(name)?;
     parse(name, &text)
 }
 
 /// Reads one text column that may be NULL.
-pub(super) fn optional_column<T>(row: &SqliteRow, name: &'static str) -> Result<Option<T>>
+pub(super) fn optional_column<T>(row: &Row, name: &'static str) -> Result<Option<T>>
 where
     T: FromStr,
     T::Err: Display,
 {
-    let text: Option<String> = row.try_get(name)?;
+    let text: Option<String> = row.get(name)?;
     text.map(|text| parse(name, &text)).transpose()
 }
 

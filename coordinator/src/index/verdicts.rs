@@ -8,10 +8,9 @@ use lanyard_wire::handshake::Method;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::names::DeviceName;
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
 
 use super::Index;
+use super::db::{FromRow, Row, sql};
 use super::error::Result;
 use super::text;
 
@@ -43,27 +42,6 @@ pub struct Pair {
     pub at: i64,
 }
 
-impl FromRow<'_, SqliteRow> for Pair {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Self::read(row).map_err(|error| sqlx::Error::Decode(error.into()))
-    }
-}
-
-impl Pair {
-    fn read(row: &SqliteRow) -> Result<Self> {
-        Ok(Self {
-            reporter: text::column(row, "reporter")?,
-            reporter_name: text::column(row, "reporter_name")?,
-            peer: text::column(row, "peer")?,
-            peer_name: text::column(row, "peer_name")?,
-            code: row.try_get("code")?,
-            plan: row.try_get("plan")?,
-            took_ms: row.try_get("took_ms")?,
-            at: row.try_get("at")?,
-        })
-    }
-}
-
 /// A plan in one word, as `lanyard why --json` has it.
 const fn word(method: Method) -> &'static str {
     match method {
@@ -78,6 +56,21 @@ const fn word(method: Method) -> &'static str {
     }
 }
 
+impl FromRow for Pair {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            reporter: text::column(row, "reporter")?,
+            reporter_name: text::column(row, "reporter_name")?,
+            peer: text::column(row, "peer")?,
+            peer_name: text::column(row, "peer_name")?,
+            code: row.get("code")?,
+            plan: row.get("plan")?,
+            took_ms: row.get("took_ms")?,
+            at: row.get("at")?,
+        })
+    }
+}
+
 impl Index {
     /// Writes what devices reported, all in one transaction; says of how many pairs something was written.
     ///
@@ -88,12 +81,12 @@ impl Index {
     pub async fn record_verdicts(&self, reports: &[(DeviceId, PairVerdict)]) -> Result<u64> {
         let now = self.clock.now_ms();
         let mut written = 0;
-        let mut transaction = self.backend.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.db.begin_write().await?;
         for (reporter, verdict) in reports {
             let (a, b) = (reporter.min(&verdict.peer), reporter.max(&verdict.peer));
-            let done = sqlx::query(
+            written += sql!(
                 "INSERT INTO pair_verdicts (a, b, reporter, code, plan, took_ms, at) \
-                 SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $1 < $2 AND EXISTS ( \
+                 SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $1 <> $2 AND EXISTS ( \
                      SELECT 1 FROM memberships one JOIN memberships other ON one.network_id = other.network_id \
                      WHERE one.device_id = $1 AND other.device_id = $2 \
                      AND one.state = 'active' AND other.state = 'active') \
@@ -107,13 +100,12 @@ impl Index {
             .bind(verdict.method.map(word))
             .bind(i64::from(verdict.took_ms))
             .bind(now)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-            written += done.rows_affected();
         }
-        sqlx::query("DELETE FROM pair_verdicts WHERE at < $1")
+        sql!("DELETE FROM pair_verdicts WHERE at < $1")
             .bind(now.saturating_sub(KEPT_MS))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
         Ok(written)
@@ -124,7 +116,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn verdicts(&self, of: Option<DeviceId>) -> Result<Vec<Pair>> {
-        Ok(sqlx::query_as(
+        sql!(
             "SELECT v.reporter, one.name AS reporter_name, other.id AS peer, other.name AS peer_name, v.code, v.plan, \
                  v.took_ms, v.at FROM pair_verdicts v \
              JOIN devices one ON one.id = v.reporter \
@@ -135,7 +127,7 @@ impl Index {
              ORDER BY v.at DESC, v.a, v.b",
         )
         .bind(of.map(|device| device.to_string()))
-        .fetch_all(&self.backend.reader)
-        .await?)
+        .fetch_all(&self.db)
+        .await
     }
 }

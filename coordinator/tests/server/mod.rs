@@ -1,4 +1,5 @@
 //! `lanyard-server` as its own process on free ports of the loopback interface.
+#![allow(dead_code, reason = "of the helpers that several tests share each uses some")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -50,6 +51,11 @@ impl Directory {
             command.env(format!("LANYARD_SERVER_{name}"), value);
         }
         Server::start(command)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.path().join("data")
     }
 
     /// The program with this directory, ready for a verb.

@@ -7,10 +7,11 @@ const OURS: &[(&str, &[&str])] = &[
     ("lanyard-wire", &[]),
     ("lanyard-proto", &["lanyard-wire"]),
     ("lanyard-agent", &["lanyard-proto", "lanyard-wire"]),
-    ("lanyard-coordinator", &["lanyard-proto", "lanyard-wire"]),
+    ("lanyard-coordinator", &["lanyard-proto", "lanyard-wire", "lanyard-postgres"]),
     ("lanyard-sim", &["lanyard-proto", "lanyard-wire"]),
     ("lanyard-netns", &["lanyard-proto", "lanyard-wire"]),
     ("lanyard-house", &[]),
+    ("lanyard-postgres", &[]),
 ];
 
 /// What must never reach the sans-IO crates, not even in their tests.
@@ -32,7 +33,10 @@ const IMPURE: &[&str] = &[
 const SPOKEN_IN: &[(&str, &[&str])] = &[
     ("boringtun::", &["agent/src/dataplane/tunnel.rs", "agent/src/dataplane/tunnel/"]),
     ("tun_rs::", &["agent/src/tun/"]),
-    ("sqlx::", &["coordinator/src/index/"]),
+    (
+        "sqlx::",
+        &["coordinator/src/index/db/", "coordinator/src/index/error.rs", "coordinator/src/index/tests/"],
+    ),
     ("axum::", &["coordinator/src/api/", "coordinator/src/panel.rs", "coordinator/src/bus/remote.rs"]),
     ("rustls::", &["agent/src/door/", "coordinator/src/api/"]),
     ("rcgen::", &["agent/src/door/", "coordinator/src/api/"]),
@@ -50,6 +54,9 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
             "agent/src/cli/up.rs",
         ],
     ),
+    ("argon2::", &["coordinator/src/index/credentials.rs"]),
+    ("askama::", &["coordinator/src/api/pages/"]),
+    ("governor::", &["coordinator/src/accounts.rs"]),
     ("crab_nat::", &["agent/src/portmap/pcp.rs"]),
     ("igd_next::", &["agent/src/portmap/upnp.rs"]),
 ];

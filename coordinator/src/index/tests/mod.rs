@@ -1,10 +1,11 @@
-//! INDEX on a real SQLite file: what a network, an invite and a member live through.
+//! INDEX on a real SQLite file and on a real Postgres server: what a network, an invite and a member live through.
 
+mod accounts;
 mod changes;
+mod database;
 mod joining;
 mod verdicts;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -23,6 +24,7 @@ use super::memberships::{ADDRESS_REST_MS, MemberState, Verdict};
 use super::networks::{JoinMode, NetworkWishes, NewNetwork};
 use super::outbox::Change;
 use super::settings::{LINK_LIFETIME_MS, LinkOutcome};
+use super::users::NewUser;
 use super::*;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -31,17 +33,27 @@ struct Desk {
     index: Arc<Index>,
     time: Arc<AtomicI64>,
     dir: tempfile::TempDir,
+    database: Location,
+}
+
+/// Runs a test on either database.
+async fn on_both(test: impl AsyncFn(Desk)) {
+    for database in ["", &lanyard_postgres::server().database().unwrap()] {
+        println!("on {}", if database.is_empty() { "SQLite" } else { "Postgres" });
+        test(Desk::open(database).await).await;
+    }
 }
 
 impl Desk {
     /// A coordinator with the network "home".
-    async fn open() -> Self {
+    async fn open(database: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let time = Arc::new(AtomicI64::new(1_750_000_000_000));
-        let index = open_at(dir.path(), Schema::Create, &time).await;
+        let database = Location::parse(database, dir.path()).unwrap();
+        let index = open_at(&database, Schema::Create, &time).await;
         let home = NewNetwork::by_invite(NetworkName::parse("home").unwrap(), Vec::new());
         index.add_network(&home, &admin()).await.unwrap();
-        Self { index: Arc::new(index), time, dir }
+        Self { index: Arc::new(index), time, dir, database }
     }
 
     async fn invite(&self, uses: u32) -> InviteCode {
@@ -57,6 +69,13 @@ impl Desk {
         self.index.join(&request(seed, invite)).await.unwrap()
     }
 
+    async fn join_all(&self, count: u32) {
+        let code = self.invite(count).await;
+        for seed in 1..=count {
+            assert!(is_joined(self.join(seed, Some(code)).await));
+        }
+    }
+
     async fn states(&self) -> Vec<(String, MemberState)> {
         let members = self.index.members_of(&home(), true).await.unwrap();
         members.into_iter().map(|member| (member.name.to_string(), member.state)).collect()
@@ -67,9 +86,9 @@ impl Desk {
     }
 }
 
-async fn open_at(dir: &Path, schema: Schema, time: &Arc<AtomicI64>) -> Index {
+async fn open_at(database: &Location, schema: Schema, time: &Arc<AtomicI64>) -> Index {
     let fleet = SymmetricKey::from_bytes([7; 32]);
-    Index::open(&dir.join("lanyard.db"), schema, &fleet, Clock::fixed(Arc::clone(time))).await.unwrap()
+    Index::open(database, schema, &fleet, Clock::fixed(Arc::clone(time))).await.unwrap()
 }
 
 fn admin() -> Actor {

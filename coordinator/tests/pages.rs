@@ -1,0 +1,274 @@
+//! The pages of a running coordinator, as a browser without JavaScript meets them.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod server;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use self::server::{Directory, Server};
+
+const PASSWORD: &str = "four+words+in+a+row";
+
+/// A server, and what is needed to speak to it.
+struct Site {
+    directory: Directory,
+    _server: Server,
+    address: SocketAddr,
+}
+
+/// A browser: it keeps its cookie.
+#[derive(Default, Clone)]
+struct Browser {
+    cookie: Option<String>,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Site {
+    fn open() -> Self {
+        let directory = Directory::made();
+        let server = directory.serve("index", &[]);
+        let address = server.place("tcp web");
+        Self { directory, _server: server, address }
+    }
+
+    /// The path of the link that a command printed.
+    fn link(&self, args: &[&str]) -> String {
+        let output = self.directory.command().args(args).arg("--json").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let link = text.split('"').find(|part| part.starts_with("http")).unwrap_or_else(|| panic!("{text}"));
+        format!("/{}", link.splitn(4, '/').nth(3).unwrap())
+    }
+
+    /// A browser signed in as the first administrator, "milena".
+    fn founded(&self) -> Browser {
+        let mut browser = Browser::default();
+        let link = self.link(&["setup-link"]);
+        let answer = browser.post(self, &link, &format!("name=Milena&password={PASSWORD}"));
+        assert_eq!((answer.status, answer.location()), (303, "/account"), "{}", answer.body);
+        browser
+    }
+}
+
+impl Browser {
+    fn get(&mut self, site: &Site, path: &str) -> Answer {
+        self.ask(site, "GET", path, "", "")
+    }
+
+    fn post(&mut self, site: &Site, path: &str, form: &str) -> Answer {
+        self.ask(site, "POST", path, "Sec-Fetch-Site: same-origin\r\n", form)
+    }
+
+    fn ask(&mut self, site: &Site, method: &str, path: &str, headers: &str, form: &str) -> Answer {
+        let mut stream = TcpStream::connect(site.address).unwrap();
+        let cookie = self.cookie.as_ref().map_or_else(String::new, |cookie| format!("Cookie: {cookie}\r\n"));
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: lan.example\r\nUser-Agent: test\r\nConnection: close\r\n{cookie}{headers}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
+        if let Some(cookie) = answer.header("set-cookie") {
+            self.cookie = cookie.split(';').next().map(str::to_owned).filter(|cookie| !cookie.ends_with('='));
+        }
+        answer
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    fn location(&self) -> &str {
+        self.header("location").unwrap_or_default()
+    }
+}
+
+#[test]
+fn the_one_time_link_makes_an_administrator_who_is_signed_in() {
+    let site = Site::open();
+    let link = site.link(&["setup-link"]);
+    let mut browser = Browser::default();
+    for _ in 0..2 {
+        let form = browser.get(&site, &link);
+        assert!(form.status == 200 && form.body.contains("autocomplete=\"new-password\""), "{}", form.body);
+    }
+    let short = browser.post(&site, &link, "name=milena&password=short");
+    assert!(short.status == 422 && short.body.contains("at least 10 characters"), "{}", short.body);
+    let odd = browser.post(&site, &link, &format!("name=a+b&password={PASSWORD}"));
+    assert!(odd.status == 422 && odd.body.contains("letters, digits"), "{}", odd.body);
+
+    let answer = browser.post(&site, &link, &format!("name=Milena&password={PASSWORD}"));
+    assert_eq!((answer.status, answer.location()), (303, "/account"), "{}", answer.body);
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"),
+        "{cookie}"
+    );
+    let page = browser.get(&site, "/account");
+    assert!(page.body.contains("<b>milena</b>, an administrator of this server"), "{}", page.body);
+    assert!(page.body.contains(">home</td>") && page.body.contains(">owner</td>"), "{}", page.body);
+    assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"), "{}", page.head);
+
+    let dead = Browser::default().get(&site, &link);
+    assert!(dead.status == 410 && dead.body.contains("lanyard-server setup-link"), "{}", dead.body);
+}
+
+#[test]
+fn signing_in_needs_the_right_password_and_signing_out_ends_it() {
+    let site = Site::open();
+    site.founded();
+    let mut browser = Browser::default();
+    assert_eq!(browser.get(&site, "/account").location(), "/signin");
+    assert!(browser.get(&site, "/").body.contains("/signin"));
+    let wrong = browser.post(&site, "/signin", "name=milena&password=not+this+one");
+    let nobody = browser.post(&site, "/signin", "name=%3Cb%3E&password=not+this+one");
+    for (answer, name) in [(&wrong, "value=\"milena\""), (&nobody, "value=\"&#60;b&#62;\"")] {
+        assert_eq!(answer.status, 403);
+        assert!(
+            answer.body.contains("do not belong together") && answer.body.contains(name),
+            "{}",
+            answer.body
+        );
+    }
+    let right = browser.post(&site, "/signin", &format!("name=Milena&password={PASSWORD}"));
+    assert_eq!((right.status, right.location()), (303, "/account"), "{}", right.body);
+    let mut stolen = browser.clone();
+    assert_eq!(browser.get(&site, "/account").status, 200);
+    assert_eq!(browser.post(&site, "/signout", "").location(), "/signin");
+    assert_eq!(browser.cookie, None);
+    assert_eq!(stolen.get(&site, "/account").location(), "/signin", "the cookie is worth nothing now");
+}
+
+#[test]
+fn a_form_of_another_site_is_refused() {
+    let site = Site::open();
+    let mut browser = site.founded();
+    for headers in ["Sec-Fetch-Site: cross-site\r\n", "Origin: https://evil.example\r\n"] {
+        assert_eq!(browser.ask(&site, "POST", "/signout", headers, "").status, 403, "{headers}");
+    }
+    assert_eq!(browser.get(&site, "/account").status, 200, "still signed in");
+    let hidden = browser.ask(&site, "POST", "/signout", "Origin: null\r\n", "");
+    assert!(hidden.status == 403 && hidden.body.contains("another site"), "{}", hidden.body);
+    // So that browsers do not hide it from us: without TLS the origin is all they send.
+    assert_eq!(browser.get(&site, "/signin").header("referrer-policy"), Some("same-origin"));
+    let own = browser.ask(&site, "POST", "/signout", "Origin: http://lan.example\r\n", "");
+    assert_eq!(own.location(), "/signin", "{}", own.head);
+}
+
+#[test]
+fn a_user_that_was_added_chooses_a_password_and_changes_it() {
+    let site = Site::open();
+    let link = site.link(&["user", "add", "ben"]);
+    let mut browser = Browser::default();
+    assert!(browser.get(&site, &link).body.contains("value=\"ben\""));
+    let answer = browser.post(&site, &link, &format!("name=ben&password={PASSWORD}"));
+    assert_eq!(answer.location(), "/account", "{}", answer.body);
+    let page = browser.get(&site, "/account");
+    assert!(page.body.contains("You have no role in a network yet"), "{}", page.body);
+
+    let mut elsewhere = Browser::default();
+    elsewhere.post(&site, "/signin", &format!("name=ben&password={PASSWORD}"));
+    assert_eq!(elsewhere.get(&site, "/account").status, 200);
+    let wrong = browser.post(&site, "/account/password", "old=not+this+one&new=another+few+words");
+    assert!(wrong.status == 403 && wrong.body.contains("not your password now"), "{}", wrong.body);
+    let change = format!("old={PASSWORD}&new=another+few+words");
+    let changed = browser.post(&site, "/account/password", &change);
+    assert_eq!(changed.location(), "/account?done=password", "{}", changed.body);
+    assert!(browser.get(&site, changed.location()).body.contains("Your password is changed"));
+    assert_eq!(elsewhere.get(&site, "/account").location(), "/signin", "other sessions ended");
+
+    let reset = site.link(&["user", "reset-password", "ben"]);
+    assert_eq!(browser.get(&site, &reset).status, 200);
+    let output = site.directory.command().args(["user", "set", "ben", "--disabled", "yes"]).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(browser.get(&site, "/account").location(), "/signin", "shut out at once");
+    assert_eq!(browser.get(&site, &reset).status, 410);
+}
+
+#[test]
+fn a_session_elsewhere_can_be_ended_and_nobody_elses_can() {
+    let site = Site::open();
+    let mut milena = site.founded();
+    let link = site.link(&["user", "add", "ben"]);
+    let mut ben = Browser::default();
+    ben.post(&site, &link, &format!("name=ben&password={PASSWORD}"));
+    let mut elsewhere = Browser::default();
+    elsewhere.post(&site, "/signin", &format!("name=ben&password={PASSWORD}"));
+
+    // Each page shows a button for the sessions that are not the one that asks.
+    let page = ben.get(&site, "/account");
+    let end = page.body.split('"').find(|part| part.ends_with("/end")).unwrap().to_owned();
+    let own = elsewhere.get(&site, "/account");
+    let of_ben = own.body.split('"').find(|part| part.ends_with("/end")).unwrap().to_owned();
+    assert_ne!(end, of_ben);
+
+    let carla = site.link(&["user", "add", "carla"]);
+    let mut stranger = Browser::default();
+    stranger.post(&site, &carla, &format!("name=carla&password={PASSWORD}"));
+    assert_eq!(stranger.post(&site, &end, "").status, 403);
+    assert_eq!(elsewhere.get(&site, "/account").status, 200);
+    assert_eq!(ben.post(&site, &end, "").location(), "/account?done=session");
+    assert_eq!(elsewhere.get(&site, "/account").location(), "/signin");
+    assert_eq!(milena.get(&site, "/account").status, 200);
+}
+
+#[test]
+fn who_guesses_is_told_to_wait() {
+    let site = Site::open();
+    site.founded();
+    let mut browser = Browser::default();
+    let tries: Vec<Answer> =
+        (0..12).map(|_| browser.post(&site, "/signin", "name=milena&password=a+guess+of+mine")).collect();
+    let last = tries.last().unwrap();
+    assert!(last.status == 429 && last.body.contains("wait"), "{}", last.body);
+    assert!(tries.iter().filter(|answer| answer.status == 403).count() >= 8);
+}
+
+#[test]
+fn nothing_changes_for_somebody_who_is_not_signed_in() {
+    let site = Site::open();
+    let mut nobody = Browser::default();
+    for path in ["/signout", "/account/password", "/account/sessions/01hf7yat00/end"] {
+        let answer = nobody.post(&site, path, "old=a&new=b");
+        assert_eq!((answer.status, answer.location()), (303, "/signin"), "{path}");
+    }
+    for path in ["/setup/0000-0000", "/welcome/none", "/setup/%00", "/welcome/%F0%9F%8E%89"] {
+        assert_eq!(nobody.get(&site, path).status, 410, "{path}");
+    }
+    let flood = "x".repeat(20_000);
+    assert_eq!(nobody.post(&site, "/signin", &format!("name=a&password={flood}")).status, 413);
+    assert_eq!(nobody.post(&site, "/signin", "name=a").status, 422);
+}
+
+#[test]
+fn a_proxy_says_who_asks_and_passwords_need_tls_from_far_away() {
+    let site = Site::open();
+    let mut browser = Browser::default();
+    let far = "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 203.0.113.9\r\n";
+    let plain = browser.ask(&site, "GET", "/signin", far, "");
+    assert!(plain.status == 403 && plain.body.contains("HTTPS"), "{}", plain.body);
+    let tls = format!("{far}X-Forwarded-Proto: https\r\nSec-Fetch-Site: same-origin\r\n");
+    assert_eq!(browser.ask(&site, "GET", "/signin", &tls, "").status, 200);
+    let link = site.link(&["setup-link"]);
+    let made = browser.ask(&site, "POST", &link, &tls, &format!("name=milena&password={PASSWORD}"));
+    let cookie = made.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-lanyard=") && cookie.contains("Secure"), "{cookie}");
+    let page = browser.ask(&site, "GET", "/account", &tls, "");
+    assert!(page.body.contains("203.0.113.9") && !page.body.contains("10.0.0.1"), "{}", page.body);
+    assert_eq!(browser.get(&site, "/account").location(), "/signin", "that cookie is for TLS alone");
+}
