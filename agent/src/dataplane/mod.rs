@@ -218,7 +218,7 @@ impl DataPlane {
     }
 
     /// Notified when there is something to observe again after [`DataPlane::observe`]: traffic, packets that
-    /// wait for a path, a peer heard on a new one. Waiting 100 ms between two calls keeps it cheap.
+    /// wait for a path, a peer heard on a new one. Waiting 200 ms between two calls keeps it cheap.
     #[must_use]
     pub fn activity(&self) -> &Notify {
         self.shared.activity.notify()

@@ -34,8 +34,7 @@ use crate::tun::{Tun, TunAddresses, TunConfig};
 const INBOUND_MAX: usize = 1_024;
 
 /// What is seen by the data plane within this time reaches the machine at once: observations say when they were made, and
-/// before a doubt that is due the engine looks once more, so nothing is found later for it. Fifty busy agents on one core
-/// spent 3 % of it on looking ten times a second (`crowd`).
+/// before a doubt that is due the engine looks once more, so nothing is found later for it.
 const OBSERVE_EVERY: Duration = Duration::from_millis(200);
 
 /// Packets that wait for their sessions and for the machine to hear of it; of more it does not hear.

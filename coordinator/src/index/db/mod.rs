@@ -127,7 +127,7 @@ impl Db {
     ///
     /// SQLite has one writer. On Postgres a lock of ours makes it so: what a change reads stays true until it is
     /// written (a free address, an unused invite), and numbers of the outbox appear in their order, which a reader's
-    /// cursor relies on. Changes are few and short; `docs/design/index.md` has the measurement.
+    /// cursor relies on. Changes are few and short; `docs/design/index.md` has the reasons.
     pub(super) async fn begin_write(&self) -> Result<Transaction> {
         Ok(match self {
             Self::Sqlite(file) => Transaction::Sqlite(file.writer.begin_with("BEGIN IMMEDIATE").await?),
