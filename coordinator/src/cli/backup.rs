@@ -11,7 +11,7 @@ use lanyard_wire::keys::SymmetricKey;
 use serde_json::json;
 
 use super::output::hanging;
-use super::{CONFIG_FILE, Place, db};
+use super::{CONFIG_FILE, Place, db, environment};
 use crate::config::Config;
 use crate::debris::{Debris, unwritable};
 use crate::index::{self, Clock, Index, IndexError, Location, Schema};
@@ -97,7 +97,7 @@ impl Restore {
         }
         let dir = std::path::absolute(place.dir()).context("find the data directory")?;
         refuse_to_cover(&dir, &place.config_path())?;
-        let settings = Config::load(&from.join(CONFIG_FILE), std::iter::empty())?;
+        let settings = Config::load(&from.join(CONFIG_FILE), environment())?;
         if place.dir.is_none() && settings.data.dir != dir {
             let wanted = settings.data.dir.display();
             let text = format!(
@@ -166,7 +166,7 @@ impl Restore {
 /// What is wrong with a backup; nothing if it can be restored.
 async fn examine(dir: &Path) -> Vec<String> {
     let mut findings = Vec::new();
-    if let Err(error) = Config::load(&dir.join(CONFIG_FILE), std::iter::empty()) {
+    if let Err(error) = Config::load(&dir.join(CONFIG_FILE), environment()) {
         findings.push(error.to_string());
     }
     let identity = keys::read_identity(dir);

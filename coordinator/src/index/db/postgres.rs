@@ -98,3 +98,38 @@ fn not_open(url: &PostgresUrl, error: sqlx::Error) -> IndexError {
         None => IndexError::Unreachable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::migrations::{Dialect, migrations, migrations_up_to};
+    use super::super::{Location, sqlite};
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upgrade_copies_the_database_into_a_file_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = lanyard_postgres::server().database().unwrap();
+        let Location::Postgres(url) = Location::parse(&url, dir.path()).unwrap() else { panic!("{url}") };
+        let old = open(&url, Schema::Create, &migrations_up_to(Dialect::Postgres, 3)).await.unwrap();
+        sqlx::query("INSERT INTO settings (key, value) VALUES ('kept', 'so')").execute(&old).await.unwrap();
+        old.close().await;
+        let error = open(&url, Schema::Require, &migrations(Dialect::Postgres)).await.unwrap_err();
+        assert!(matches!(error, IndexError::Older { found: 3, known: 4 }), "{error}");
+
+        open(&url, Schema::Upgrade, &migrations(Dialect::Postgres)).await.unwrap().close().await;
+
+        let error = open(&url, Schema::Upgrade, &migrations_up_to(Dialect::Postgres, 3)).await.unwrap_err();
+        assert!(matches!(error, IndexError::Newer { found: 4, known: 3 }), "{error}");
+        let path = dir.path().join("postgres.before-schema-4");
+        let copy =
+            sqlite::File::open(&path, Schema::Require, &migrations_up_to(Dialect::Sqlite, 3)).await.unwrap();
+        let kept: String = sqlx::query_scalar("SELECT value FROM settings WHERE key = 'kept'")
+            .fetch_one(&copy.reader)
+            .await
+            .unwrap();
+        assert_eq!(kept, "so");
+        // The file becomes one of this program's schema like any other.
+        copy.close().await;
+        sqlite::File::open(&path, Schema::Upgrade, &migrations(Dialect::Sqlite)).await.unwrap().close().await;
+    }
+}
