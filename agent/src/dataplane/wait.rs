@@ -11,10 +11,12 @@ use windows as system;
 
 pub(super) use system::{Sleeper, Waker, until_writable};
 
-/// Which of a shard's sockets are worth asking after a sleep; its queue is asked in any case.
+/// What is worth asking after a sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ready {
-    /// The one for IPv4.
+    /// The queue.
+    pub(super) queue: bool,
+    /// The socket for IPv4.
     pub(super) v4: bool,
     /// The one for IPv6.
     pub(super) v6: bool,

@@ -1,22 +1,37 @@
-//! Sleeping in `poll`.
+//! Sleeping on descriptors: the queue's, the sockets', and one end of a pair by which others wake the shard.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::Ready;
 use crate::sockets::ShardSockets;
 use crate::tun::TunQueue;
 
+#[cfg(target_os = "linux")]
+mod epoll;
+#[cfg(target_os = "linux")]
+use self::epoll::Readable;
+#[cfg(not(target_os = "linux"))]
+mod poll;
+#[cfg(not(target_os = "linux"))]
+use self::poll::Readable;
+
 /// Wakes a sleeping shard from another thread; used to stop it.
 #[derive(Debug)]
 pub(in crate::dataplane) struct Waker(UnixStream);
 
-/// What a shard sleeps by.
+/// Whom it wakes.
 #[derive(Debug)]
 pub(in crate::dataplane) struct Sleeper(UnixStream);
+
+/// What a shard sleeps by: its queue, the waker, and its sockets for IPv4, IPv6 and those that are kept.
+pub(in crate::dataplane) struct Watch<'a> {
+    sleeper: &'a Sleeper,
+    readable: Readable<'a, 5>,
+}
 
 impl Waker {
     /// A waker and whom it wakes.
@@ -34,23 +49,20 @@ impl Waker {
 }
 
 impl Sleeper {
-    /// Sleeps until the queue or a socket has something, those that are kept included if they are read here, or the
-    /// waker wakes.
-    pub(in crate::dataplane) fn sleep(
-        &self,
-        queue: &TunQueue,
-        sockets: &ShardSockets,
+    /// What to sleep by: a queue and the sockets, those that are kept included if they are read here, or the waker.
+    ///
+    /// # Errors
+    /// When the system gives no descriptor for it.
+    pub(in crate::dataplane) fn watch<'a>(
+        &'a self,
+        queue: &'a TunQueue,
+        sockets: &'a ShardSockets,
         reads_kept: bool,
-    ) -> Ready {
-        let (v4, waker) = (sockets.v4.as_fd(), self.0.as_fd());
-        // What this shard lacks stands there twice.
-        let v6 = sockets.v6.as_ref().map_or(v4, AsFd::as_fd);
-        let kept = if reads_kept { sockets.kept.as_fd() } else { v4 };
-        let [_, woken, v4, v6, kept] = until_readable([queue.as_fd(), waker, v4, v6, kept]);
-        if woken {
-            self.drain();
-        }
-        Ready { v4, v6, kept }
+    ) -> io::Result<Watch<'a>> {
+        let v6 = sockets.v6.as_ref().map(AsFd::as_fd);
+        let kept = reads_kept.then(|| sockets.kept.as_fd());
+        let descriptors = [Some(queue.as_fd()), Some(self.0.as_fd()), Some(sockets.v4.as_fd()), v6, kept];
+        Ok(Watch { sleeper: self, readable: Readable::new(descriptors)? })
     }
 
     /// Takes out what a waker put in.
@@ -60,20 +72,21 @@ impl Sleeper {
     }
 }
 
-/// Sleeps until one of these is readable or broken, and says which are.
-fn until_readable<const N: usize>(descriptors: [BorrowedFd<'_>; N]) -> [bool; N] {
-    let mut set = descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
-    match poll(&mut set, PollTimeout::NONE) {
-        Ok(_) => set.map(|descriptor| descriptor.any().unwrap_or(true)),
-        // Interrupted is as good as woken: the caller looks at everything again.
-        Err(_) => [true; N],
+impl Watch<'_> {
+    /// Sleeps until there is something, and says where.
+    pub(in crate::dataplane) fn sleep(&self) -> Ready {
+        let [queue, woken, v4, v6, kept] = self.readable.wait();
+        if woken {
+            self.sleeper.drain();
+        }
+        Ready { queue, v4, v6, kept }
     }
 }
 
 /// Sleeps until this is writable, at most so long.
 pub(in crate::dataplane) fn until_writable(descriptor: &impl AsFd, timeout_ms: u16) {
     let mut set = [PollFd::new(descriptor.as_fd(), PollFlags::POLLOUT)];
-    let _ = poll(&mut set, PollTimeout::from(timeout_ms));
+    let _ = nix::poll::poll(&mut set, PollTimeout::from(timeout_ms));
 }
 
 #[cfg(test)]
@@ -84,15 +97,14 @@ mod tests {
     fn of_two_descriptors_the_one_that_has_something_is_named() {
         let (waker, Sleeper(sleeper)) = Waker::new().unwrap();
         let (_quiet, Sleeper(other)) = Waker::new().unwrap();
-        waker.wake();
-        assert_eq!(until_readable([other.as_fd(), sleeper.as_fd()]), [false, true]);
-        let sleeper = Sleeper(sleeper);
-        sleeper.drain();
+        let readable = Readable::new([Some(other.as_fd()), None, Some(sleeper.as_fd())]).unwrap();
+        for _ in 0..2 {
+            waker.wake();
+            assert_eq!(readable.wait(), [false, false, true]);
+            assert_eq!(readable.wait(), [false, false, true], "nobody took it out");
+            (&sleeper).read_exact(&mut [0]).unwrap();
+        }
         drop(waker);
-        assert_eq!(
-            until_readable([other.as_fd(), sleeper.0.as_fd()]),
-            [false, true],
-            "its other end is gone"
-        );
+        assert_eq!(readable.wait(), [false, false, true], "its other end is gone");
     }
 }

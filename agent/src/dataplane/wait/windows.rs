@@ -14,7 +14,7 @@ use crate::windows::Event;
 #[derive(Debug)]
 pub(in crate::dataplane) struct Waker(Arc<Event>);
 
-/// What a shard sleeps by.
+/// Whom it wakes.
 #[derive(Debug)]
 pub(in crate::dataplane) struct Sleeper(Arc<Event>);
 
@@ -30,23 +30,41 @@ impl Waker {
     }
 }
 
+/// What a shard sleeps by: its queue, the waker and its sockets.
+pub(in crate::dataplane) struct Watch<'a> {
+    sleeper: &'a Sleeper,
+    queue: &'a TunQueue,
+    sockets: &'a ShardSockets,
+    reads_kept: bool,
+}
+
 impl Sleeper {
-    /// Sleeps until the queue or a socket has something, those that are kept included if they are read here, or the
-    /// waker wakes. Of several events the system names one, so all are worth asking.
-    pub(in crate::dataplane) fn sleep(
-        &self,
-        queue: &TunQueue,
-        sockets: &ShardSockets,
+    /// What to sleep by: a queue and the sockets, those that are kept included if they are read here, or the waker.
+    ///
+    /// # Errors
+    /// None here.
+    #[expect(clippy::unnecessary_wraps, reason = "other systems keep the list, and can refuse")]
+    pub(in crate::dataplane) fn watch<'a>(
+        &'a self,
+        queue: &'a TunQueue,
+        sockets: &'a ShardSockets,
         reads_kept: bool,
-    ) -> Ready {
-        let v6 = sockets.v6.iter().map(Udp::event);
-        let kept = reads_kept.then(|| sockets.kept.event());
-        let events = [queue.event(), &*self.0, sockets.v4.event()].into_iter().chain(v6).chain(kept);
-        if Event::wait_for_any(events).is_err() {
+    ) -> io::Result<Watch<'a>> {
+        Ok(Watch { sleeper: self, queue, sockets, reads_kept })
+    }
+}
+
+impl Watch<'_> {
+    /// Sleeps until there is something. Of several events the system names one, so all are worth asking.
+    pub(in crate::dataplane) fn sleep(&self) -> Ready {
+        let v6 = self.sockets.v6.iter().map(Udp::event);
+        let kept = self.reads_kept.then(|| self.sockets.kept.event());
+        let events = [self.queue.event(), &*self.sleeper.0, self.sockets.v4.event()];
+        if Event::wait_for_any(events.into_iter().chain(v6).chain(kept)).is_err() {
             // Cannot happen with handles that are open; it must not become a loop that burns a core.
             thread::sleep(Duration::from_millis(1));
         }
-        Ready { v4: true, v6: true, kept: true }
+        Ready { queue: true, v4: true, v6: true, kept: true }
     }
 }
 
