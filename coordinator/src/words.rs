@@ -1,4 +1,4 @@
-//! Lengths of time in words, as people read them.
+//! Lengths of time and amounts of data in words, as people read them.
 
 /// How long ago that was, in one unit.
 #[must_use]
@@ -18,6 +18,17 @@ pub fn span(milliseconds: i64) -> String {
     }
 }
 
+/// An amount of data in one decimal unit.
+#[must_use]
+pub fn data(bytes: i64) -> String {
+    match bytes.max(0) {
+        small @ 0..1_000 => format!("{small} B"),
+        bytes @ 1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        bytes @ 1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        bytes => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +40,11 @@ mod tests {
         assert_eq!(span(86_400_000), "24 h");
         assert_eq!(ago(0, 30 * 86_400_000), "30 d ago");
         assert_eq!(span(-5), "0 s");
+    }
+
+    #[test]
+    fn amounts_of_data_read_in_one_unit() {
+        let words = [999, 1_000, 1_999_999, 12_340_000_000, -1].map(data);
+        assert_eq!(words, ["999 B", "1 kB", "1 MB", "12.3 GB", "0 B"]);
     }
 }

@@ -120,6 +120,9 @@ pub const STUN_ADDRS_MAX: usize = 8;
 /// Presence changes in one push: 22 x 50 bytes fit one datagram.
 pub const PRESENCE_MAX: usize = 22;
 
+/// Peers in one Links: 28 x 40 bytes fit one datagram; more go in several.
+pub const LINKS_MAX: usize = 28;
+
 /// Refused devices in one Consent: 60 x 16 bytes fit one datagram; longer lists are shortened by the sender.
 pub const REFUSED_MAX: usize = 60;
 

@@ -14,7 +14,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-use lanyard_wire::checkpoint::{Join, JoinOutcome, PairVerdict};
+use lanyard_wire::checkpoint::{Join, JoinOutcome, LinkReport, PairVerdict};
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub const PRESENCE_MAX: usize = 256;
 
 /// Most reports in one message: 256 of about 110 bytes stay far below a sealed frame.
 pub const VERDICTS_MAX: usize = 256;
+
+/// Most reports of links in one message: 256 of about 140 bytes.
+pub const LINKS_MAX: usize = 256;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +78,11 @@ pub enum ToIndex {
         /// At most [`VERDICTS_MAX`].
         reports: Vec<Reported>,
     },
+    /// Devices reported how data goes between them and others.
+    Links {
+        /// At most [`LINKS_MAX`].
+        reports: Vec<Carried>,
+    },
 }
 
 /// How much of the roster a client keeps in memory.
@@ -108,6 +116,17 @@ pub struct Reported {
     /// What it says.
     #[serde(with = "as_wire")]
     pub verdict: PairVerdict,
+}
+
+/// How data goes between a device and another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Who says so; proven by its session.
+    #[serde(with = "text")]
+    pub device: DeviceId,
+    /// What it says.
+    #[serde(with = "as_wire")]
+    pub link: LinkReport,
 }
 
 /// What INDEX says.

@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::{Client, FromIndex, Interest, Reported, ToIndex, Transition};
+use super::{Carried, Client, FromIndex, Interest, Reported, ToIndex, Transition};
 use crate::health::Health;
 use crate::index::devices::{Introduction, Presence};
 use crate::index::join::JoinRequest;
@@ -67,7 +67,7 @@ pub async fn run(
             () = index.changed() => cursor = publish(&index, cursor, &feed, &health).await,
             _ = poll.tick() => cursor = publish(&index, cursor, &feed, &health).await,
             _ = prune.tick() => {
-                for pruned in [index.prune_outbox().await, index.prune_sessions().await] {
+                for pruned in [index.prune_outbox().await, index.prune_sessions().await, index.prune_links().await] {
                     if let Err(error) = pruned {
                         tracing::warn!(%error, code = error.code(), "what is past could not be removed");
                     }
@@ -134,6 +134,7 @@ async fn serve(mut client: Client, index: Arc<Index>, feed: broadcast::Sender<Ro
                     }
                     ToIndex::Presence { transitions } => note(&index, &transitions, settling.as_mut()).await,
                     ToIndex::Verdicts { reports } => keep(&index, &reports).await,
+                    ToIndex::Links { reports } => add_up(&index, &reports).await,
                     ToIndex::Join { ask, identity, ip, join } => {
                         let outcome = decide(&index, identity, ip, &join).await;
                         catch_up(&index, &mut subscription, &client).await;
@@ -317,6 +318,13 @@ async fn keep(index: &Index, reports: &[Reported]) {
     let list: Vec<_> = reports.iter().map(|report| (report.device, report.verdict)).collect();
     if let Err(error) = index.record_verdicts(&list).await {
         tracing::warn!(%error, code = error.code(), "verdicts of pairs could not be written");
+    }
+}
+
+async fn add_up(index: &Index, reports: &[Carried]) {
+    let list: Vec<_> = reports.iter().map(|report| (report.device, report.link)).collect();
+    if let Err(error) = index.record_links(&list).await {
+        tracing::warn!(%error, code = error.code(), "reports of links could not be written");
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_wire::checkpoint::{Join, JoinOutcome, JoinRefusal, PairCode, PairVerdict};
+use lanyard_wire::checkpoint::{Join, JoinOutcome, JoinRefusal, LinkPath, LinkReport, PairCode, PairVerdict};
 use lanyard_wire::ids::{DeviceId, RequestId};
 use lanyard_wire::keys::{PublicKey, SymmetricKey};
 use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
@@ -255,7 +255,7 @@ async fn presence_is_written() {
 }
 
 #[tokio::test]
-async fn verdicts_of_pairs_are_written() {
+async fn verdicts_of_pairs_and_reports_of_links_are_written() {
     for form in FORMS {
         let mut office = Office::open(form).await;
         office.subscribe(Interest::Roster).await;
@@ -270,6 +270,9 @@ async fn verdicts_of_pairs_are_written() {
         let to_stranger = PairVerdict { peer: DeviceId::of(&identity(7)), ..verdict };
         let reports = [verdict, to_stranger].map(|verdict| Reported { device, verdict }).to_vec();
         office.say(ToIndex::Verdicts { reports }).await;
+        let path = LinkPath::Relay;
+        let link = LinkReport { peer, path, rtt_us: None, pings: 0, lost: 0, tx_bytes: 92, rx_bytes: 148 };
+        office.say(ToIndex::Links { reports: vec![Carried { device, link }] }).await;
         // The next answer comes after them.
         office.say(wish(3, 1, None)).await;
         office.next("answer").await;
@@ -277,6 +280,9 @@ async fn verdicts_of_pairs_are_written() {
         let written = office.index.verdicts(None).await.unwrap();
         assert_eq!(written.len(), 1, "{form:?}");
         assert_eq!((written[0].reporter, written[0].peer, written[0].took_ms), (device, peer, 80));
+        let links = office.index.links(None).await.unwrap();
+        assert_eq!(links.len(), 1, "{form:?}");
+        assert_eq!((links[0].device, links[0].peer, links[0].rx_bytes), (device, peer, 148));
     }
 }
 

@@ -14,14 +14,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lanyard_proto::service::{EndpointCommand, EndpointEvent, MemberRecord, NetworkRecord};
-use lanyard_wire::checkpoint::{Join, JoinOutcome, JoinRefusal, MemberState};
+use lanyard_wire::checkpoint::{Join, JoinOutcome, JoinRefusal, LinkReport, MemberState};
 use lanyard_wire::handshake::Verdict;
 use lanyard_wire::ids::{DeviceId, NetworkId, Revision};
 use lanyard_wire::keys::PublicKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::bus::{FromIndex, Interest, Link, PRESENCE_MAX, Reported, ToIndex, Transition, VERDICTS_MAX};
+use crate::bus::{
+    Carried, FromIndex, Interest, LINKS_MAX, Link, PRESENCE_MAX, Reported, ToIndex, Transition, VERDICTS_MAX,
+};
 use crate::config::Service;
 use crate::door::source_of;
 use crate::health::{Health, State};
@@ -36,6 +38,9 @@ const ASKS_MAX: usize = 1_024;
 
 /// Verdicts of pairs that wait to be told; of further pairs they are dropped, and come again with the next attempt.
 const UNTOLD_VERDICTS_MAX: usize = 4_096;
+
+/// Links of which reports wait for the index; of more, the bytes are lost to the sums.
+const UNTOLD_LINKS_MAX: usize = 65_536;
 
 /// What is known of one network.
 #[derive(Debug, Default)]
@@ -59,6 +64,8 @@ pub struct Feed {
     untold: BTreeMap<DeviceId, Transition>,
     /// By pair, the lower device first.
     verdicts: BTreeMap<(DeviceId, DeviceId), Reported>,
+    /// By who reported and about whom.
+    links: BTreeMap<(DeviceId, DeviceId), LinkReport>,
     asks: BTreeSet<u64>,
 }
 
@@ -82,6 +89,7 @@ impl Feed {
             online: BTreeMap::new(),
             untold: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            links: BTreeMap::new(),
             asks: BTreeSet::new(),
         }
     }
@@ -104,12 +112,14 @@ impl Feed {
                 _ = collect.tick() => {
                     self.tell_presence();
                     self.tell_verdicts();
+                    self.tell_links();
                 }
                 () = ordered(&mut stop) => break,
             }
         }
         self.tell_presence();
         self.tell_verdicts();
+        self.tell_links();
     }
 
     async fn hear_machine(&mut self, event: EndpointEvent) {
@@ -135,6 +145,18 @@ impl Feed {
                 let pair = (device.min(verdict.peer), device.max(verdict.peer));
                 if self.verdicts.len() < UNTOLD_VERDICTS_MAX || self.verdicts.contains_key(&pair) {
                     self.verdicts.insert(pair, Reported { device, verdict });
+                }
+            }
+            EndpointEvent::Links { device, links } => {
+                for link in links {
+                    let pair = (device, link.peer);
+                    if self.links.len() < UNTOLD_LINKS_MAX || self.links.contains_key(&pair) {
+                        let told =
+                            self.links.entry(pair).or_insert(LinkReport { tx_bytes: 0, rx_bytes: 0, ..link });
+                        let tx_bytes = told.tx_bytes.saturating_add(link.tx_bytes);
+                        let rx_bytes = told.rx_bytes.saturating_add(link.rx_bytes);
+                        *told = LinkReport { tx_bytes, rx_bytes, ..link };
+                    }
                 }
             }
             EndpointEvent::Verdict { a, b, from, verdict } => {
@@ -289,6 +311,22 @@ impl Feed {
             }
             for pair in pairs {
                 self.verdicts.remove(&pair);
+            }
+        }
+    }
+
+    /// The same for reports of links.
+    fn tell_links(&mut self) {
+        while self.is_up && !self.links.is_empty() {
+            let some = self.links.iter().take(LINKS_MAX);
+            let reports: Vec<Carried> =
+                some.map(|((device, _), link)| Carried { device: *device, link: *link }).collect();
+            let pairs: Vec<_> = self.links.keys().take(LINKS_MAX).copied().collect();
+            if !self.tell(ToIndex::Links { reports }) {
+                break;
+            }
+            for pair in pairs {
+                self.links.remove(&pair);
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod health;
 pub mod init;
 pub mod invite;
+pub mod link;
 pub mod member;
 pub mod network;
 pub mod output;
@@ -92,6 +93,9 @@ pub enum Command {
     /// How pairs of devices reach each other, and what stands in the way.
     #[command(subcommand)]
     Verdict(verdict::Verdict),
+    /// Show how data goes between devices, now and in the hours before.
+    #[command(subcommand)]
+    Link(link::Link),
     /// Save keys, settings and database, while the server runs.
     Backup(backup::Backup),
     /// Put a backup into an empty data directory, or look whether it could be (--check).
@@ -136,6 +140,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::User(command) => wait_for(command.run(&place)),
         Command::Role(command) => wait_for(command.run(&place)),
         Command::Verdict(command) => wait_for(command.run(&place)),
+        Command::Link(command) => wait_for(command.run(&place)),
         Command::Backup(command) => wait_for(command.run(&place)),
         Command::Restore(command) => wait_for(command.run(&place)),
         Command::Db(command) => wait_for(command.run(&place)),

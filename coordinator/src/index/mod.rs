@@ -15,6 +15,7 @@ mod draft;
 pub mod error;
 pub mod invites;
 pub mod join;
+pub mod links;
 pub mod memberships;
 pub mod networks;
 pub mod outbox;

@@ -79,6 +79,7 @@ impl Device {
                 Action::Moved { from, to, why } => {
                     tracing::debug!(peer = %device, ?from, ?to, why, "path changed");
                     self.push_event(Event::Path { peer: *device, from, to, why });
+                    self.reports.moved(*device, now);
                     self.is_table_stale = true;
                 }
                 Action::Repeat | Action::Resized => self.is_table_stale = true,

@@ -37,6 +37,7 @@ mod reach;
 mod recall;
 mod relayed;
 mod repeats;
+mod reports;
 mod silence;
 mod spares;
 
@@ -79,6 +80,7 @@ use self::forwarding::Forwarding;
 use self::memory::Memory;
 use self::netcheck::Netcheck;
 use self::peers::{Peers, datagram_of};
+use self::reports::Reports;
 use self::spares::Spares;
 use crate::overlay::Observation;
 use crate::rejected::Rejected;
@@ -114,6 +116,7 @@ pub struct Device {
     consent: Consent,
     forwarding: Forwarding,
     memory: Memory,
+    reports: Reports,
     local: Vec<SocketAddr>,
     /// What the router maps to the main socket.
     mapped: Option<SocketAddr>,
@@ -150,6 +153,7 @@ impl Device {
             consent: Consent::default(),
             forwarding: Forwarding::default(),
             memory: Memory::new(now),
+            reports: Reports::default(),
             local: Vec::new(),
             mapped: None,
             prefixes: Vec::new(),
@@ -259,6 +263,7 @@ impl Device {
             }
             self.drain_peer(&device, now);
         }
+        self.tell_links(now);
         self.settle(now);
     }
 
@@ -266,6 +271,7 @@ impl Device {
     pub fn observe(&mut self, observations: &[Observation], now: Instant) {
         for observation in observations {
             self.memory.note_traffic(now);
+            self.reports.flowed(observation.peer, self.netcheck.keep_alive(), now);
             self.with_peer(&observation.peer, now, |peer| peer.observe(observation, now));
         }
         self.settle(now);
@@ -295,6 +301,7 @@ impl Device {
             self.carriers_wakeup(),
             self.early.as_ref().map(EarlyPackets::poll_timeout),
             self.memory.poll_timeout(),
+            self.reports.poll_timeout(),
         ];
         let coordinators = self.coordinators.iter().map(Coordinator::poll_timeout);
         own.into_iter().chain(coordinators).fold(None, Wakeup::earliest)

@@ -132,6 +132,8 @@ pub(super) struct Peer {
     last_traffic_s: u64,
     tx_bytes: u64,
     rx_bytes: u64,
+    /// Of these, what the coordinators were told of.
+    told_bytes: (u64, u64),
     actions: VecDeque<Action>,
     rng: Rng,
 }
@@ -162,6 +164,7 @@ impl Peer {
             last_traffic_s: 0,
             tx_bytes: 0,
             rx_bytes: 0,
+            told_bytes: (0, 0),
             actions: VecDeque::new(),
             rng,
         }

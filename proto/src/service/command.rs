@@ -1,8 +1,9 @@
 //! What the program tells an endpoint, and what the endpoint tells the program.
 
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use lanyard_wire::checkpoint::{Join, JoinOutcome, PairVerdict};
+use lanyard_wire::checkpoint::{Join, JoinOutcome, LinkReport, PairVerdict};
 use lanyard_wire::handshake::Verdict;
 use lanyard_wire::ids::{DeviceId, NetworkId, Revision};
 use lanyard_wire::keys::PublicKey;
@@ -96,6 +97,13 @@ pub enum EndpointEvent {
         device: DeviceId,
         /// What it says.
         verdict: PairVerdict,
+    },
+    /// A device says how data goes between it and others, with each of which it takes part in a network.
+    Links {
+        /// Who says so.
+        device: DeviceId,
+        /// What it says; not empty.
+        links: Vec<LinkReport>,
     },
     /// An end of a pair says how an attempt ended.
     Verdict {

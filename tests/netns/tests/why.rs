@@ -97,6 +97,12 @@ fn both_ends_of_every_pair_name_the_reason_and_the_coordinator_lists_it() {
         listed(&fleet, (one, other), (here, there));
     }
     println!("{}", fleet.admin(&["verdict", "list"]).unwrap());
+    // A member may pass on what a relay would.
+    for (one, other, paths) in [("a", "g", &["direct"][..]), ("c", "d", &["relay", "member"])] {
+        carried(&fleet, one, other, paths);
+        carried(&fleet, other, one, paths);
+    }
+    println!("{}", fleet.admin(&["link", "list"]).unwrap());
 
     fleet.kill_coordinator();
     let agent = |host: &str| agents.iter().find(|agent| agent.host == host).unwrap();
@@ -159,6 +165,24 @@ fn reaches(agent: &Agent, peer: &str, expected: &str) -> Result<String, String> 
     .map_err(|_late| format!("{} <-> {peer}: {last} instead of {expected}", agent.host))?;
     println!("{} <-> {peer}: {expected} after {:?}", agent.host, begun.elapsed());
     agent.run(&["why", peer]).map_err(|error| format!("{error:#}"))
+}
+
+/// Waits until the coordinator shows that data goes from one to the other and back by one of these paths.
+fn carried(fleet: &Fleet, one: &str, other: &str, paths: &[&str]) {
+    let mut last = String::new();
+    let seen = wait_for("the link's report", DECIDED, || {
+        last = fleet.admin(&["link", "list", "--json"]).ok()?;
+        let listed: Value = serde_json::from_str(&last).ok()?;
+        listed["links"].as_array()?.iter().find(|link| {
+            (&link["device_name"], &link["peer_name"]) == (&one.into(), &other.into())
+                && paths.iter().any(|path| link["path"] == *path)
+                && [&link["tx_bytes"], &link["rx_bytes"], &link["rtt_us"]]
+                    .iter()
+                    .all(|figure| figure.as_u64().is_some_and(|figure| figure > 0))
+        })?;
+        Some(())
+    });
+    seen.unwrap_or_else(|error| panic!("{one} {other} {paths:?}: {error:#}: {last}"));
 }
 
 /// Waits until the coordinator shows the word of the end that reported.

@@ -17,7 +17,7 @@ use lanyard_proto::service::{
 };
 use lanyard_proto::time::{Instant, WallClock};
 use lanyard_proto::transmit::{Datagram, SocketId};
-use lanyard_wire::checkpoint::{JoinOutcome, PairVerdict, ServiceAddr, Services};
+use lanyard_wire::checkpoint::{JoinOutcome, LinkReport, PairVerdict, ServiceAddr, Services};
 use lanyard_wire::envelope;
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::{PublicKey, SecretKey};
@@ -47,6 +47,8 @@ pub struct Coordinator {
     pub servers: Vec<Server>,
     /// What was told of each pair last, the lower device first, and by whom.
     pub verdicts: BTreeMap<(DeviceId, DeviceId), (DeviceId, PairVerdict)>,
+    /// What each device reported last of its data with another, and the bytes of all its reports, sent and received.
+    pub carried: BTreeMap<(DeviceId, DeviceId), (LinkReport, (u64, u64))>,
 }
 
 /// One server.
@@ -113,7 +115,12 @@ impl Coordinator {
             stun: None,
             rng: rng.fork(b"server"),
         });
-        Self { index: Index::default(), servers: servers.collect(), verdicts: BTreeMap::new() }
+        Self {
+            index: Index::default(),
+            servers: servers.collect(),
+            verdicts: BTreeMap::new(),
+            carried: BTreeMap::new(),
+        }
     }
 
     /// What a join string says: key and address of the checkpoint.
@@ -195,6 +202,15 @@ impl Coordinator {
                 EndpointEvent::PairVerdict { device, verdict } => {
                     let pair = (device.min(verdict.peer), device.max(verdict.peer));
                     self.verdicts.insert(pair, (device, verdict));
+                    continue;
+                }
+                EndpointEvent::Links { device, links } => {
+                    for link in links {
+                        let (tx, rx) =
+                            self.carried.get(&(device, link.peer)).map_or((0, 0), |(_, sums)| *sums);
+                        let sums = (tx + link.tx_bytes, rx + link.rx_bytes);
+                        self.carried.insert((device, link.peer), (link, sums));
+                    }
                     continue;
                 }
                 EndpointEvent::Presence { .. } | EndpointEvent::Verdict { .. } => continue,

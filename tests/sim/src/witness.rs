@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lanyard_proto::overlay::Path;
 use lanyard_proto::time::Instant;
-use lanyard_wire::checkpoint::PairVerdict;
+use lanyard_wire::checkpoint::{LinkReport, PairVerdict};
 use lanyard_wire::envelope;
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::limits::PROBE_LEN;
@@ -218,6 +218,14 @@ impl World {
         let (one, other) = (self.hosts.get(one.0)?.device, self.hosts.get(other.0)?.device);
         let told = self.coordinators.first()?.verdicts.get(&(one.min(other), one.max(other)))?;
         Some((self.host_of(&told.0)?, told.1))
+    }
+
+    /// What the first coordinator was told last of the data between two, by the first of them, and the bytes of all it was told:
+    /// sent and received.
+    #[must_use]
+    pub fn carried(&self, one: HostId, other: HostId) -> Option<(LinkReport, (u64, u64))> {
+        let pair = (self.hosts.get(one.0)?.device, self.hosts.get(other.0)?.device);
+        self.coordinators.first()?.carried.get(&pair).copied()
     }
 
     /// Removed members are gone from the tables of everybody who could have heard of it.

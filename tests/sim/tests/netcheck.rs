@@ -6,8 +6,8 @@ use lanyard_proto::device::{Advice, Status};
 use lanyard_sim::nat::{Behaviour, Kind, Ports};
 use lanyard_sim::net::{HostId, SiteConfig};
 use lanyard_sim::run::{check_world, chosen_seed};
-use lanyard_sim::script::Scenario;
-use lanyard_wire::checkpoint::PairCode;
+use lanyard_sim::script::{Flow, Scenario};
+use lanyard_wire::checkpoint::{LinkPath, PairCode};
 use lanyard_wire::nat::{Filtering, Mapping, NatCard, PortPolicy};
 
 #[test]
@@ -121,6 +121,32 @@ fn the_coordinator_is_told_how_a_pair_fares_and_by_which_plan() {
         assert_eq!(verdict.code, code, "{kinds:?}: {verdict:?}");
         assert!(verdict.method.is_some(), "{kinds:?}: {verdict:?}");
         assert!((1..10_000).contains(&verdict.took_ms), "{kinds:?}: {verdict:?}");
+    }
+}
+
+#[test]
+fn the_coordinator_is_told_of_every_byte_and_of_the_path_it_took() {
+    for (kinds, path) in [
+        ([Kind::PortRestricted, Kind::PortRestricted], LinkPath::Direct),
+        ([Kind::Symmetric, Kind::Symmetric], LinkPath::Relay),
+    ] {
+        let name = "the_coordinator_is_told_of_every_byte_and_of_the_path_it_took";
+        let mut scenario = Scenario::of(&kinds).seeded(chosen_seed().unwrap_or(5));
+        scenario.flows.push(Flow::between(0, 1).during(3, 50));
+        let world = check_world(name, &scenario.until(80));
+        let machine = world.host(HostId(0)).unwrap().machine().unwrap();
+        let member = machine.status(world.now()).networks.remove(0).members.remove(0);
+        let (link, told) = world.carried(HostId(0), HostId(1)).unwrap();
+        assert_eq!(told, (member.tx_bytes, member.rx_bytes), "{kinds:?}");
+        assert!(told.0 > 1_000 && told.1 > 1_000, "{told:?}");
+        assert_eq!(link.path, path);
+        let rtt = Duration::from_micros(link.rtt_us.unwrap().into());
+        assert_eq!(
+            Some(rtt),
+            member.rtt.map(|rtt| Duration::from_micros(rtt.as_micros() as u64)),
+            "{kinds:?}"
+        );
+        assert!(link.pings > 0 && link.lost <= link.pings, "{link:?}");
     }
 }
 

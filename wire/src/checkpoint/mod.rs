@@ -17,6 +17,7 @@ use crate::names::{DeviceName, InviteCode, NetworkName};
 use crate::nat::NatCard;
 
 mod answers;
+mod link;
 mod roster;
 mod verdict;
 
@@ -24,6 +25,7 @@ pub use answers::{
     BeginAnswer, BeginOutcome, FromCheckpoint, Invited, JoinOutcome, JoinRefusal, Presence, Registered,
     ServiceAddr, Services,
 };
+pub use link::{LinkPath, LinkReport, Links};
 pub use roster::{Availability, Change, Member, MemberState, NetworkCard, RelayGrant, Roster, RosterChanged};
 pub use verdict::{PairCode, PairVerdict};
 
@@ -59,6 +61,8 @@ pub enum ToCheckpoint {
     Consent(Consent),
     /// How I reach a peer; said once, when an attempt ends, and not answered.
     PairVerdict(PairVerdict),
+    /// How data goes to and from peers; said now and then while it does, and not answered.
+    Links(Links),
 }
 
 wire_variants!(ToCheckpoint "checkpoint message" {
@@ -70,6 +74,7 @@ wire_variants!(ToCheckpoint "checkpoint message" {
     0x06 => Ack { push },
     0x07 => Consent(consent),
     0x08 => PairVerdict(verdict),
+    0x09 => Links(links),
 });
 
 /// A device's presence.

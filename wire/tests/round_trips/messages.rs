@@ -70,7 +70,22 @@ fn to_checkpoint() -> impl Strategy<Value = ToCheckpoint> {
                 took_ms
             })
         ),
+        vec(link(), 0..=28).prop_map(|links| ToCheckpoint::Links(Links { links })),
     ]
+}
+
+fn link() -> impl Strategy<Value = LinkReport> {
+    (device(), code(LinkPath::KINDS), option::of(any::<u32>()), any::<(u8, u8, u64, u64)>()).prop_map(
+        |(peer, path, rtt_us, (pings, lost, tx_bytes, rx_bytes))| LinkReport {
+            peer,
+            path,
+            rtt_us,
+            pings,
+            lost,
+            tx_bytes,
+            rx_bytes,
+        },
+    )
 }
 
 fn join() -> impl Strategy<Value = Join> {

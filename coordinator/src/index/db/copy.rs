@@ -27,6 +27,7 @@ pub(in crate::index) const TABLES: &[&str] = &[
     "settings",
     "outbox",
     "pair_verdicts",
+    "link_hours",
     "credentials",
     "sessions",
     "user_codes",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
 
-use lanyard_wire::checkpoint::{PairCode, PairVerdict};
+use lanyard_wire::checkpoint::{LinkPath, LinkReport, PairCode, PairVerdict};
 
 use super::super::authority::Role;
 use super::super::db::{STATEMENTS, TABLES};
@@ -171,6 +171,9 @@ async fn everything_goes_from_one_database_into_the_other_and_back() {
     let verdict =
         PairVerdict { peer: DeviceId::of(&identity(1)), code: PairCode::Direct, method: None, took_ms: 5 };
     desk.index.record_verdicts(&[(DeviceId::of(&identity(3)), verdict)]).await.unwrap();
+    let (peer, path) = (verdict.peer, LinkPath::Lan);
+    let link = LinkReport { peer, path, rtt_us: None, pings: 0, lost: 0, tx_bytes: 1, rx_bytes: 2 };
+    desk.index.record_links(&[(DeviceId::of(&identity(3)), link)]).await.unwrap();
     let url = lanyard_postgres::server().database().unwrap();
     let there = Location::parse(&url, desk.dir.path()).unwrap();
     let back = Location::Sqlite(desk.dir.path().join("back.db"));

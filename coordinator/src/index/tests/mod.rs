@@ -4,6 +4,7 @@ mod accounts;
 mod changes;
 mod database;
 mod joining;
+mod links;
 mod verdicts;
 
 use std::sync::Arc;

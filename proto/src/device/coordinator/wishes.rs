@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use lanyard_wire::candidate::Candidate;
-use lanyard_wire::checkpoint::{self, Consent, Join, PairVerdict, ToCheckpoint};
+use lanyard_wire::checkpoint::{self, Consent, Join, Links, PairVerdict, ToCheckpoint};
 use lanyard_wire::codec::Wire as _;
 use lanyard_wire::handshake::{Offer, Report, ToHandshake, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId, NetworkId};
@@ -127,6 +127,13 @@ impl Coordinator {
     pub(in crate::device) fn tell_verdict(&mut self, verdict: PairVerdict, now: Instant) {
         if let Some(link) = self.links.get_mut(&self.key) {
             link.send(&ToCheckpoint::PairVerdict(verdict).to_bytes(), Expect::Nothing, now);
+        }
+    }
+
+    /// Tells the checkpoint how data goes; once, as nothing depends on it.
+    pub(in crate::device) fn tell_links(&mut self, links: Links, now: Instant) {
+        if let Some(link) = self.links.get_mut(&self.key) {
+            link.send_as_keep_alive(&ToCheckpoint::Links(links).to_bytes(), now);
         }
     }
 

@@ -15,6 +15,7 @@
 mod detour;
 mod effort;
 mod inbound;
+mod outbound;
 mod pace;
 mod session;
 
@@ -258,18 +259,6 @@ impl Link {
         self.addrs.contains(&remote) || self.detour.door() == Some(remote)
     }
 
-    /// Seals a message of at most `BODY_MAX` bytes; `false` if no session stands.
-    pub(super) fn send(&mut self, body: &[u8], expect: Expect, now: Instant) -> bool {
-        let sent = self.seal(false, body, now);
-        if sent
-            && expect == Expect::Answer
-            && let Some((_, health)) = &mut self.session
-        {
-            health.expects(now);
-        }
-        sent
-    }
-
     /// Makes the service hear us from where we are now, and answer: at once, not oftener than useful.
     pub(super) fn poke(&mut self, now: Instant) {
         if self.closed {
@@ -363,15 +352,6 @@ impl Link {
         });
         let try_again = self.pace.next_at().map(|at| Wakeup { at, why: "try for a session" });
         Wakeup::earliest(Wakeup::earliest(care, try_again), self.detour.poll_timeout())
-    }
-
-    /// Seals and queues; `false` if no session stands.
-    fn seal(&mut self, wants_answer: bool, body: &[u8], now: Instant) -> bool {
-        let Some((session, health)) = &mut self.session else { return false };
-        let Some(bytes) = session.seal(wants_answer, body) else { return false };
-        health.sent(&mut self.rng, now);
-        self.outbox.push(Transmit { local: SocketId::MAIN, remote: session.remote, bytes });
-        true
     }
 
     fn ask(&mut self, now: Instant) {

@@ -231,7 +231,12 @@ impl Health {
         }
         // A machine that slept does not know whether anything still stands.
         let slept = now.saturating_since(self.keep_alive_at) > self.every;
-        Some(if slept || self.unasked + 1 >= ASK_EVERY { Care::Ask } else { Care::KeepAlive })
+        Some(if slept || self.asks_next() { Care::Ask } else { Care::KeepAlive })
+    }
+
+    /// The next keep-alive asks for an answer, unless one is asked for already.
+    pub(super) const fn asks_next(&self) -> bool {
+        self.ask.is_none() && self.unasked + 1 >= ASK_EVERY
     }
 
     /// Something was sent: it is as good as a keep-alive.

@@ -75,6 +75,13 @@ impl Peer {
         (self.tx_bytes, self.rx_bytes)
     }
 
+    /// The same since the last call of this.
+    pub(in crate::device) fn take_untold(&mut self) -> (u64, u64) {
+        let now = self.bytes();
+        let (tx, rx) = core::mem::replace(&mut self.told_bytes, now);
+        (self.tx_bytes.saturating_sub(tx), self.rx_bytes.saturating_sub(rx))
+    }
+
     /// When traffic last flowed, in seconds of the Unix epoch; 0 for never.
     pub(in crate::device) fn last_traffic_s(&self, wall: &WallClock) -> u64 {
         self.last_traffic.map_or(self.last_traffic_s, |at| wall.unix_s(at))

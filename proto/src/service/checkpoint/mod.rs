@@ -10,7 +10,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use lanyard_wire::checkpoint::{
-    BeginAnswer, BeginOutcome, FromCheckpoint, Invited, PairVerdict, Register, Registered,
+    BeginAnswer, BeginOutcome, FromCheckpoint, Invited, LinkReport, Links, PairVerdict, Register, Registered,
     Roster as RosterPage, RosterAsk, Services, ToCheckpoint,
 };
 use lanyard_wire::codec::Wire;
@@ -49,6 +49,10 @@ const JOINS: Rate = Rate { per_s: 1, burst: 64 };
 /// Verdicts of pairs from one device. Each ends an attempt, and attempts have pauses; a device with many peers ends many
 /// of them at once when its network changes.
 const VERDICTS: Rate = Rate { per_s: 1, burst: 64 };
+
+/// Reports of links from one device: one in place of a keep-alive, one after a change of path, each in several datagrams
+/// where it has hundreds of peers.
+const LINKS: Rate = Rate { per_s: 4, burst: 64 };
 
 /// For how long both ends of a pair, and repetitions, get the same attempt.
 ///
@@ -180,6 +184,7 @@ impl Checkpoint {
             | ToCheckpoint::RosterAsk(_)
             | ToCheckpoint::Begin { .. }
             | ToCheckpoint::PairVerdict(_)
+            | ToCheckpoint::Links(_)
                 if !self.is_complete =>
             {
                 Err(Rejected::NotReady)
@@ -197,6 +202,7 @@ impl Checkpoint {
             }
             ToCheckpoint::Ack { .. } => Err(Rejected::Unexpected),
             ToCheckpoint::PairVerdict(verdict) => self.note_verdict(device, verdict, says, now),
+            ToCheckpoint::Links(Links { links }) => self.note_links(device, links, says, now),
             ToCheckpoint::Consent(consent) => {
                 if let Some(client) = self.registry.get_mut(&device) {
                     client.refused = consent.refused.into_iter().collect();
@@ -223,6 +229,29 @@ impl Checkpoint {
             return Err(Rejected::RateLimited);
         }
         says.note(EndpointEvent::PairVerdict { device, verdict });
+        Ok(())
+    }
+
+    /// A device says how data goes between it and its peers; it is believed as it is about verdicts.
+    fn note_links(
+        &mut self,
+        device: DeviceId,
+        mut links: Vec<LinkReport>,
+        says: &mut Says,
+        now: Instant,
+    ) -> Result<(), Rejected> {
+        let client = self.registry.get_mut(&device).ok_or(Rejected::UnknownPeer)?;
+        if !client.links.get_or_insert_with(|| TokenBucket::full(LINKS, now)).take(LINKS, 1, now) {
+            return Err(Rejected::RateLimited);
+        }
+        let roster = &self.roster;
+        links.retain(|link| {
+            device != link.peer && link.lost <= link.pings && roster.share_a_network(&device, &link.peer)
+        });
+        if links.is_empty() {
+            return Err(Rejected::NotAllowed);
+        }
+        says.note(EndpointEvent::Links { device, links });
         Ok(())
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Client {
     pub(super) answered: Option<(RequestId, Vec<u8>)>,
     /// What it may still say of pairs; kept over sessions. `None`: it said nothing yet.
     pub(super) verdicts: Option<TokenBucket>,
+    /// Reports of links it may still send.
+    pub(super) links: Option<TokenBucket>,
 }
 
 impl Client {
@@ -64,6 +66,7 @@ impl Client {
             pushes: Pushes::default(),
             answered: None,
             verdicts: None,
+            links: None,
         }
     }
 

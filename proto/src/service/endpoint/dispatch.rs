@@ -106,7 +106,8 @@ impl Endpoint {
             | ToCheckpoint::Leave { .. }
             | ToCheckpoint::RosterAsk(_)
             | ToCheckpoint::Begin { .. }
-            | ToCheckpoint::PairVerdict(_)) => checkpoint.handle(device, other, &mut self.says, now),
+            | ToCheckpoint::PairVerdict(_)
+            | ToCheckpoint::Links(_)) => checkpoint.handle(device, other, &mut self.says, now),
         }
     }
 

@@ -352,7 +352,8 @@ impl World {
             }
             EndpointEvent::Presence { .. }
             | EndpointEvent::Verdict { .. }
-            | EndpointEvent::PairVerdict { .. } => {}
+            | EndpointEvent::PairVerdict { .. }
+            | EndpointEvent::Links { .. } => {}
         }
     }
 

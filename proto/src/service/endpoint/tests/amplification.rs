@@ -9,7 +9,8 @@ use core::time::Duration;
 use lanyard_wire::body::DeviceBody;
 use lanyard_wire::carry::{Carry, CarryWord};
 use lanyard_wire::checkpoint::{
-    Consent, FromCheckpoint, Join, MemberState, PairCode, PairVerdict, Register, RosterAsk, ToCheckpoint,
+    Consent, FromCheckpoint, Join, LinkPath, LinkReport, Links, MemberState, PairCode, PairVerdict, Register,
+    RosterAsk, ToCheckpoint,
 };
 use lanyard_wire::classify::{Class, classify};
 use lanyard_wire::early::{Early, PrekeyTag};
@@ -257,6 +258,8 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
         Register { request, card: NatCard::default(), candidates: Vec::new(), relays: false, prekey: None };
     let (candidates, card) = (Vec::new(), NatCard::default());
     let verdict = PairVerdict { peer, code: PairCode::Direct, method: None, took_ms: 80 };
+    let (path, rtt_us) = (LinkPath::Direct, None);
+    let link = LinkReport { peer, path, rtt_us, pings: 0, lost: 0, tx_bytes: 1, rx_bytes: 1 };
     let offer = Offer { attempt, ticket, candidates, card, is_prepared: false, relays: vec![] };
     vec![
         DeviceBody::KeepAlive,
@@ -268,6 +271,7 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
         DeviceBody::Checkpoint(ToCheckpoint::Ack { push: PushId::new(1) }),
         DeviceBody::Checkpoint(ToCheckpoint::Consent(Consent { request, refused: Vec::new() })),
         DeviceBody::Checkpoint(ToCheckpoint::PairVerdict(verdict)),
+        DeviceBody::Checkpoint(ToCheckpoint::Links(Links { links: vec![link] })),
         DeviceBody::Handshake(ToHandshake::Offer(offer)),
         DeviceBody::Handshake(ToHandshake::Report(Report { attempt, verdict: Verdict::Relayed })),
         DeviceBody::Relay(ToRelay::Bind {

@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use lanyard_wire::body::DeviceBody;
 use lanyard_wire::checkpoint::{
-    BeginOutcome, Change, Consent, FromCheckpoint, Join, JoinOutcome, JoinRefusal, MemberState, PairCode,
-    PairVerdict, Roster, RosterAsk, ToCheckpoint,
+    BeginOutcome, Change, Consent, FromCheckpoint, Join, JoinOutcome, JoinRefusal, LinkPath, LinkReport,
+    Links, MemberState, PairCode, PairVerdict, Roster, RosterAsk, ToCheckpoint,
 };
 use lanyard_wire::codec::Wire as _;
 use lanyard_wire::handshake::{Method, Offer, ToHandshake};
@@ -109,6 +109,41 @@ fn verdicts_are_taken_no_oftener_than_attempts_can_end() {
     world.resume(0);
     let taken = (0..10).filter(|_| world.ask(0, verdict.clone()).is_ok()).count();
     assert!((1..=2).contains(&taken), "{taken}: a new session brings no new ones");
+}
+
+#[test]
+fn a_member_is_believed_about_its_links_with_members_and_about_no_others() {
+    let mut world = World::with_members(3);
+    let guest = world.add();
+    world.greet(guest);
+    world.remove(2);
+    world.settle_down();
+    let ids: Vec<DeviceId> = world.clients.iter().map(|client| client.id).collect();
+    let links = ids.iter().map(|id| link_to(*id)).collect();
+    world.ask(0, ToCheckpoint::Links(Links { links })).unwrap();
+    assert_eq!(world.events, [EndpointEvent::Links { device: ids[0], links: vec![link_to(ids[1])] }]);
+    assert_eq!(world.told(0), [], "nothing waits for it");
+    let absurd = LinkReport { lost: 33, ..link_to(ids[1]) };
+    for (from, link) in [(0, absurd), (guest, link_to(ids[0])), (2, link_to(ids[0]))] {
+        let told = world.ask(from, ToCheckpoint::Links(Links { links: vec![link] }));
+        assert_eq!(told, Err(Rejected::NotAllowed), "{from}");
+    }
+    let taken = (0..1_000)
+        .filter(|_| world.ask(0, ToCheckpoint::Links(Links { links: vec![link_to(ids[1])] })).is_ok())
+        .count();
+    assert!(taken < 64, "{taken}: no oftener than keep-alives and changes of path need");
+}
+
+fn link_to(peer: DeviceId) -> LinkReport {
+    LinkReport {
+        peer,
+        path: LinkPath::Direct,
+        rtt_us: Some(80_000),
+        pings: 32,
+        lost: 1,
+        tx_bytes: 1,
+        rx_bytes: 2,
+    }
 }
 
 fn verdict_about(peer: DeviceId) -> PairVerdict {

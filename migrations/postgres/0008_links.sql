@@ -1,0 +1,28 @@
+-- Why: how data went between devices, hour by hour, so that people see whether a pair is direct or relayed, how far it is and
+-- how much it carries, now and yesterday. One row for each end of a pair and each hour in which that end reported.
+
+CREATE TABLE link_hours (
+    -- The end that reported, and the other one.
+    device       EXACT   NOT NULL REFERENCES devices (id),
+    peer         EXACT   NOT NULL REFERENCES devices (id),
+    -- When the hour began.
+    hour         BIGINT  NOT NULL,
+    -- The path of the last report in it, and its round trip in microseconds, if it was known.
+    path         EXACT   NOT NULL CHECK (path IN ('none', 'direct', 'lan', 'tcp', 'member', 'relay')),
+    rtt_us       BIGINT,
+    at           BIGINT  NOT NULL,
+    -- Sums over the hour: pings that were decided, those of them that were lost, bytes, and reports by kind of path.
+    pings        BIGINT  NOT NULL,
+    lost         BIGINT  NOT NULL,
+    tx_bytes     BIGINT  NOT NULL,
+    rx_bytes     BIGINT  NOT NULL,
+    direct       BIGINT  NOT NULL,
+    relayed      BIGINT  NOT NULL,
+    -- Of the reports with a round trip: how many, and their sum.
+    rtts         BIGINT  NOT NULL,
+    rtt_sum_us   BIGINT  NOT NULL,
+    PRIMARY KEY (device, peer, hour),
+    CHECK (device <> peer)
+);
+CREATE INDEX link_hours_peer ON link_hours (peer, hour);
+CREATE INDEX link_hours_hour ON link_hours (hour);
