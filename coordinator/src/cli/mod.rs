@@ -19,6 +19,7 @@ pub mod output;
 pub mod role;
 pub mod serve;
 pub mod setup_link;
+pub mod token;
 pub mod user;
 pub mod verdict;
 pub mod version;
@@ -89,6 +90,9 @@ pub enum Command {
     /// Roles: what a user is in a network.
     #[command(subcommand)]
     Role(role::Command),
+    /// Tokens: how programs act for a user.
+    #[command(subcommand)]
+    Token(token::Command),
     /// How pairs of devices reach each other, and what stands in the way.
     #[command(subcommand)]
     Verdict(verdict::Verdict),
@@ -135,6 +139,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Device(command) => wait_for(command.run(&place)),
         Command::User(command) => wait_for(command.run(&place)),
         Command::Role(command) => wait_for(command.run(&place)),
+        Command::Token(command) => wait_for(command.run(&place)),
         Command::Verdict(command) => wait_for(command.run(&place)),
         Command::Backup(command) => wait_for(command.run(&place)),
         Command::Restore(command) => wait_for(command.run(&place)),

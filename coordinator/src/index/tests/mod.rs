@@ -4,6 +4,8 @@ mod accounts;
 mod changes;
 mod database;
 mod joining;
+mod lists;
+mod tokens;
 mod verdicts;
 
 use std::sync::Arc;
