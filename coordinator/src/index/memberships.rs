@@ -128,13 +128,13 @@ pub struct Member {
 }
 
 macro_rules! select_member {
-    ($rest:literal) => {
+    ($($rest:tt)+) => {
         concat!(
             "SELECT m.*, n.slug, d.number, d.identity_key, d.wg_key, d.online, d.last_seen_at, \
              d.suspended_at AS device_suspended_at FROM memberships m \
              JOIN networks n ON n.id = m.network_id JOIN devices d ON d.id = m.device_id \
              WHERE n.deleted_at IS NULL AND ",
-            $rest
+            $($rest)+
         )
     };
 }

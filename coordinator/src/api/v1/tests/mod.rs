@@ -74,8 +74,13 @@ fn device(seed: u8) -> DeviceId {
 impl World {
     /// "den" has device-1, which belongs to "member", and device-2; "work" has device-3.
     async fn open() -> Self {
+        Self::open_on("").await
+    }
+
+    /// The same, in a database by its URL.
+    async fn open_on(database: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let database = Location::parse("", dir.path()).unwrap();
+        let database = Location::parse(database, dir.path()).unwrap();
         let fleet = SymmetricKey::from_bytes([7; 32]);
         let index = Arc::new(Index::open(&database, Schema::Create, &fleet, Clock::system()).await.unwrap());
         index.set_public_key(&PublicKey::from_bytes([9; 32]), &admin()).await.unwrap();
