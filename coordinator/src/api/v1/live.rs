@@ -28,7 +28,7 @@ use super::problem::Problem;
 use crate::api::Web;
 use crate::index::authority::Grants;
 use crate::index::lists::{Filter, PAGE_MAX, Page};
-use crate::index::outbox::Published;
+use crate::index::outbox::{Change, Published};
 use crate::index::{Index, IndexError};
 
 mod delta;
@@ -245,18 +245,37 @@ impl Follower {
 
     /// Tells the rows since the listener was here last.
     async fn tell_past(&mut self) -> Result<(), End> {
-        let mut told = 0;
+        let (mut told, mut is_shifted) = (0, false);
         loop {
             let rows = self.index.changes_after(self.cursor).await?;
             if rows.is_empty() {
-                return Ok(());
+                // What was taken from its user meanwhile, the listener may have seen before.
+                return if is_shifted { self.reset().await } else { Ok(()) };
             }
+            is_shifted |= rows.iter().any(|(_, change)| self.shifts_sight(change));
             told += rows.len();
             if told > PAST_MAX {
                 self.cursor = self.index.outbox_span().await?.1;
                 return self.reset().await;
             }
             self.tell(rows.into_iter().map(|(id, change)| (id, Arc::new(change))).collect()).await?;
+        }
+    }
+
+    /// Whether a change may be one of what the listener's user may see at all.
+    fn shifts_sight(&self, change: &Change) -> bool {
+        match change {
+            Change::NetworkGone { .. } => true,
+            Change::Role { user, .. } | Change::User { id: user } => *user == self.grants.user,
+            Change::Network(_)
+            | Change::Member(_)
+            | Change::MemberGone { .. }
+            | Change::Invite { .. }
+            | Change::Device { .. }
+            | Change::Presence { .. }
+            | Change::Link { .. }
+            | Change::Event { .. }
+            | Change::Setting { .. } => false,
         }
     }
 

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::caller::Caller;
+use super::caller::{Caller, Door};
 use super::problem::Problem;
 use crate::api::Web;
 use crate::api::pages::visitor::Way;
@@ -72,8 +72,14 @@ async fn once(web: &Web, request: Request, body: &Bytes, next: Next) -> Result<R
     if key.is_empty() || key.len() > KEY_MAX {
         return Err(Problem::query(format!("Idempotency-Key has 1 to {KEY_MAX} bytes")));
     }
+    // A token that may less must not be told what another was answered.
+    let door = match &caller.door {
+        Door::Session(_) => "session",
+        Door::Token(token) => &token.id,
+    };
+    let key = [door.as_bytes(), b"/", key].concat();
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let key = caller.index().repeat_key(&caller.user.id, key, &[path.as_bytes(), body]);
+    let key = caller.index().repeat_key(&caller.user.id, &key, &[path.as_bytes(), body]);
     match caller.index().claim(&key).await? {
         Claim::New => {}
         Claim::Done(status, answer) => {

@@ -170,6 +170,12 @@ async fn who_comes_back_goes_on_where_they_were_and_who_was_away_too_long_begins
     let rest = ear.until(|event| event.kind == "network").await;
     assert!(!rest.iter().any(|event| event.data["item"]["state"] == "suspended"), "{rest:#?}");
 
+    // Who lost a role while they were away begins anew.
+    let now = world.index.snapshot().await.unwrap().cursor;
+    world.index.set_role(&slug("den"), "guest", None, None, &admin()).await.unwrap();
+    let mut ear = Ear::of(&world, &world.session("guest").await, &format!("?after={now}")).await;
+    ear.until(|event| event.kind == "reset").await;
+
     for lost in [-1, place + 1_000] {
         let mut ear = Ear::of(&world, &owner, &format!("?after={lost}")).await;
         let heard = ear.next().await.unwrap();

@@ -124,6 +124,10 @@ async fn a_request_that_is_sent_twice_with_one_key_is_carried_out_once() {
     let elsewhere = world.ask_with(&owner, "POST", "/networks/den/owner", &key, body).await;
     assert_problem(&elsewhere, StatusCode::UNPROCESSABLE_ENTITY, "api.key_reused", "another route");
 
+    let token = world.token("owner", Scope::Write, Some("den")).await;
+    let third = world.ask_with(&token, "POST", path, &key, body).await;
+    assert!(third.status == 201 && third.body["code"] != first.body["code"], "a token has keys of its own");
+
     // What was refused changed nothing, so its key is free.
     let key = [("idempotency-key", "two")];
     let body = "{\"max_uses\":0}";
