@@ -38,6 +38,12 @@ const NAME_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// See [`NAME_BURST`].
 const NAME_PERIOD: Duration = Duration::from_secs(60);
 
+/// Secrets that open nothing, of one source in a row, and then one each [`STRANGER_PERIOD`].
+const STRANGER_BURST: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+/// See [`STRANGER_BURST`].
+const STRANGER_PERIOD: Duration = Duration::from_secs(1);
+
 /// Counters of each limit: whoever falls into one shares it with others who do, and there are never more.
 ///
 /// Which falls into which depends on a seed that nobody outside knows.
@@ -88,6 +94,8 @@ pub struct Accounts {
     links: Limit,
     /// Changes of a password, by user.
     changes: Limit,
+    /// Tokens and cookies that open nothing, by source.
+    strangers: Limit,
 }
 
 /// So many tries in a row, and then one each period.
@@ -118,6 +126,7 @@ impl Accounts {
             names: Limit::new(NAME_BURST, NAME_PERIOD),
             links: Limit::new(SOURCE_BURST, SOURCE_PERIOD),
             changes: Limit::new(SOURCE_BURST, SOURCE_PERIOD),
+            strangers: Limit::new(STRANGER_BURST, STRANGER_PERIOD),
         }
     }
 
@@ -237,6 +246,14 @@ impl Accounts {
         let actor = Actor::arriving(user, Some(visitor.ip));
         self.index.set_password(user, &stored, Some(&session.id), &actor).await?;
         Ok(())
+    }
+
+    /// Counts a token or cookie that opened nothing.
+    ///
+    /// # Errors
+    /// [`Refused::TooMany`] for who goes on with that.
+    pub fn note_stranger(&self, ip: Option<IpAddr>) -> Result<(), Refused> {
+        self.strangers.check(&ip.map(source))
     }
 
     /// Opens a session, if the password that was shown is still the user's.

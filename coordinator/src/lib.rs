@@ -20,6 +20,7 @@ pub mod clock;
 pub mod config;
 mod debris;
 pub mod door;
+pub mod entrance;
 mod farewell;
 pub mod health;
 pub mod index;

@@ -32,6 +32,7 @@ use crate::checkpoint::feed::Feed;
 use crate::clock::Clock;
 use crate::config::{Config, Elsewhere, Relay, Service};
 use crate::door::Doors;
+use crate::entrance::Entrance;
 use crate::farewell::Farewell;
 use crate::health::{Health, State};
 use crate::index::{self, Index, Schema};
@@ -93,7 +94,9 @@ pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result
         start.run_stun(bound);
     }
     let proxies = start.config.proxies()?;
-    let site = Web::new(start.health.clone(), metrics, start.running.index.clone(), doors, proxies);
+    let site = Web::new(start.health.clone(), metrics, start.running.index.clone(), doors, proxies)
+        .reached_at(Entrance::of(config))
+        .until(start.stopped.clone());
     if let Some(listener) = web {
         start.run_web(listener, site.clone());
     }

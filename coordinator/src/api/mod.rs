@@ -1,4 +1,4 @@
-//! HTTP: health, metrics, the pages for people, and the door.
+//! HTTP: health, metrics, the pages for people, the interface for programs, and the door.
 //!
 //! Numbers are for the operator: `/metrics` answers to loopback and private addresses only. `/healthz` tells
 //! strangers no more than which services are well.
@@ -7,6 +7,7 @@ pub mod certificate;
 mod door;
 mod pages;
 pub mod tls;
+mod v1;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,9 +25,12 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::v1::live::Listeners;
+
 use crate::accounts::Accounts;
 use crate::config::Service;
 use crate::door::Doors;
+use crate::entrance::Entrance;
 use crate::health::{Health, State as ServiceState};
 use crate::index::Index;
 use crate::problem::Problem;
@@ -42,6 +46,10 @@ pub struct Web {
     index: Option<Arc<Index>>,
     doors: Option<Doors>,
     accounts: Option<Arc<Accounts>>,
+    entrance: Option<Arc<Entrance>>,
+    listeners: Listeners,
+    /// Turns true when answers that never end have to.
+    stopping: watch::Receiver<bool>,
     /// Who is believed about where a request came from.
     proxies: Arc<[IpNetwork]>,
 }
@@ -61,7 +69,29 @@ impl Web {
         proxies: Vec<IpNetwork>,
     ) -> Self {
         let accounts = index.clone().map(|index| Arc::new(Accounts::new(index)));
-        Self { health, metrics, index, doors, accounts, proxies: proxies.into() }
+        Self {
+            health,
+            metrics,
+            index,
+            doors,
+            accounts,
+            entrance: None,
+            listeners: Listeners::default(),
+            stopping: watch::channel(false).1,
+            proxies: proxies.into(),
+        }
+    }
+
+    /// The same, which knows where this server is reached.
+    #[must_use]
+    pub fn reached_at(self, entrance: Entrance) -> Self {
+        Self { entrance: Some(Arc::new(entrance)), ..self }
+    }
+
+    /// The same, whose answers that never end do so when `stop` turns true.
+    #[must_use]
+    pub fn until(self, stop: watch::Receiver<bool>) -> Self {
+        Self { stopping: stop, ..self }
     }
 
     /// Every route.
@@ -71,6 +101,7 @@ impl Web {
             .route("/metrics", get(metrics))
             .route(lanyard_wire::door::PATH, get(door::open))
             .merge(pages::router(&self))
+            .merge(v1::router(&self))
             .with_state(self)
     }
 }

@@ -21,7 +21,7 @@ use super::{Carried, Client, FromIndex, Interest, Reported, ToIndex, Transition}
 use crate::health::Health;
 use crate::index::devices::{Introduction, Presence};
 use crate::index::join::JoinRequest;
-use crate::index::outbox::Change;
+use crate::index::outbox::{Change, Published};
 use crate::index::{Actor, Index};
 
 /// How often the outbox is looked at for changes of other processes (the command line).
@@ -30,9 +30,6 @@ const POLL: Duration = Duration::from_millis(200);
 /// How often old outbox rows are removed.
 const PRUNE: Duration = Duration::from_secs(3_600);
 
-/// Changes a slow subscriber may be behind before it gets a new snapshot.
-const BACKLOG: usize = 4_096;
-
 /// After a checkpoint (re)connects its devices have this long to come back before they are written as offline.
 ///
 /// Longer than three keep-alive periods of 25 s, so that a restart writes nothing for devices that stayed.
@@ -40,8 +37,6 @@ const SETTLING: Duration = Duration::from_secs(120);
 
 /// Most transitions written in one transaction.
 const OFFLINE_BATCH: usize = 512;
-
-type Row = (i64, Arc<Change>);
 
 /// Serves clients until their channel closes.
 ///
@@ -52,7 +47,6 @@ pub async fn run(
     mut clients: mpsc::Receiver<Client>,
     health: Health,
 ) -> anyhow::Result<()> {
-    let (feed, _) = broadcast::channel(BACKLOG);
     let mut cursor = index.snapshot().await?.cursor;
     let mut serving = JoinSet::new();
     let mut poll = interval(POLL);
@@ -62,10 +56,10 @@ pub async fn run(
         tokio::select! {
             client = clients.recv() => {
                 let Some(client) = client else { break };
-                serving.spawn(serve(client, Arc::clone(&index), feed.clone()));
+                serving.spawn(serve(client, Arc::clone(&index)));
             }
-            () = index.changed() => cursor = publish(&index, cursor, &feed, &health).await,
-            _ = poll.tick() => cursor = publish(&index, cursor, &feed, &health).await,
+            () = index.changed() => cursor = publish(&index, cursor, &health).await,
+            _ = poll.tick() => cursor = publish(&index, cursor, &health).await,
             _ = prune.tick() => {
                 for pruned in [index.prune_outbox().await, index.prune_sessions().await, index.prune_links().await] {
                     if let Err(error) = pruned {
@@ -81,7 +75,7 @@ pub async fn run(
 }
 
 /// Tells subscribers every row after `cursor`; returns the new cursor.
-async fn publish(index: &Index, mut cursor: i64, feed: &broadcast::Sender<Row>, health: &Health) -> i64 {
+async fn publish(index: &Index, mut cursor: i64, health: &Health) -> i64 {
     loop {
         match index.changes_after(cursor).await {
             Ok(rows) => {
@@ -91,8 +85,7 @@ async fn publish(index: &Index, mut cursor: i64, feed: &broadcast::Sender<Row>, 
                 }
                 for (id, change) in rows {
                     cursor = id;
-                    // Nobody listening is no failure.
-                    let _ = feed.send((id, Arc::new(change)));
+                    index.tell((id, Arc::new(change)));
                 }
             }
             Err(error) => {
@@ -108,7 +101,7 @@ async fn publish(index: &Index, mut cursor: i64, feed: &broadcast::Sender<Row>, 
 /// What a subscriber is owed.
 struct Subscription {
     interest: Interest,
-    rows: broadcast::Receiver<Row>,
+    rows: broadcast::Receiver<Published>,
     cursor: i64,
 }
 
@@ -118,7 +111,7 @@ struct Settling {
     online: BTreeSet<DeviceId>,
 }
 
-async fn serve(mut client: Client, index: Arc<Index>, feed: broadcast::Sender<Row>) {
+async fn serve(mut client: Client, index: Arc<Index>) {
     let mut subscription: Option<Subscription> = None;
     let mut settling: Option<Settling> = None;
     loop {
@@ -127,7 +120,7 @@ async fn serve(mut client: Client, index: Arc<Index>, feed: broadcast::Sender<Ro
                 let Some(message) = message else { return };
                 match message {
                     ToIndex::Subscribe { interest } => {
-                        subscription = subscribe(&index, &feed, &client, interest).await;
+                        subscription = subscribe(&index, &client, interest).await;
                         if interest == Interest::Roster {
                             settling = Some(Settling { at: Instant::now() + SETTLING, online: BTreeSet::new() });
                         }
@@ -152,7 +145,7 @@ async fn serve(mut client: Client, index: Arc<Index>, feed: broadcast::Sender<Ro
                 Ok((id, change)) => forward(&mut subscription, &client, id, &change).await,
                 Err(RecvError::Lagged(_)) => {
                     let interest = subscription.map_or(Interest::Roster, |subscription| subscription.interest);
-                    subscription = subscribe(&index, &feed, &client, interest).await;
+                    subscription = subscribe(&index, &client, interest).await;
                 }
                 Err(RecvError::Closed) => return,
             },
@@ -169,7 +162,7 @@ fn far() -> Instant {
     Instant::now() + SETTLING
 }
 
-async fn next_row(subscription: &mut Option<Subscription>) -> Result<Row, RecvError> {
+async fn next_row(subscription: &mut Option<Subscription>) -> Result<Published, RecvError> {
     match subscription {
         Some(subscription) => subscription.rows.recv().await,
         None => std::future::pending().await,
@@ -177,13 +170,8 @@ async fn next_row(subscription: &mut Option<Subscription>) -> Result<Row, RecvEr
 }
 
 /// Sends everything; `None` when the client is gone or the database does not answer (it subscribes again).
-async fn subscribe(
-    index: &Index,
-    feed: &broadcast::Sender<Row>,
-    client: &Client,
-    interest: Interest,
-) -> Option<Subscription> {
-    let rows = feed.subscribe();
+async fn subscribe(index: &Index, client: &Client, interest: Interest) -> Option<Subscription> {
+    let rows = index.follow();
     let snapshot = loop {
         match index.snapshot().await {
             Ok(snapshot) => break snapshot,
@@ -212,7 +200,14 @@ async fn forward(subscription: &mut Option<Subscription>, client: &Client, id: i
     let is_wanted = match change {
         Change::NetworkGone { .. } | Change::MemberGone { .. } => true,
         Change::Network(_) | Change::Member(_) => subscription.interest == Interest::Roster,
-        Change::Invite { .. } | Change::User { .. } | Change::Role { .. } | Change::Setting { .. } => false,
+        Change::Invite { .. }
+        | Change::User { .. }
+        | Change::Role { .. }
+        | Change::Device { .. }
+        | Change::Presence { .. }
+        | Change::Link { .. }
+        | Change::Event { .. }
+        | Change::Setting { .. } => false,
     };
     if is_wanted {
         let _ = client.tx.send(FromIndex::Changed { change: change.clone() }).await;

@@ -257,7 +257,14 @@ impl Feed {
                 known.members.remove(&device);
                 self.command(EndpointCommand::MemberGone { network, revision, device }).await;
             }
-            Change::Invite { .. } | Change::User { .. } | Change::Role { .. } | Change::Setting { .. } => {}
+            Change::Invite { .. }
+            | Change::User { .. }
+            | Change::Role { .. }
+            | Change::Device { .. }
+            | Change::Presence { .. }
+            | Change::Link { .. }
+            | Change::Event { .. }
+            | Change::Setting { .. } => {}
         }
     }
 

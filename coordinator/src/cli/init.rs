@@ -16,13 +16,12 @@ use lanyard_wire::keys::{PublicKey, SecretKey, SymmetricKey};
 use lanyard_wire::names::NetworkName;
 use serde_json::json;
 
-use super::invite::join_string;
 use super::output::hanging;
-use super::setup_link::web_link;
 use super::{Place, args, environment, operator};
 use crate::api;
 use crate::config::Config;
 use crate::debris::{Debris, unwritable};
+use crate::entrance::Entrance;
 use crate::index::invites::NewInvite;
 use crate::index::networks::NewNetwork;
 use crate::index::{Clock, Index, Schema};
@@ -117,9 +116,9 @@ impl Init {
         };
         let (_, invite) = index.add_invite(&invite, &actor).await?;
         let code = index.new_admin_link(&actor).await?.to_string();
-        let link = web_link(&config, "setup", &code).ok();
+        let link = Entrance::of(&config).link("setup", &code).ok();
         index.close().await;
-        let join = join_string(&config, self.network.clone(), invite, key).to_string();
+        let join = Entrance::of(&config).join_string(self.network.clone(), invite, key).to_string();
         Ok(Made { config, key, join, link, network: self.network.clone(), notes, start: String::new() })
     }
 

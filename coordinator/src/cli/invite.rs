@@ -1,18 +1,14 @@
 //! `lanyard-server invite add|list|revoke`
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use lanyard_wire::join::JoinString;
-use lanyard_wire::keys::PublicKey;
-use lanyard_wire::limits::{CONTROL_PORT, WEB_PORT};
-use lanyard_wire::names::{InviteCode, NetworkName};
+use lanyard_wire::names::NetworkName;
 use serde_json::json;
 
 use super::output::table;
 use super::{Place, args, operator};
-use crate::config::Config;
+use crate::entrance::Entrance;
 use crate::index::Clock;
 use crate::index::invites::{self, NewInvite};
 use crate::words::span;
@@ -65,7 +61,7 @@ impl Invite {
                 };
                 let key = index.public_key().await?;
                 let (invite, code) = index.add_invite(&new, &operator()).await?;
-                let join = join_string(&config, network, code, key).to_string();
+                let join = Entrance::of(&config).join_string(network, code, key).to_string();
                 place.output.print("invite", &json!({ "invite": invite, "join": join }), || {
                     let uses = if uses == 1 { "1 device".to_owned() } else { format!("{uses} devices") };
                     format!("lanyard join '{join}'\n(for {uses}, {}; shown this once)\n", span(expires))
@@ -86,26 +82,6 @@ impl Invite {
                 })
             }
         }
-    }
-}
-
-/// The string a device joins with.
-pub(super) fn join_string(
-    config: &Config,
-    network: NetworkName,
-    code: InviteCode,
-    key: PublicKey,
-) -> JoinString {
-    let port = config.control.listen.first().map_or(CONTROL_PORT, SocketAddr::port);
-    // What listens on loopback has a proxy in front, on the usual port.
-    let door = config.web.tls.iter().find(|address| !address.ip().is_loopback()).map(SocketAddr::port);
-    JoinString {
-        host: config.public.host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase(),
-        port: (port != CONTROL_PORT).then_some(port),
-        network,
-        invite: Some(code),
-        door: door.filter(|port| *port != WEB_PORT),
-        key,
     }
 }
 

@@ -20,6 +20,7 @@ pub mod output;
 pub mod role;
 pub mod serve;
 pub mod setup_link;
+pub mod token;
 pub mod user;
 pub mod verdict;
 pub mod version;
@@ -90,6 +91,9 @@ pub enum Command {
     /// Roles: what a user is in a network.
     #[command(subcommand)]
     Role(role::Command),
+    /// Tokens: how programs act for a user.
+    #[command(subcommand)]
+    Token(token::Command),
     /// How pairs of devices reach each other, and what stands in the way.
     #[command(subcommand)]
     Verdict(verdict::Verdict),
@@ -139,6 +143,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Device(command) => wait_for(command.run(&place)),
         Command::User(command) => wait_for(command.run(&place)),
         Command::Role(command) => wait_for(command.run(&place)),
+        Command::Token(command) => wait_for(command.run(&place)),
         Command::Verdict(command) => wait_for(command.run(&place)),
         Command::Link(command) => wait_for(command.run(&place)),
         Command::Backup(command) => wait_for(command.run(&place)),

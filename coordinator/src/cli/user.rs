@@ -8,8 +8,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::table;
-use super::setup_link::web_link;
 use super::{Place, operator};
+use crate::entrance::Entrance;
 use crate::index::roles::NetworkRole;
 use crate::index::users::{NewUser, User, UserKind, UserName, UserWishes};
 use crate::index::{Clock, Index};
@@ -87,6 +87,7 @@ impl Command {
     pub(super) async fn run(self, place: &Place) -> anyhow::Result<ExitCode> {
         let config = place.config()?;
         let index = place.index(&config).await?;
+        let entrance = Entrance::of(&config);
         let now = Clock::system().now_ms();
         match self {
             Self::List => {
@@ -97,7 +98,7 @@ impl Command {
             Self::Add { name, display_name, email, admin, service } => {
                 // Before anything is made: there must be a page that the link leads to.
                 if !service {
-                    web_link(&config, "welcome", "")?;
+                    entrance.link("welcome", "")?;
                 }
                 let kind = if service { UserKind::Service } else { UserKind::Person };
                 let new =
@@ -109,7 +110,7 @@ impl Command {
                         .print("user", &user, || format!("{} is a service of this server\n", user.name));
                 }
                 let link =
-                    web_link(&config, "welcome", &index.new_user_code(&user, &operator()).await?.reveal())?;
+                    entrance.link("welcome", &index.new_user_code(&user, &operator()).await?.reveal())?;
                 place.output.print("user", &json!({ "user": user, "link": link }), || {
                     format!("{} chooses a password here:\n{link}\n(one use, 3 days)\n", user.name)
                 })
@@ -125,7 +126,7 @@ impl Command {
                 place.output.print("user", &user, || render(std::slice::from_ref(&user), now))
             }
             Self::ResetPassword { user } => {
-                web_link(&config, "welcome", "")?;
+                entrance.link("welcome", "")?;
                 let user = index.user(&user).await?;
                 if user.disabled_at.is_some() {
                     bail!(
@@ -135,7 +136,7 @@ impl Command {
                     );
                 }
                 let link =
-                    web_link(&config, "welcome", &index.new_user_code(&user, &operator()).await?.reveal())?;
+                    entrance.link("welcome", &index.new_user_code(&user, &operator()).await?.reveal())?;
                 place.output.print("user", &json!({ "user": user, "link": link }), || {
                     format!("{} chooses another password here:\n{link}\n(one use, 3 days)\n", user.name)
                 })

@@ -15,6 +15,7 @@ use super::db::{FromRow, Row, sql};
 use super::error::Result;
 use super::text::text_enum;
 use super::users::User;
+use super::version::Version;
 
 text_enum! {
     /// What kind of somebody acted.
@@ -54,19 +55,34 @@ pub struct Actor {
     via: Via,
     ip: Option<IpAddr>,
     power: Power,
+    expected: Option<Version>,
 }
 
 impl Actor {
     /// The person at the server's command line, by the name the operating system has for them.
     #[must_use]
     pub fn operator(name: &str) -> Self {
-        Self { kind: ActorKind::Operator, id: name.to_owned(), via: Via::Cli, ip: None, power: Power::All }
+        Self {
+            kind: ActorKind::Operator,
+            id: name.to_owned(),
+            via: Via::Cli,
+            ip: None,
+            power: Power::All,
+            expected: None,
+        }
     }
 
     /// A device, over the control protocol.
     #[must_use]
     pub fn device(id: DeviceId, ip: Option<IpAddr>) -> Self {
-        Self { kind: ActorKind::Device, id: id.to_string(), via: Via::Agent, ip, power: Power::Device(id) }
+        Self {
+            kind: ActorKind::Device,
+            id: id.to_string(),
+            via: Via::Agent,
+            ip,
+            power: Power::Device(id),
+            expected: None,
+        }
     }
 
     /// Somebody who holds the one-time admin link.
@@ -78,6 +94,7 @@ impl Actor {
             via: Via::Panel,
             ip,
             power: Power::Link,
+            expected: None,
         }
     }
 
@@ -85,13 +102,20 @@ impl Actor {
     #[must_use]
     pub fn system() -> Self {
         let id = "lanyard-server".to_owned();
-        Self { kind: ActorKind::System, id, via: Via::System, ip: None, power: Power::All }
+        Self { kind: ActorKind::System, id, via: Via::System, ip: None, power: Power::All, expected: None }
     }
 
     /// A user with all they may do, through a door.
     #[must_use]
     pub fn user(grants: Grants, via: Via, ip: Option<IpAddr>) -> Self {
-        Self { kind: ActorKind::User, id: grants.user.clone(), via, ip, power: Power::User(grants) }
+        Self {
+            kind: ActorKind::User,
+            id: grants.user.clone(),
+            via,
+            ip,
+            power: Power::User(grants),
+            expected: None,
+        }
     }
 
     /// A user who is being let in: they may do what concerns themselves.
@@ -105,6 +129,17 @@ impl Actor {
             may_write: true,
         };
         Self::user(grants, Via::Panel, ip)
+    }
+
+    /// The same, for a change of a thing that must still be as they saw it.
+    #[must_use]
+    pub fn expecting(self, version: Option<Version>) -> Self {
+        Self { expected: version, ..self }
+    }
+
+    /// How the thing they change must be.
+    pub(super) const fn expected(&self) -> Option<&Version> {
+        self.expected.as_ref()
     }
 
     /// What they may do.
@@ -137,6 +172,8 @@ impl Actor {
 /// One row of the audit trail.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditEvent {
+    /// Row id; they rise.
+    pub id: String,
     /// Epoch milliseconds.
     pub at: i64,
     /// Kind of actor.
@@ -160,6 +197,7 @@ pub struct AuditEvent {
 impl FromRow for AuditEvent {
     fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
+            id: row.get("id")?,
             at: row.get("at")?,
             actor_kind: row.get("actor_kind")?,
             actor_id: row.get("actor_id")?,

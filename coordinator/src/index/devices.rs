@@ -12,6 +12,7 @@ use super::Index;
 use super::db::{FromRow, Row, sql};
 use super::draft::{Draft, Entry};
 use super::error::{IndexError, Result};
+use super::outbox::{self, Change};
 use super::text;
 
 /// Tries at a free public number; with nine digits even a million devices make one draw in 900 collide.
@@ -51,6 +52,8 @@ pub struct Device {
     pub last_seen_at: Option<i64>,
     /// Its public address at that time.
     pub last_ip: Option<String>,
+    /// Epoch milliseconds, when it was taken off the server.
+    pub removed_at: Option<i64>,
     /// Epoch milliseconds.
     pub created_at: i64,
 }
@@ -111,6 +114,7 @@ impl FromRow for Device {
             online: row.get("online")?,
             last_seen_at: row.get("last_seen_at")?,
             last_ip: row.get("last_ip")?,
+            removed_at: row.get("removed_at")?,
             created_at: row.get("created_at")?,
         })
     }
@@ -122,7 +126,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub async fn devices(&self) -> Result<Vec<Device>> {
-        sql!("SELECT * FROM devices ORDER BY name, number").fetch_all(&self.db).await
+        sql!("SELECT * FROM devices WHERE removed_at IS NULL ORDER BY name, number").fetch_all(&self.db).await
     }
 
     /// The device of that number, id or name.
@@ -130,11 +134,12 @@ impl Index {
     /// # Errors
     /// [`IndexError::NotFound`], or [`IndexError::Ambiguous`] for a name that several devices have.
     pub async fn device(&self, name: &str) -> Result<Device> {
-        let mut found: Vec<Device> = sql!("SELECT * FROM devices WHERE number = $1 OR id = $2 OR name = $2")
-            .bind(DeviceNumber::parse(name).ok().map(|number| i64::from(number.value())))
-            .bind(name.to_ascii_lowercase())
-            .fetch_all(&self.db)
-            .await?;
+        let mut found: Vec<Device> =
+            sql!("SELECT * FROM devices WHERE removed_at IS NULL AND (number = $1 OR id = $2 OR name = $2)")
+                .bind(DeviceNumber::parse(name).ok().map(|number| i64::from(number.value())))
+                .bind(name.to_ascii_lowercase())
+                .fetch_all(&self.db)
+                .await?;
         if found.len() > 1 {
             return Err(IndexError::Ambiguous { what: "device", name: name.to_owned() });
         }
@@ -156,7 +161,7 @@ impl Index {
         let mut transaction = self.db.begin_write().await?;
         for presence in transitions {
             let ip = presence.ip.map(|ip| ip.to_string());
-            sql!(
+            let written = sql!(
                 "UPDATE devices SET online = $2, last_seen_at = $3, last_ip = COALESCE($4, last_ip) WHERE id = $1 \
                  AND (online <> $2 OR ($2 AND $4 IS NOT NULL AND last_ip IS DISTINCT FROM $4))",
             )
@@ -166,8 +171,13 @@ impl Index {
             .bind(ip)
             .execute(&mut transaction)
             .await?;
+            if written > 0 {
+                let change = Change::Presence { device: presence.device };
+                outbox::publish((&mut transaction).into(), &change, self.clock.now_ms()).await?;
+            }
         }
         transaction.commit().await?;
+        self.changed.notify_one();
         Ok(())
     }
 
@@ -211,13 +221,15 @@ impl Draft<'_> {
         after.os.clone_from(&intro.os);
         after.agent_version.clone_from(&intro.agent_version);
         after.local_prefixes = prefixes;
+        // Who was taken off and is let in again is back.
+        after.removed_at = None;
         if after == *before {
             return Ok(false);
         }
         let now = self.now();
         sql!(
             "UPDATE devices SET wg_key = $2, name = $3, os = $4, agent_version = $5, local_prefixes = $6, \
-             updated_at = $7 WHERE id = $1",
+             removed_at = NULL, updated_at = $7 WHERE id = $1",
         )
         .bind(after.id.to_string())
         .bind(after.wireguard.to_string())
@@ -248,6 +260,7 @@ impl Draft<'_> {
             online: true,
             last_seen_at: Some(self.now()),
             last_ip: None,
+            removed_at: None,
             created_at: self.now(),
         };
         sql!(
@@ -284,7 +297,8 @@ impl Draft<'_> {
         Err(IndexError::Full("the space of device numbers".to_owned()))
     }
 
-    async fn record_device(
+    /// Writes the audit row of a device, and tells who looks at it.
+    pub(super) async fn record_device(
         &mut self,
         code: &'static str,
         before: Option<&Device>,
@@ -292,7 +306,8 @@ impl Draft<'_> {
     ) -> Result<()> {
         let id = after.id.to_string();
         self.record(Entry { code, entity: "device", id: &id, network: None, before, after: Some(after) })
-            .await
+            .await?;
+        self.publish(&Change::Device { id: after.id }).await
     }
 }
 

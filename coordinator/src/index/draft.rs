@@ -14,7 +14,8 @@ use super::audit::Actor;
 use super::authority::{Need, Power};
 use super::db::{Target, Transaction, sql};
 use super::error::{IndexError, Result};
-use super::outbox::Change;
+use super::outbox::{self, Change};
+use super::version::Versioned;
 
 /// An open change.
 pub(super) struct Draft<'a> {
@@ -26,6 +27,7 @@ pub(super) struct Draft<'a> {
     now: i64,
     is_allowed: bool,
     is_recorded: bool,
+    is_compared: bool,
 }
 
 /// What an audit row says about one change.
@@ -57,6 +59,7 @@ impl Index {
             now: self.clock.now_ms(),
             is_allowed: false,
             is_recorded: false,
+            is_compared: actor.expected().is_none(),
         })
     }
 }
@@ -84,6 +87,20 @@ impl Draft<'_> {
     pub(super) fn must(&mut self, need: &Need) -> Result<()> {
         self.power.must(need)?;
         self.is_allowed = true;
+        Ok(())
+    }
+
+    /// Compares a thing with how whoever makes this change saw it, if they said how.
+    ///
+    /// # Errors
+    /// [`IndexError::Changed`].
+    pub(super) fn must_be_as_seen(&mut self, what: &'static str, thing: &impl Versioned) -> Result<()> {
+        if let Some(expected) = self.actor.expected() {
+            if *expected != thing.version() {
+                return Err(IndexError::Changed(what));
+            }
+            self.is_compared = true;
+        }
         Ok(())
     }
 
@@ -116,6 +133,7 @@ impl Draft<'_> {
         let to_json = |state: Option<&T>| state.map(serde_json::to_string).transpose();
         let unreadable =
             |error: serde_json::Error| IndexError::Unreadable { column: "audit", why: error.to_string() };
+        let event = Change::Event { id: id.clone() };
         sql!(
             "INSERT INTO audit_events (id, at, actor_kind, actor_id, via, code, entity_type, entity_id, network_id, \
              before, after, ip) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -135,26 +153,22 @@ impl Draft<'_> {
         .execute(self.connection())
         .await?;
         self.is_recorded = true;
-        Ok(())
+        self.publish(&event).await
     }
 
     /// Puts a change into the outbox; readers see it in this order after the commit.
     pub(super) async fn publish(&mut self, change: &Change) -> Result<()> {
         let now = self.now;
-        let payload = serde_json::to_string(change)
-            .map_err(|error| IndexError::Unreadable { column: "outbox.payload", why: error.to_string() })?;
-        sql!("INSERT INTO outbox (topic, payload, created_at) VALUES ($1, $2, $3)")
-            .bind(change.topic())
-            .bind(payload)
-            .bind(now)
-            .execute(self.connection())
-            .await?;
-        Ok(())
+        outbox::publish(self.connection(), change, now).await
     }
 
     /// Makes the change permanent and wakes whoever waits for the outbox.
     pub(super) async fn commit(self) -> Result<()> {
-        for (is_done, what) in [(self.is_allowed, "permission"), (self.is_recorded, "audit row")] {
+        for (is_done, what) in [
+            (self.is_allowed, "permission"),
+            (self.is_recorded, "audit row"),
+            (self.is_compared, "comparison with what was seen"),
+        ] {
             if !is_done {
                 return Err(IndexError::State(format!(
                     "a change without {what} is not committed; report this"

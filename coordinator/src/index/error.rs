@@ -141,6 +141,11 @@ pub enum IndexError {
     /// The thing is not in a state that allows this.
     #[error("{0}")]
     State(String),
+    /// It is not any more as whoever asks saw it.
+    #[error(
+        "this {0} was changed meanwhile: read it again, and send the change once more if it is still right"
+    )]
+    Changed(&'static str),
     /// A column holds what this program cannot read.
     #[error("the database holds an unreadable value in {column} ({why}): restore a backup or report this")]
     Unreadable {
@@ -183,6 +188,7 @@ impl IndexError {
             Self::Forbidden(_) => "index.forbidden",
             Self::Invalid { .. } => "index.invalid",
             Self::State(_) => "index.state",
+            Self::Changed(_) => "index.changed",
             Self::Unreadable { .. } => "index.unreadable",
             Self::Randomness(_) => "system.randomness",
             Self::Database(_) => "index.failed",

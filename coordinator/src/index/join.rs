@@ -179,6 +179,7 @@ impl Draft<'_> {
             revision: network.revision,
             online: device.online,
             last_seen_at: device.last_seen_at,
+            device_suspended_at: device.suspended_at,
             created_at: before.as_ref().map_or(self.now(), |before| before.created_at),
         };
         self.settle_addresses(&network, &mut after).await?;

@@ -121,20 +121,24 @@ pub struct Member {
     pub online: bool,
     /// Epoch milliseconds of the device's last transition.
     pub last_seen_at: Option<i64>,
+    /// Epoch milliseconds, when its device was suspended everywhere.
+    pub device_suspended_at: Option<i64>,
     /// Epoch milliseconds.
     pub created_at: i64,
 }
 
 macro_rules! select_member {
-    ($rest:literal) => {
+    ($($rest:tt)+) => {
         concat!(
-            "SELECT m.*, n.slug, d.number, d.identity_key, d.wg_key, d.online, d.last_seen_at FROM memberships m \
+            "SELECT m.*, n.slug, d.number, d.identity_key, d.wg_key, d.online, d.last_seen_at, \
+             d.suspended_at AS device_suspended_at FROM memberships m \
              JOIN networks n ON n.id = m.network_id JOIN devices d ON d.id = m.device_id \
              WHERE n.deleted_at IS NULL AND ",
-            $rest
+            $($rest)+
         )
     };
 }
+pub(super) use select_member;
 
 impl Member {
     /// Members that devices hear of, by revision.
@@ -159,8 +163,21 @@ impl Member {
             name: self.name.clone(),
             ip4: self.ip4?,
             ip6: self.ip6?,
-            state: self.state,
+            state: self.state_for_devices(),
         }))
+    }
+
+    /// Where it stands for the others: a device that is suspended everywhere is so here.
+    #[must_use]
+    pub const fn state_for_devices(&self) -> MemberState {
+        match self.state {
+            MemberState::Active if self.device_suspended_at.is_some() => MemberState::Suspended,
+            MemberState::Pending
+            | MemberState::Active
+            | MemberState::Suspended
+            | MemberState::Left
+            | MemberState::Denied => self.state,
+        }
     }
 }
 
@@ -173,6 +190,10 @@ pub enum Verdict {
     Deny,
     /// Put it out; it may come back with an invite it has not used yet.
     Remove,
+    /// Switch it off for now; it keeps its name and addresses.
+    Suspend,
+    /// Switch it on again.
+    Resume,
 }
 
 impl FromRow for Member {
@@ -195,6 +216,7 @@ impl FromRow for Member {
             revision: revision_from(row.get("revision")?)?,
             online: row.get("online")?,
             last_seen_at: row.get("last_seen_at")?,
+            device_suspended_at: row.get("device_suspended_at")?,
             created_at: row.get("created_at")?,
         })
     }
@@ -232,8 +254,8 @@ impl Index {
     /// A verdict that is already in force changes nothing and is no error.
     ///
     /// # Errors
-    /// [`IndexError::NotFound`], [`IndexError::Ambiguous`], or [`IndexError::Full`] when an approved member finds no
-    /// address.
+    /// [`IndexError::NotFound`], [`IndexError::Ambiguous`], [`IndexError::State`] for who is not in and is to be suspended,
+    /// or [`IndexError::Full`] when an approved member finds no address.
     pub async fn judge_member(
         &self,
         slug: &NetworkName,
@@ -245,10 +267,14 @@ impl Index {
         let network = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
         draft.must(&Need::Network(network.id, Role::Admin))?;
         let before = draft.find_member(&network, name).await?;
+        draft.must_be_as_seen("member", &before)?;
+        refuse_untimely(&before, verdict)?;
         let (state, code) = match verdict {
             Verdict::Approve => (MemberState::Active, "member.approve"),
             Verdict::Deny => (MemberState::Denied, "member.deny"),
             Verdict::Remove => (MemberState::Left, "member.remove"),
+            Verdict::Suspend => (MemberState::Suspended, "member.suspend"),
+            Verdict::Resume => (MemberState::Active, "member.resume"),
         };
         let is_done =
             before.state == state || (verdict == Verdict::Remove && before.state == MemberState::Denied);
@@ -321,7 +347,7 @@ impl Draft<'_> {
     }
 
     /// The member of that name, number or id; of several with one name, the one that is still in.
-    async fn find_member(&mut self, network: &Network, name: &str) -> Result<Member> {
+    pub(super) async fn find_member(&mut self, network: &Network, name: &str) -> Result<Member> {
         let mut found: Vec<Member> = sql!(select_member!(
             "m.network_id = $1 AND (d.number = $2 OR m.device_id = $3 OR m.nickname = $3)"
         ))
@@ -443,4 +469,16 @@ impl Draft<'_> {
         }
         Ok(after)
     }
+}
+
+/// Only who is in is switched off and on: anything else is approved, denied or removed.
+fn refuse_untimely(member: &Member, verdict: Verdict) -> Result<()> {
+    let is_switch = matches!(verdict, Verdict::Suspend | Verdict::Resume);
+    if is_switch && !matches!(member.state, MemberState::Active | MemberState::Suspended) {
+        let (name, state) = (&member.name, member.state);
+        return Err(IndexError::State(format!(
+            "\"{name}\" is {state}: only a member that is in is suspended"
+        )));
+    }
+    Ok(())
 }

@@ -12,21 +12,26 @@ pub mod credentials;
 mod db;
 pub mod devices;
 mod draft;
+pub mod edits;
 pub mod error;
 pub mod invites;
 pub mod join;
 pub mod links;
+pub mod lists;
 pub mod memberships;
 pub mod networks;
 pub mod outbox;
+pub mod repeats;
 pub mod roles;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
 pub mod text;
+pub mod tokens;
 mod ulid;
 pub mod users;
 pub mod verdicts;
+pub mod version;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +42,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lanyard_wire::keys::{SymmetricKey, derive_key};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 pub use self::audit::Actor;
 pub use self::db::{Copied, Location, PostgresUrl, Schema, copy};
@@ -53,6 +58,8 @@ pub struct Index {
     code_key: SymmetricKey,
     pepper: SymmetricKey,
     changed: Notify,
+    published: broadcast::Sender<outbox::Published>,
+    answers: SymmetricKey,
 }
 
 impl Index {
@@ -76,6 +83,8 @@ impl Index {
             code_key: derive_key(fleet, b"lanyard codes", &[]),
             pepper: derive_key(fleet, b"lanyard passwords", &[]),
             changed: Notify::new(),
+            published: broadcast::channel(outbox::BACKLOG).0,
+            answers: derive_key(fleet, b"lanyard answers", &[]),
         })
     }
 

@@ -189,6 +189,7 @@ impl Index {
         draft.insert_network(&network).await?;
         draft.record_network("network.add", None, Some(&network)).await?;
         draft.publish(&Change::from(&network)).await?;
+        draft.give_to_maker(&network).await?;
         draft.commit().await?;
         Ok(network)
     }
@@ -206,6 +207,7 @@ impl Index {
         let mut draft = self.draft(actor).await?;
         let before = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
         draft.must(&Need::Network(before.id, Role::Admin))?;
+        draft.must_be_as_seen("network", &before)?;
         let mut network = Network {
             join_mode: wishes.join_mode.unwrap_or(before.join_mode),
             approve: wishes.approve.unwrap_or(before.approve),
@@ -306,7 +308,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    async fn record_network(
+    /// Writes the audit row of a network.
+    pub(super) async fn record_network(
         &mut self,
         code: &'static str,
         before: Option<&Network>,

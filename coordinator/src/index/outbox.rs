@@ -8,15 +8,17 @@
 //! nothing (it carries its revision).
 
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use ipnetwork::Ipv4Network;
 use lanyard_wire::ids::{DeviceId, DeviceNumber, NetworkId, Revision};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::names::{DeviceName, NetworkName};
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 
 use super::Index;
-use super::db::sql;
+use super::db::{Target, sql};
 use super::error::{IndexError, Result};
 use super::memberships::{Member, MemberState};
 use super::networks::Network;
@@ -27,6 +29,12 @@ const KEPT_MS: i64 = 24 * 3_600_000;
 
 /// Most rows one poll reads.
 const BATCH: i64 = 512;
+
+/// Rows a follower may be behind.
+pub(super) const BACKLOG: usize = 4_096;
+
+/// A row of the outbox with its number.
+pub type Published = (i64, Arc<Change>);
 
 /// One change, complete enough to be applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +82,32 @@ pub enum Change {
         network: NetworkId,
         /// Row id of the user.
         user: String,
+    },
+    /// A device was enrolled or looks different.
+    Device {
+        /// Which one.
+        #[serde(with = "text")]
+        id: DeviceId,
+    },
+    /// A device went online or offline: nobody's decision, so it is in no audit trail.
+    Presence {
+        /// Which one.
+        #[serde(with = "text")]
+        device: DeviceId,
+    },
+    /// A pair of devices reported how they reach each other.
+    Link {
+        /// The end with the smaller id.
+        #[serde(with = "text")]
+        a: DeviceId,
+        /// The other one.
+        #[serde(with = "text")]
+        b: DeviceId,
+    },
+    /// The audit trail has a new row.
+    Event {
+        /// Its id.
+        id: String,
     },
     /// A setting of the coordinator changed.
     Setting {
@@ -143,6 +177,9 @@ impl Change {
             Self::Invite { .. } => "invite",
             Self::User { .. } => "user",
             Self::Role { .. } => "role",
+            Self::Device { .. } | Self::Presence { .. } => "device",
+            Self::Link { .. } => "link",
+            Self::Event { .. } => "event",
             Self::Setting { .. } => "setting",
         }
     }
@@ -163,6 +200,19 @@ impl From<&Network> for Change {
 
 const fn yes() -> bool {
     true
+}
+
+/// Puts a change into the outbox.
+pub(super) async fn publish(target: Target<'_>, change: &Change, now: i64) -> Result<()> {
+    let payload = serde_json::to_string(change)
+        .map_err(|error| IndexError::Unreadable { column: "outbox.payload", why: error.to_string() })?;
+    sql!("INSERT INTO outbox (topic, payload, created_at) VALUES ($1, $2, $3)")
+        .bind(change.topic())
+        .bind(payload)
+        .bind(now)
+        .execute(target)
+        .await?;
+    Ok(())
 }
 
 /// Everything at one moment.
@@ -211,6 +261,28 @@ impl Index {
                 Ok((*id, change))
             })
             .collect()
+    }
+
+    /// Numbers of the oldest and the newest row there is; 0 and 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn outbox_span(&self) -> Result<(i64, i64)> {
+        sql!("SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) FROM outbox").fetch_one(&self.db).await
+    }
+
+    /// Rows from now on, each as soon as the one who reads the outbox in this process found it.
+    ///
+    /// A follower that is more than [`BACKLOG`] rows behind hears that it lost its place.
+    #[must_use]
+    pub fn follow(&self) -> broadcast::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Tells the followers of a row; the one reader of the outbox in this process does.
+    pub fn tell(&self, row: Published) {
+        // Nobody listening is no failure.
+        let _ = self.published.send(row);
     }
 
     /// Returns when this process committed a change; commits of other processes are found by polling.

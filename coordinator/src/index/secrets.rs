@@ -12,7 +12,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::Index;
 use super::error::Result;
 
-/// A secret of 256 random bits: a session's, or that of a link somebody is sent.
+/// A secret of 256 random bits: a session's, a token's, or that of a link somebody is sent.
 ///
 /// It has no `Display`: whoever shows it says so with [`Secret::reveal`].
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -54,6 +54,7 @@ impl fmt::Debug for Secret {
 pub(super) enum Purpose {
     Session,
     UserCode,
+    Token,
 }
 
 impl Index {
@@ -62,6 +63,7 @@ impl Index {
         let label: &[u8] = match purpose {
             Purpose::Session => b"session",
             Purpose::UserCode => b"user code",
+            Purpose::Token => b"token",
         };
         HEXLOWER.encode(&keyed_hash(self.code_key.as_bytes(), &[label, &secret.0]))
     }

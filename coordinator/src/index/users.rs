@@ -216,6 +216,7 @@ impl Index {
     pub async fn set_user(&self, name: &str, wishes: &UserWishes, actor: &Actor) -> Result<User> {
         let mut draft = self.draft(actor).await?;
         let before = draft.find_user(name).await?;
+        draft.must_be_as_seen("user", &before)?;
         let is_about_power = wishes.is_server_admin.is_some() || wishes.is_disabled.is_some();
         let need = if is_about_power { Need::Server } else { Need::User(before.id.clone()) };
         draft.must(&need)?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Index;
 use super::db::{FromRow, Row, sql};
 use super::error::Result;
+use super::outbox::{self, Change};
 use super::text;
 
 /// For how long a verdict is kept, in milliseconds: 30 days. Pairs that still speak report again sooner.
@@ -84,7 +85,7 @@ impl Index {
         let mut transaction = self.db.begin_write().await?;
         for (reporter, verdict) in reports {
             let (a, b) = (reporter.min(&verdict.peer), reporter.max(&verdict.peer));
-            written += sql!(
+            let changed = sql!(
                 "INSERT INTO pair_verdicts (a, b, reporter, code, plan, took_ms, at) \
                  SELECT $1, $2, $3, $4, $5, $6, $7 WHERE $1 <> $2 AND EXISTS ( \
                      SELECT 1 FROM memberships one JOIN memberships other ON one.network_id = other.network_id \
@@ -102,12 +103,17 @@ impl Index {
             .bind(now)
             .execute(&mut transaction)
             .await?;
+            if changed > 0 {
+                outbox::publish((&mut transaction).into(), &Change::Link { a: *a, b: *b }, now).await?;
+            }
+            written += changed;
         }
         sql!("DELETE FROM pair_verdicts WHERE at < $1")
             .bind(now.saturating_sub(KEPT_MS))
             .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
+        self.changed.notify_one();
         Ok(written)
     }
 

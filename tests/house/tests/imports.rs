@@ -57,6 +57,8 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
     ("argon2::", &["coordinator/src/index/credentials.rs"]),
     ("askama::", &["coordinator/src/api/pages/"]),
     ("governor::", &["coordinator/src/accounts.rs"]),
+    ("utoipa::", &["coordinator/src/api/v1/"]),
+    ("utoipa_axum::", &["coordinator/src/api/v1/"]),
     ("crab_nat::", &["agent/src/portmap/pcp.rs"]),
     ("igd_next::", &["agent/src/portmap/upnp.rs"]),
 ];

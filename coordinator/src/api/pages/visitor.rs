@@ -37,7 +37,7 @@ const ARRIVES: core::time::Duration = core::time::Duration::from_secs(10);
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let way = Way::of(&parts, &web.proxies);
-    if !way.is_secure && !way.ip.is_some_and(is_near) {
+    if !way.is_safe() {
         let text = "Passwords are asked for by HTTPS only. Open this page with https:// in front, or from the server's own \
                     network.";
         return show(
@@ -54,16 +54,16 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
 
 /// The way a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Way {
+pub(in crate::api) struct Way {
     /// Where from; `None` if a proxy does not say it so that it can be read.
-    ip: Option<IpAddr>,
+    pub(in crate::api) ip: Option<IpAddr>,
     /// Whether nobody on the way could read along: TLS ends here, or at a proxy that is believed.
     is_secure: bool,
 }
 
 impl Way {
     /// What the connection shows, and what a proxy says that is believed.
-    fn of(parts: &Parts, proxies: &[IpNetwork]) -> Self {
+    pub(in crate::api) fn of(parts: &Parts, proxies: &[IpNetwork]) -> Self {
         let is_tls = parts.extensions.get::<Secure>().is_some();
         let remote =
             parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|remote| remote.0.ip().to_canonical());
@@ -79,24 +79,34 @@ impl Way {
         }
         Self { ip: from.and_then(|from| from.parse().ok()), is_secure: scheme == Some("https") }
     }
+
+    /// Whether secrets may go this way: not where everybody on it could read them.
+    pub(in crate::api) fn is_safe(&self) -> bool {
+        self.is_secure || self.ip.is_some_and(is_near)
+    }
+
+    /// The name of the session's cookie on this way.
+    const fn cookie(&self) -> &'static str {
+        if self.is_secure { COOKIE } else { COOKIE_PLAIN }
+    }
+
+    /// The secret of the session that a browser shows.
+    pub(in crate::api) fn session_secret(&self, jar: &CookieJar) -> Option<Secret> {
+        Secret::parse(jar.get(self.cookie())?.value())
+    }
 }
 
 /// Whoever asks, known or not.
 pub(super) struct Caller {
     pub(super) visitor: Visitor,
     pub(super) jar: CookieJar,
-    is_secure: bool,
+    way: Way,
 }
 
 impl Caller {
-    /// The name of the cookie for this connection.
-    const fn cookie(&self) -> &'static str {
-        if self.is_secure { COOKIE } else { COOKIE_PLAIN }
-    }
-
     /// The secret that the browser shows.
     fn secret(&self) -> Option<Secret> {
-        Secret::parse(self.jar.get(self.cookie())?.value())
+        self.way.session_secret(&self.jar)
     }
 
     /// Tells the browser to show that secret from now on.
@@ -112,10 +122,10 @@ impl Caller {
     }
 
     fn with(&self, value: String, lifetime: Duration) -> Cookie<'static> {
-        Cookie::build((self.cookie(), value))
+        Cookie::build((self.way.cookie(), value))
             .path("/")
             .http_only(true)
-            .secure(self.is_secure)
+            .secure(self.way.is_secure)
             .same_site(SameSite::Lax)
             .max_age(lifetime)
             .build()
@@ -132,7 +142,7 @@ impl FromRequestParts<Web> for Caller {
             ip: way.ip.unwrap_or(IpAddr::from([0, 0, 0, 0])),
             user_agent: user_agent.unwrap_or_default().to_owned(),
         };
-        Ok(Self { visitor, jar: CookieJar::from_headers(&parts.headers), is_secure: way.is_secure })
+        Ok(Self { visitor, jar: CookieJar::from_headers(&parts.headers), way })
     }
 }
 

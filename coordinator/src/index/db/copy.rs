@@ -31,6 +31,8 @@ pub(in crate::index) const TABLES: &[&str] = &[
     "credentials",
     "sessions",
     "user_codes",
+    "api_tokens",
+    "api_repeats",
 ];
 
 /// What a column holds.

@@ -24,6 +24,7 @@ steps![
     (2, "pair_verdicts", "0002_pair_verdicts"),
     (3, "peer_relay", "0003_peer_relay"),
     (4, "accounts", "0004_accounts"),
+    (5, "api", "0005_api"),
     (8, "links", "0008_links"),
 ];
 

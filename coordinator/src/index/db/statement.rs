@@ -234,6 +234,11 @@ where
     let mut arguments = A::default();
     for value in values {
         match value {
+            // Postgres cannot store it, and what one database refuses the other does not take either.
+            Value::Text(Some(text)) if text.contains('\0') => {
+                let why = "it holds a NUL character: leave it out".to_owned();
+                return Err(IndexError::Invalid { what: "text", why });
+            }
             Value::Text(value) => arguments.add(value),
             Value::Integer(value) => arguments.add(value),
             Value::Truth(value) => arguments.add(value),

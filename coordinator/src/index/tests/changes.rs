@@ -41,7 +41,7 @@ async fn a_network_that_forbids_its_members_to_relay_says_so_to_checkpoint_and_a
         }
         let published = desk.index.changes_after(cursor).await.unwrap();
         assert!(
-            matches!(&published[..], [(_, Change::Network(network))] if !network.peer_relay),
+            matches!(&published[..], [(_, Change::Event { .. }), (_, Change::Network(network))] if !network.peer_relay),
             "{published:?}"
         );
         assert_eq!(desk.index.audit_events(1).await.unwrap()[0].code, "network.set");
@@ -103,6 +103,10 @@ async fn every_change_raises_the_revision_and_leaves_an_audit_and_an_outbox_row(
                 | Change::Invite { .. }
                 | Change::User { .. }
                 | Change::Role { .. }
+                | Change::Device { .. }
+                | Change::Presence { .. }
+                | Change::Link { .. }
+                | Change::Event { .. }
                 | Change::Setting { .. } => false,
             };
             assert_eq!(
@@ -179,6 +183,10 @@ fn apply(roster: &mut Roster, change: Change) {
         | Change::Invite { .. }
         | Change::User { .. }
         | Change::Role { .. }
+        | Change::Device { .. }
+        | Change::Presence { .. }
+        | Change::Link { .. }
+        | Change::Event { .. }
         | Change::Setting { .. } => {}
     }
 }

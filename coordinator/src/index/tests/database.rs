@@ -8,6 +8,7 @@ use lanyard_wire::checkpoint::{LinkPath, LinkReport, PairCode, PairVerdict};
 
 use super::super::authority::Role;
 use super::super::db::{STATEMENTS, TABLES};
+use super::super::tokens::{NewToken, Scope};
 use super::*;
 
 /// Both databases with the newest schema and nothing in them.
@@ -167,6 +168,12 @@ async fn everything_goes_from_one_database_into_the_other_and_back() {
     desk.index.set_password(&anna, "stored", None, &admin()).await.unwrap();
     desk.index.new_user_code(&anna, &admin()).await.unwrap();
     desk.index.open_session(&anna, None, "Firefox", None).await.unwrap();
+    let token =
+        NewToken { name: "backup".to_owned(), scope: Scope::Read, network: Some(home()), lifetime_ms: None };
+    desk.index.add_token(&anna, &token, &admin()).await.unwrap();
+    let key = desk.index.repeat_key(&anna.id, b"key", &[b"request"]);
+    desk.index.claim(&key).await.unwrap();
+    desk.index.settle(&key, 201, b"answer").await.unwrap();
     desk.index.set_public_key(&identity(9), &admin()).await.unwrap();
     let verdict =
         PairVerdict { peer: DeviceId::of(&identity(1)), code: PairCode::Direct, method: None, took_ms: 5 };
@@ -196,7 +203,11 @@ async fn everything_goes_from_one_database_into_the_other_and_back() {
     let index = open_at(&there, Schema::Require, &desk.time).await;
     let cursor = index.snapshot().await.unwrap().cursor;
     index.judge_member(&home(), "device-3", Verdict::Remove, &admin()).await.unwrap();
-    assert_eq!(index.changes_after(cursor).await.unwrap().len(), 1);
+    assert_eq!(
+        index.changes_after(cursor).await.unwrap().len(),
+        2,
+        "what happened, and that it was written down"
+    );
 }
 
 #[tokio::test]

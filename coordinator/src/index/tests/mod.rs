@@ -5,6 +5,8 @@ mod changes;
 mod database;
 mod joining;
 mod links;
+mod lists;
+mod tokens;
 mod verdicts;
 
 use std::sync::Arc;

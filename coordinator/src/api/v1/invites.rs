@@ -1,0 +1,116 @@
+//! `/networks/{network}/invites`: codes that let devices join.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::Caller;
+use super::page::{Items, Nothing, PageQuery, Wanted};
+use super::problem::Problem;
+use super::sent::{Gone, Made, MaySay, Named, invalid};
+use super::views::InviteView;
+use crate::api::Web;
+use crate::index::invites::NewInvite;
+use crate::index::lists::{Filter, Page};
+
+/// Most devices of one invite, as at the command line.
+const USES_MAX: u32 = 100_000;
+
+/// Longest life of an invite, in seconds: a year.
+const LIFE_MAX: u32 = 31_536_000;
+
+/// An invite to be made; what is not named is as it says.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NewInviteBody {
+    /// How many devices it lets in: 1.
+    #[schema(minimum = 1, maximum = 100_000)]
+    max_uses: u32,
+    /// Seconds that it lasts: 86,400, a day. At most a year.
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    expires_in: u32,
+    /// Whether its holder is a member at once: yes, where the network approves by itself.
+    auto_approve: bool,
+}
+
+impl Default for NewInviteBody {
+    fn default() -> Self {
+        Self { max_uses: 1, expires_in: 86_400, auto_approve: true }
+    }
+}
+
+/// An invite that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewInviteView {
+    #[serde(flatten)]
+    invite: InviteView,
+    /// Shown this once.
+    code: String,
+    /// What follows `lanyard join`; null where the server does not know its own name.
+    #[schema(required)]
+    join_string: Option<String>,
+    /// The page that says how to join; null where this server serves none.
+    #[schema(required)]
+    join_url: Option<String>,
+}
+
+/// Invites of a network, the newest first
+#[utoipa::path(get, path = "/networks/{network}/invites", params(("network" = String, Path), PageQuery),
+    responses((status = 200, body = Items<InviteView>)))]
+pub(super) async fn list(
+    caller: Caller,
+    Named(network): Named<String>,
+    wanted: Wanted<Nothing>,
+) -> Result<Json<Items<InviteView>>, Problem> {
+    let filter = Filter::network(caller.administered(&network).await?.id);
+    let found = caller.index().invites_page(&caller.grants, &filter, &wanted.page).await?;
+    Ok(Json(Items::of(found, InviteView::from)))
+}
+
+/// Make an invite; its code is shown this once
+#[utoipa::path(post, path = "/networks/{network}/invites", params(("network" = String, Path)),
+    request_body = NewInviteBody, responses((status = 201, body = NewInviteView)))]
+pub(super) async fn add(
+    State(web): State<Web>,
+    caller: Caller,
+    Named(network): Named<String>,
+    MaySay(body): MaySay<NewInviteBody>,
+) -> Result<Made<Json<NewInviteView>>, Problem> {
+    let network = caller.network(&network).await?;
+    if !(1..=USES_MAX).contains(&body.max_uses) || !(1..=LIFE_MAX).contains(&body.expires_in) {
+        let detail = format!("max_uses is from 1 to {USES_MAX}, expires_in from 1 to {LIFE_MAX} seconds");
+        return Err(invalid(detail));
+    }
+    let new = NewInvite {
+        network: network.slug.clone(),
+        max_uses: body.max_uses,
+        lifetime_ms: i64::from(body.expires_in) * 1_000,
+        auto_approve: body.auto_approve,
+    };
+    let key = match &web.entrance {
+        Some(_) => Some(caller.index().public_key().await?),
+        None => None,
+    };
+    let (invite, code) = caller.index().add_invite(&new, &caller.actor()).await?;
+    let entrance = web.entrance.as_ref();
+    let join_string =
+        entrance.zip(key).map(|(entrance, key)| entrance.join_string(network.slug, code, key).to_string());
+    let join_url = entrance.and_then(|entrance| entrance.link("join", &code.to_string()).ok());
+    Ok(Made(Json(NewInviteView { invite: invite.into(), code: code.to_string(), join_string, join_url })))
+}
+
+/// End an invite; who came in with it stays in
+#[utoipa::path(delete, path = "/networks/{network}/invites/{id}",
+    params(("network" = String, Path), ("id" = String, Path)), responses((status = 204)))]
+pub(super) async fn revoke(
+    caller: Caller,
+    Named((network, id)): Named<(String, String)>,
+) -> Result<Gone, Problem> {
+    let network = caller.administered(&network).await?;
+    let filter = Filter { id: Some(id), ..Filter::network(network.id) };
+    let found = caller.index().invites_page(&caller.grants, &filter, &Page::first(1)).await?;
+    let invite = found.rows.into_iter().next().ok_or_else(|| Problem::not_found("invite"))?;
+    caller.index().revoke_invite(&invite.id, &caller.actor()).await?;
+    Ok(Gone)
+}
