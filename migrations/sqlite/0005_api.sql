@@ -19,12 +19,14 @@ CREATE TABLE api_tokens (
 ) STRICT;
 CREATE INDEX api_tokens_user ON api_tokens (user_id, id);
 
-CREATE INDEX devices_name ON devices (name, id);
 CREATE INDEX devices_user ON devices (user_id);
 CREATE INDEX network_roles_user ON network_roles (user_id);
 
 -- A device that was taken off the server keeps its row for the audit trail; NULL while it is on it.
 ALTER TABLE devices ADD COLUMN removed_at INTEGER;
+
+-- With what tells who may see a device: a list passes over the others without looking at their rows.
+CREATE INDEX devices_name ON devices (name, id, user_id, removed_at);
 
 CREATE TABLE api_repeats (
     user_id      TEXT    NOT NULL REFERENCES users (id),
