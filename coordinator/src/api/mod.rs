@@ -29,6 +29,7 @@ use crate::config::Service;
 use crate::door::Doors;
 use crate::health::{Health, State as ServiceState};
 use crate::index::Index;
+use crate::oidc::Provider;
 use crate::problem::Problem;
 
 /// How long requests under way may take after the order to stop.
@@ -42,8 +43,23 @@ pub struct Web {
     index: Option<Arc<Index>>,
     doors: Option<Doors>,
     accounts: Option<Arc<Accounts>>,
+    /// What people call this server.
+    name: Arc<str>,
     /// Who is believed about where a request came from.
     proxies: Arc<[IpNetwork]>,
+}
+
+/// What this server is to browsers.
+#[derive(Debug, Default)]
+pub struct Site {
+    /// What people call it: its public name or address.
+    pub name: String,
+    /// What browsers call it, without a path; `None` when it serves no pages.
+    pub url: Option<String>,
+    /// Who is believed about where a request came from.
+    pub proxies: Vec<IpNetwork>,
+    /// Where people sign in, beside here.
+    pub providers: Vec<Provider>,
 }
 
 /// Marks a request that came by TLS.
@@ -58,10 +74,12 @@ impl Web {
         metrics: PrometheusHandle,
         index: Option<Arc<Index>>,
         doors: Option<Doors>,
-        proxies: Vec<IpNetwork>,
+        site: Site,
     ) -> Self {
-        let accounts = index.clone().map(|index| Arc::new(Accounts::new(index)));
-        Self { health, metrics, index, doors, accounts, proxies: proxies.into() }
+        let accounts =
+            |index| Arc::new(Accounts::new(index, site.url.as_deref(), &site.name, site.providers));
+        let accounts = index.clone().map(accounts);
+        Self { health, metrics, index, doors, accounts, name: site.name.into(), proxies: site.proxies.into() }
     }
 
     /// Every route.

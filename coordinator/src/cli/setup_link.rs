@@ -23,18 +23,11 @@ pub(super) async fn run(place: &Place) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// [`Problem`] `web.off` when no page is served.
 pub(super) fn web_link(config: &Config, page: &str, code: &str) -> Result<String, Problem> {
-    let host = &config.public.host;
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
-    if let Some(address) = config.web.tls.first() {
-        let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
-        return Ok(format!("https://{host}{port}/{page}/{code}"));
+    if let Some(url) = config.web_url() {
+        return Ok(format!("{url}/{page}/{code}"));
     }
-    if config.web.listen.is_empty() {
-        let text = "web.listen and web.tls are empty, so there is no page to link to: set one and restart lanyard-server";
-        return Err(Problem::new("web.off", text));
-    }
-    let port = config.web.listen.rsplit(':').next().unwrap_or_default();
-    Ok(format!("http://{host}:{port}/{page}/{code}"))
+    let text = "web.listen and web.tls are empty, so there is no page to link to: set one and restart lanyard-server";
+    Err(Problem::new("web.off", text))
 }
 
 #[cfg(test)]
@@ -51,6 +44,8 @@ mod tests {
         assert_eq!(link(public).unwrap(), "https://vpn.example.org/setup/CODE");
         let other = format!("{public}[web]\ntls = [\"0.0.0.0:8443\"]");
         assert_eq!(link(&other).unwrap(), "https://vpn.example.org:8443/setup/CODE");
+        let proxied = format!("{public}[web]\nurl = \"https://lan.example.org/\"");
+        assert_eq!(link(&proxied).unwrap(), "https://lan.example.org/setup/CODE");
         let plain = "[public]\nhost = \"2001:db8::1\"\n[web]\ntls = []\nlisten = \"[::]:8080\"";
         assert_eq!(link(plain).unwrap(), "http://[2001:db8::1]:8080/setup/CODE");
         assert_eq!(link("[web]\ntls = []\nlisten = \"\"").unwrap_err().code(), "web.off");

@@ -13,16 +13,20 @@ mod db;
 pub mod devices;
 mod draft;
 pub mod error;
+pub mod factors;
+pub mod identities;
 pub mod invites;
 pub mod join;
 pub mod memberships;
 pub mod networks;
 pub mod outbox;
+pub mod passkeys;
 pub mod roles;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
 pub mod text;
+pub mod totp;
 mod ulid;
 pub mod users;
 pub mod verdicts;
@@ -51,13 +55,14 @@ pub struct Index {
     ids: ulid::Ids,
     code_key: SymmetricKey,
     pepper: SymmetricKey,
+    vault: SymmetricKey,
     changed: Notify,
 }
 
 impl Index {
     /// Opens the database.
     ///
-    /// `fleet` is the coordinator's fleet key: the key under which one-time codes are hashed is derived from it.
+    /// `fleet` is the coordinator's fleet key: the keys under which codes are hashed and secrets sealed are derived from it.
     ///
     /// # Errors
     /// An [`IndexError`] that tells a missing, damaged, locked, newer, unwritable or unreachable database apart.
@@ -74,6 +79,7 @@ impl Index {
             ids: ulid::Ids::default(),
             code_key: derive_key(fleet, b"lanyard codes", &[]),
             pepper: derive_key(fleet, b"lanyard passwords", &[]),
+            vault: derive_key(fleet, b"lanyard vault", &[]),
             changed: Notify::new(),
         })
     }

@@ -24,6 +24,7 @@ steps![
     (2, "pair_verdicts", "0002_pair_verdicts"),
     (3, "peer_relay", "0003_peer_relay"),
     (4, "accounts", "0004_accounts"),
+    (7, "providers", "0007_providers"),
 ];
 
 /// One step of the schema.

@@ -114,13 +114,14 @@ mod tests {
         sqlx::query("INSERT INTO settings (key, value) VALUES ('kept', 'so')").execute(&old).await.unwrap();
         old.close().await;
         let error = open(&url, Schema::Require, &migrations(Dialect::Postgres)).await.unwrap_err();
-        assert!(matches!(error, IndexError::Older { found: 3, known: 4 }), "{error}");
+        let ours = newest(&migrations(Dialect::Postgres));
+        assert!(matches!(error, IndexError::Older { found: 3, known } if known == ours), "{error}");
 
         open(&url, Schema::Upgrade, &migrations(Dialect::Postgres)).await.unwrap().close().await;
 
         let error = open(&url, Schema::Upgrade, &migrations_up_to(Dialect::Postgres, 3)).await.unwrap_err();
-        assert!(matches!(error, IndexError::Newer { found: 4, known: 3 }), "{error}");
-        let path = dir.path().join("postgres.before-schema-4");
+        assert!(matches!(error, IndexError::Newer { found, known: 3 } if found == ours), "{error}");
+        let path = dir.path().join(format!("postgres.before-schema-{ours}"));
         let copy =
             sqlite::File::open(&path, Schema::Require, &migrations_up_to(Dialect::Sqlite, 3)).await.unwrap();
         let kept: String = sqlx::query_scalar("SELECT value FROM settings WHERE key = 'kept'")

@@ -3,6 +3,8 @@
 mod accounts;
 mod changes;
 mod database;
+mod factors;
+mod identities;
 mod joining;
 mod verdicts;
 
