@@ -6,6 +6,7 @@ mod database;
 mod factors;
 mod identities;
 mod joining;
+mod theft;
 mod verdicts;
 
 use std::sync::Arc;
