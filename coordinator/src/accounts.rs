@@ -2,6 +2,12 @@
 //!
 //! What a browser or program sends arrives here as text and leaves as an outcome; INDEX keeps what is permanent.
 
+mod passkeys;
+mod providers;
+mod second;
+mod waiting;
+
+use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -13,12 +19,17 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use lanyard_wire::names::InviteCode;
 use tokio::sync::Semaphore;
 
+use self::passkeys::Passkeys;
+pub use self::passkeys::Question;
+use self::providers::Providers;
+pub use self::providers::{Arrived, Back, Named, Sent};
 use crate::index::credentials::{Password, PasswordHashing};
 use crate::index::secrets::Secret;
 use crate::index::sessions::Session;
 use crate::index::settings::LinkOutcome;
 use crate::index::users::{NewUser, User, UserName};
 use crate::index::{Actor, Index, IndexError};
+use crate::oidc::Provider;
 
 /// Passwords computed at a time: each takes 19 MiB and a core.
 const HASHING_MAX: usize = 2;
@@ -43,6 +54,11 @@ const STRANGER_BURST: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 /// See [`STRANGER_BURST`].
 const STRANGER_PERIOD: Duration = Duration::from_secs(1);
+/// Codes of a second factor for one user in a row, and then one each [`CODE_PERIOD`]: whoever tries knows the password.
+const CODE_BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// See [`CODE_BURST`]. Three codes of a million are good at a time: a year of guesses finds one with a chance of 1 in 4.
+const CODE_PERIOD: Duration = Duration::from_secs(300);
 
 /// Counters of each limit: whoever falls into one shares it with others who do, and there are never more.
 ///
@@ -60,6 +76,33 @@ pub struct SignedIn {
     pub secret: Secret,
 }
 
+/// How far somebody came who showed a good password.
+#[derive(Debug)]
+pub enum Step {
+    /// They are in.
+    In(SignedIn),
+    /// A code of their second factor is asked for. This says that they showed the password: it is sealed, good for five
+    /// minutes, and opens nothing.
+    Code(Slip),
+}
+
+/// What a browser carries while somebody signs in: a secret of theirs, so it has no text but [`Slip::reveal`].
+pub struct Slip(String);
+
+impl Slip {
+    /// Its text, for that browser.
+    #[must_use]
+    pub fn reveal(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Debug for Slip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slip(..)")
+    }
+}
+
 /// Why somebody was not let in.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -75,6 +118,27 @@ pub enum Refused {
     /// The link was used, is too old, or never was.
     #[error("this link does not work any more")]
     Link,
+    /// Not a code of their second factor, or one that was taken already.
+    #[error("that code is not right, or was used already: wait for the next one")]
+    Code,
+    /// It is too long ago that they showed their password, or the password has changed.
+    #[error("the code took too long: sign in again")]
+    Late,
+    /// Not an answer of a passkey of this server to what it was asked.
+    #[error("that passkey was not accepted: try again, or sign in another way")]
+    Passkey,
+    /// Browsers know this server by an address.
+    #[error("passkeys need a server with a name: this one is known by an IP address only")]
+    NoPasskeys,
+    /// A provider does not answer, or says no.
+    #[error("signing in by \"{0}\" did not work: try again, or sign in another way")]
+    Provider(String),
+    /// Nobody was sent to a provider from there, or it is too long ago.
+    #[error("this did not begin here, or too long ago: sign in again")]
+    Back,
+    /// An account at a provider that belongs to nobody.
+    #[error("nobody here has that account: sign in another way, and link it on the page of your account")]
+    Stranger,
     /// The database says no.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -96,6 +160,11 @@ pub struct Accounts {
     changes: Limit,
     /// Tokens and cookies that open nothing, by source.
     strangers: Limit,
+    /// Codes of second factors, by user.
+    codes: Limit,
+    /// Where browsers know this server by a name.
+    passkeys: Option<Passkeys>,
+    providers: Providers,
 }
 
 /// So many tries in a row, and then one each period.
@@ -115,10 +184,12 @@ pub struct Visitor {
 }
 
 impl Accounts {
-    /// Lets the users of an index in.
+    /// Lets the users of an index in; `url` is what browsers call this server, and `name` what people do.
     #[must_use]
-    pub fn new(index: Arc<Index>) -> Self {
+    pub fn new(index: Arc<Index>, url: Option<&str>, name: &str, providers: Vec<Provider>) -> Self {
         Self {
+            providers: Providers::new(providers, url.unwrap_or_default().to_owned()),
+            passkeys: url.and_then(|url| Passkeys::of(url, name)),
             hashing: index.password_hashing(),
             index,
             places: Arc::new(Semaphore::new(HASHING_MAX)),
@@ -127,19 +198,15 @@ impl Accounts {
             links: Limit::new(SOURCE_BURST, SOURCE_PERIOD),
             changes: Limit::new(SOURCE_BURST, SOURCE_PERIOD),
             strangers: Limit::new(STRANGER_BURST, STRANGER_PERIOD),
+            codes: Limit::new(CODE_BURST, CODE_PERIOD),
         }
     }
 
-    /// Lets a user in by name and password.
+    /// Lets a user in by name and password; who has a second factor is asked for that next.
     ///
     /// # Errors
     /// [`Refused`], which does not tell whether there is such a user, nor by how long it takes.
-    pub async fn sign_in(
-        &self,
-        name: &str,
-        password: String,
-        visitor: &Visitor,
-    ) -> Result<SignedIn, Refused> {
+    pub async fn sign_in(&self, name: &str, password: String, visitor: &Visitor) -> Result<Step, Refused> {
         self.sources.check(&source(visitor.ip))?;
         let name = name.parse::<UserName>().map_err(|_| Refused::Wrong)?;
         let (user, stored) = self.index.user_and_password(&name).await?;
@@ -158,7 +225,7 @@ impl Accounts {
         let is_right = self.compute(move |hashing| hashing.is_right(&password, checked.as_deref())).await?;
         match (user, stored) {
             (Some(user), Some(stored)) if is_right && user.disabled_at.is_none() => {
-                self.let_in(user, &stored, visitor).await
+                self.go_on(user, &stored, visitor).await
             }
             (Some(_) | None, Some(_) | None) => Err(Refused::Wrong),
         }
@@ -209,11 +276,11 @@ impl Accounts {
         Ok((code, user))
     }
 
-    /// Gives the user of a link the password they chose, and lets them in.
+    /// Gives the user of a link the password they chose, and lets them in; who has a second factor is asked for that next.
     ///
     /// # Errors
     /// [`Refused`]; the link is spent only if this succeeds.
-    pub async fn choose(&self, code: &str, password: String, visitor: &Visitor) -> Result<SignedIn, Refused> {
+    pub async fn choose(&self, code: &str, password: String, visitor: &Visitor) -> Result<Step, Refused> {
         let (code, user) = self.user_of_link(code).await?;
         let password = Password::chosen(password, &user.name)?;
         let stored = self.compute(move |hashing| hashing.hash(&password)).await?;
@@ -221,7 +288,7 @@ impl Accounts {
         if !self.index.use_user_code(&code, &user, &stored, &actor).await? {
             return Err(Refused::Link);
         }
-        self.let_in(user, &stored, visitor).await
+        self.go_on(user, &stored, visitor).await
     }
 
     /// Gives a signed-in user another password; their other sessions end.
@@ -236,12 +303,8 @@ impl Accounts {
         new: String,
         visitor: &Visitor,
     ) -> Result<(), Refused> {
-        self.changes.check(&user.id.as_str())?;
-        let (old, new) = (Password::typed(old), Password::chosen(new, &user.name)?);
-        let (_, stored) = self.index.user_and_password(&user.name).await?;
-        if !self.compute(move |hashing| hashing.is_right(&old, stored.as_deref())).await? {
-            return Err(Refused::Wrong);
-        }
+        let new = Password::chosen(new, &user.name)?;
+        self.prove(user, old).await?;
         let stored = self.compute(move |hashing| hashing.hash(&new)).await?;
         let actor = Actor::arriving(user, Some(visitor.ip));
         self.index.set_password(user, &stored, Some(&session.id), &actor).await?;
@@ -254,6 +317,18 @@ impl Accounts {
     /// [`Refused::TooMany`] for who goes on with that.
     pub fn note_stranger(&self, ip: Option<IpAddr>) -> Result<(), Refused> {
         self.strangers.check(&ip.map(source))
+    }
+
+    /// Whether that is a signed-in user's password.
+    ///
+    /// # Errors
+    /// [`Refused::Wrong`] when it is not, [`Refused::TooMany`] for who guesses.
+    pub async fn prove(&self, user: &User, password: String) -> Result<(), Refused> {
+        self.changes.check(&user.id.as_str())?;
+        let password = Password::typed(password);
+        let (_, stored) = self.index.user_and_password(&user.name).await?;
+        let is_right = self.compute(move |hashing| hashing.is_right(&password, stored.as_deref())).await?;
+        if is_right { Ok(()) } else { Err(Refused::Wrong) }
     }
 
     /// Opens a session, if the password that was shown is still the user's.

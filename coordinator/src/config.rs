@@ -3,6 +3,8 @@
 //! Every key stands in docs/examples/lanyard-server.toml with its default. A key nobody knows is refused by name,
 //! in the file and in the environment: a misspelt setting must not be a silent default.
 
+mod environment;
+mod providers;
 #[cfg(test)]
 mod tests;
 
@@ -11,8 +13,10 @@ use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Table;
 
+use self::environment::apply;
+pub use self::providers::{Given, GroupRole, Oidc};
 use crate::index::Location;
 use crate::problem::Problem;
 
@@ -75,6 +79,8 @@ pub struct Config {
     pub stun: Stun,
     /// HTTP.
     pub web: Web,
+    /// Where people sign in, beside here.
+    pub oidc: Vec<Oidc>,
     /// How services in several processes meet.
     pub bus: Bus,
     /// Logging.
@@ -187,6 +193,8 @@ pub struct Web {
     pub certificate: String,
     /// PEM file of its key.
     pub key: String,
+    /// What browsers call this server; empty for what follows from the rest.
+    pub url: String,
     /// Prefixes of proxies that are believed about where a request came from.
     pub proxies: Vec<String>,
 }
@@ -278,6 +286,7 @@ impl Default for Web {
             tls: vec![([0, 0, 0, 0], port).into(), ([0u16; 8], port).into()],
             certificate: String::new(),
             key: String::new(),
+            url: String::new(),
             proxies: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
         }
     }
@@ -379,6 +388,23 @@ impl Config {
         })
     }
 
+    /// What browsers call this server, without a path: as set, or by TLS if there is any; `None` when no page is served.
+    #[must_use]
+    pub fn web_url(&self) -> Option<String> {
+        if !self.web.url.is_empty() {
+            return Some(self.web.url.trim_end_matches('/').to_owned());
+        }
+        let host = &self.public.host;
+        let host =
+            if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
+        if let Some(address) = self.web.tls.first() {
+            let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
+            return Some(format!("https://{host}{port}"));
+        }
+        let (_, port) = self.web.listen.rsplit_once(':')?;
+        Some(format!("http://{host}:{port}"))
+    }
+
     /// The proxies that are believed.
     ///
     /// # Errors
@@ -432,6 +458,20 @@ impl Config {
                 return wrong(key, "must be ADDRESS:PORT, for example \"127.0.0.1:8080\", or empty");
             }
         }
+        let is_origin = |url: &str| {
+            url::Url::parse(url).is_ok_and(|url| {
+                ["http", "https"].contains(&url.scheme())
+                    && url.has_host()
+                    && url.path() == "/"
+                    && url.query().is_none()
+            })
+        };
+        if !self.web.url.is_empty() && !is_origin(&self.web.url) {
+            return wrong(
+                "web.url",
+                "must be SCHEME://NAME or SCHEME://NAME:PORT, for example \"https://lan.example.org\"",
+            );
+        }
         if self.web.certificate.is_empty() != self.web.key.is_empty() {
             return wrong("web.certificate", "and web.key go together: set both, or neither");
         }
@@ -442,44 +482,7 @@ impl Config {
             );
         }
         self.proxies()?;
+        providers::check(&self.oidc)?;
         self.database().map(drop)
     }
-}
-
-/// Puts one variable of the environment into the table.
-fn apply(table: &mut Table, known: &Table, variable: &str, value: &str) -> Result<(), Problem> {
-    let name = variable.trim_start_matches(ENV_PREFIX).to_ascii_lowercase();
-    let target = known.iter().find_map(|(section, keys)| {
-        let key = name.strip_prefix(section.as_str())?.strip_prefix('_')?;
-        keys.get(key).map(|default| (section, key.to_owned(), default))
-    });
-    let Some((section, key, default)) = target else {
-        let text = format!(
-            "{variable} is set in the environment but is no setting: unset it, or see \
-             docs/examples/lanyard-server.toml for the names"
-        );
-        return Err(Problem::new("config.unknown_key", text));
-    };
-    let entry = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
-    if let Value::Table(keys) = entry {
-        keys.insert(key, env_value(default, value));
-    }
-    Ok(())
-}
-
-/// Reads a variable: as TOML where that gives the wanted type, as plain text otherwise; lists may be `a,b`.
-fn env_value(default: &Value, text: &str) -> Value {
-    if let Ok(mut parsed) = toml::from_str::<Table>(&format!("value = {text}"))
-        && let Some(value) = parsed.remove("value")
-        && value.same_type(default)
-    {
-        return value;
-    }
-    if default.is_array() {
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        return Value::Array(
-            items.map(|item| item.parse().map_or_else(|_| item.into(), Value::Integer)).collect(),
-        );
-    }
-    Value::String(text.to_owned())
 }

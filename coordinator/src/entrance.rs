@@ -16,7 +16,7 @@ pub struct Entrance {
     host: String,
     control: u16,
     tls: Vec<SocketAddr>,
-    listen: String,
+    url: Option<String>,
 }
 
 impl Entrance {
@@ -27,7 +27,7 @@ impl Entrance {
             host: config.public.host.clone(),
             control: config.control.listen.first().map_or(CONTROL_PORT, SocketAddr::port),
             tls: config.web.tls.clone(),
-            listen: config.web.listen.clone(),
+            url: config.web_url(),
         }
     }
 
@@ -36,19 +36,11 @@ impl Entrance {
     /// # Errors
     /// [`Problem`] `web.off` when no page is served.
     pub fn link(&self, page: &str, code: &str) -> Result<String, Problem> {
-        let host = &self.host;
-        let host =
-            if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.clone() };
-        if let Some(address) = self.tls.first() {
-            let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
-            return Ok(format!("https://{host}{port}/{page}/{code}"));
+        if let Some(url) = &self.url {
+            return Ok(format!("{url}/{page}/{code}"));
         }
-        if self.listen.is_empty() {
-            let text = "web.listen and web.tls are empty, so there is no page to link to: set one and restart lanyard-server";
-            return Err(Problem::new("web.off", text));
-        }
-        let port = self.listen.rsplit(':').next().unwrap_or_default();
-        Ok(format!("http://{host}:{port}/{page}/{code}"))
+        let text = "web.listen and web.tls are empty, so there is no page to link to: set one and restart lanyard-server";
+        Err(Problem::new("web.off", text))
     }
 
     /// The string a device joins with.
@@ -81,6 +73,8 @@ mod tests {
         assert_eq!(link(public).unwrap(), "https://vpn.example.org/setup/CODE");
         let other = format!("{public}[web]\ntls = [\"0.0.0.0:8443\"]");
         assert_eq!(link(&other).unwrap(), "https://vpn.example.org:8443/setup/CODE");
+        let proxied = format!("{public}[web]\nurl = \"https://lan.example.org/\"");
+        assert_eq!(link(&proxied).unwrap(), "https://lan.example.org/setup/CODE");
         let plain = "[public]\nhost = \"2001:db8::1\"\n[web]\ntls = []\nlisten = \"[::]:8080\"";
         assert_eq!(link(plain).unwrap(), "http://[2001:db8::1]:8080/setup/CODE");
         assert_eq!(link("[web]\ntls = []\nlisten = \"\"").unwrap_err().code(), "web.off");

@@ -26,6 +26,7 @@ pub mod health;
 pub mod index;
 pub mod keys;
 pub mod metrics;
+pub mod oidc;
 pub mod problem;
 pub mod routes;
 pub mod services;

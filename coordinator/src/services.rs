@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::api::certificate::Tls;
-use crate::api::{self, Web};
+use crate::api::{self, Site, Web};
 use crate::bus::remote::Door;
 use crate::bus::{Client, Interest, Link, local, publisher, remote};
 use crate::checkpoint::Control;
@@ -37,6 +37,7 @@ use crate::farewell::Farewell;
 use crate::health::{Health, State};
 use crate::index::{self, Index, Schema};
 use crate::keys;
+use crate::oidc::Provider;
 use crate::problem::Problem;
 use crate::stun::{self, Bound};
 use crate::udp::Shell;
@@ -93,8 +94,13 @@ pub async fn start(config: &Config, metrics: PrometheusHandle) -> anyhow::Result
     if let Some(bound) = stun {
         start.run_stun(bound);
     }
-    let proxies = start.config.proxies()?;
-    let site = Web::new(start.health.clone(), metrics, start.running.index.clone(), doors, proxies)
+    let site = Site {
+        name: config.public.host.clone(),
+        url: config.web_url(),
+        proxies: config.proxies()?,
+        providers: Provider::all(&config.oidc, &config.data.dir)?,
+    };
+    let site = Web::new(start.health.clone(), metrics, start.running.index.clone(), doors, site)
         .reached_at(Entrance::of(config))
         .until(start.stopped.clone());
     if let Some(listener) = web {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use lanyard_coordinator::api::{Web, certificate, tls};
+use lanyard_coordinator::api::{Site, Web, certificate, tls};
 use lanyard_coordinator::config::Config;
 use lanyard_coordinator::door::{Arrived, Doors};
 use lanyard_coordinator::health::Health;
@@ -48,7 +48,7 @@ fn rig() -> Rig {
     let address = listener.local_addr().unwrap();
     let (doors, arrived) = Doors::new();
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let web = Web::new(Health::of(&[]), metrics, None, Some(doors.clone()), Vec::new());
+    let web = Web::new(Health::of(&[]), metrics, None, Some(doors.clone()), Site::default());
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(tls::serve(vec![listener], tls, web, stopped));
     Rig { address, doors, arrived, _stop: stop, _dir: dir }

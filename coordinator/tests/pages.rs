@@ -1,102 +1,10 @@
 //! The pages of a running coordinator, as a browser without JavaScript meets them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod browser;
 mod server;
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-
-use self::server::{Directory, Server};
-
-const PASSWORD: &str = "four+words+in+a+row";
-
-/// A server, and what is needed to speak to it.
-struct Site {
-    directory: Directory,
-    _server: Server,
-    address: SocketAddr,
-}
-
-/// A browser: it keeps its cookie.
-#[derive(Default, Clone)]
-struct Browser {
-    cookie: Option<String>,
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Site {
-    fn open() -> Self {
-        let directory = Directory::made();
-        let server = directory.serve("index", &[]);
-        let address = server.place("tcp web");
-        Self { directory, _server: server, address }
-    }
-
-    /// The path of the link that a command printed.
-    fn link(&self, args: &[&str]) -> String {
-        let output = self.directory.command().args(args).arg("--json").output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let link = text.split('"').find(|part| part.starts_with("http")).unwrap_or_else(|| panic!("{text}"));
-        format!("/{}", link.splitn(4, '/').nth(3).unwrap())
-    }
-
-    /// A browser signed in as the first administrator, "milena".
-    fn founded(&self) -> Browser {
-        let mut browser = Browser::default();
-        let link = self.link(&["setup-link"]);
-        let answer = browser.post(self, &link, &format!("name=Milena&password={PASSWORD}"));
-        assert_eq!((answer.status, answer.location()), (303, "/account"), "{}", answer.body);
-        browser
-    }
-}
-
-impl Browser {
-    fn get(&mut self, site: &Site, path: &str) -> Answer {
-        self.ask(site, "GET", path, "", "")
-    }
-
-    fn post(&mut self, site: &Site, path: &str, form: &str) -> Answer {
-        self.ask(site, "POST", path, "Sec-Fetch-Site: same-origin\r\n", form)
-    }
-
-    fn ask(&mut self, site: &Site, method: &str, path: &str, headers: &str, form: &str) -> Answer {
-        let mut stream = TcpStream::connect(site.address).unwrap();
-        let cookie = self.cookie.as_ref().map_or_else(String::new, |cookie| format!("Cookie: {cookie}\r\n"));
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: lan.example\r\nUser-Agent: test\r\nConnection: close\r\n{cookie}{headers}\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let answer = Answer { status, head: head.to_owned(), body: body.to_owned() };
-        if let Some(cookie) = answer.header("set-cookie") {
-            self.cookie = cookie.split(';').next().map(str::to_owned).filter(|cookie| !cookie.ends_with('='));
-        }
-        answer
-    }
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(": ")?;
-            key.eq_ignore_ascii_case(name).then_some(value)
-        })
-    }
-
-    fn location(&self) -> &str {
-        self.header("location").unwrap_or_default()
-    }
-}
+use self::browser::{Answer, Browser, PASSWORD, Site};
 
 #[test]
 fn the_one_time_link_makes_an_administrator_who_is_signed_in() {
@@ -150,7 +58,7 @@ fn signing_in_needs_the_right_password_and_signing_out_ends_it() {
     let mut stolen = browser.clone();
     assert_eq!(browser.get(&site, "/account").status, 200);
     assert_eq!(browser.post(&site, "/signout", "").location(), "/signin");
-    assert_eq!(browser.cookie, None);
+    assert_eq!(browser.cookie("lanyard"), None);
     assert_eq!(stolen.get(&site, "/account").location(), "/signin", "the cookie is worth nothing now");
 }
 

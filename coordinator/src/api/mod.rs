@@ -33,6 +33,7 @@ use crate::door::Doors;
 use crate::entrance::Entrance;
 use crate::health::{Health, State as ServiceState};
 use crate::index::Index;
+use crate::oidc::Provider;
 use crate::problem::Problem;
 
 /// How long requests under way may take after the order to stop.
@@ -50,8 +51,23 @@ pub struct Web {
     listeners: Listeners,
     /// Turns true when answers that never end have to.
     stopping: watch::Receiver<bool>,
+    /// What people call this server.
+    name: Arc<str>,
     /// Who is believed about where a request came from.
     proxies: Arc<[IpNetwork]>,
+}
+
+/// What this server is to browsers.
+#[derive(Debug, Default)]
+pub struct Site {
+    /// What people call it: its public name or address.
+    pub name: String,
+    /// What browsers call it, without a path; `None` when it serves no pages.
+    pub url: Option<String>,
+    /// Who is believed about where a request came from.
+    pub proxies: Vec<IpNetwork>,
+    /// Where people sign in, beside here.
+    pub providers: Vec<Provider>,
 }
 
 /// Marks a request that came by TLS.
@@ -66,9 +82,11 @@ impl Web {
         metrics: PrometheusHandle,
         index: Option<Arc<Index>>,
         doors: Option<Doors>,
-        proxies: Vec<IpNetwork>,
+        site: Site,
     ) -> Self {
-        let accounts = index.clone().map(|index| Arc::new(Accounts::new(index)));
+        let accounts =
+            |index| Arc::new(Accounts::new(index, site.url.as_deref(), &site.name, site.providers));
+        let accounts = index.clone().map(accounts);
         Self {
             health,
             metrics,
@@ -78,7 +96,8 @@ impl Web {
             entrance: None,
             listeners: Listeners::default(),
             stopping: watch::channel(false).1,
-            proxies: proxies.into(),
+            name: site.name.into(),
+            proxies: site.proxies.into(),
         }
     }
 

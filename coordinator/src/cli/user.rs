@@ -1,4 +1,4 @@
-//! `lanyard-server user list|show|add|set|reset-password|sign-out`
+//! `lanyard-server user list|show|add|set|reset-password|reset-second-factor|sign-out`
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -48,6 +48,14 @@ pub enum Command {
     ResetPassword {
         /// Their name or id.
         user: String,
+    },
+    /// Take a user's authenticator app and recovery codes away: their phone is lost. Ends every session of theirs.
+    ResetSecondFactor {
+        /// Their name or id.
+        user: String,
+        /// Also their passkeys and linked accounts: somebody has found the phone.
+        #[arg(long)]
+        all: bool,
     },
     /// End every session of a user.
     SignOut {
@@ -139,6 +147,19 @@ impl Command {
                     entrance.link("welcome", &index.new_user_code(&user, &operator()).await?.reveal())?;
                 place.output.print("user", &json!({ "user": user, "link": link }), || {
                     format!("{} chooses another password here:\n{link}\n(one use, 3 days)\n", user.name)
+                })
+            }
+            Self::ResetSecondFactor { user, all } => {
+                let user = index.user(&user).await?;
+                let had_one = if all {
+                    index.remove_all_but_password(&user, &operator()).await?
+                } else {
+                    index.remove_second_factor(&user, &operator()).await?
+                };
+                let ended = index.end_sessions(&user, None, &operator()).await?;
+                place.output.print("reset", &json!({ "had_one": had_one, "ended": ended }), || {
+                    let what = if had_one { "has no second factor any more" } else { "had no second factor" };
+                    format!("{} {what}; {ended} sessions ended\n", user.name)
                 })
             }
             Self::SignOut { user } => {

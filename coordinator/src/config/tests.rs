@@ -84,6 +84,35 @@ fn an_unknown_or_unreadable_variable_is_refused_by_name() {
 }
 
 #[test]
+fn providers_are_checked_one_by_one_and_their_names_told() {
+    let good = "[[oidc]]\nid = \"work\"\nissuer = \"https://id.example.org\"\nclient_id = \"lanyard\"\n";
+    let checked = |text: &str| {
+        let text = format!("[public]\nhost = \"203.0.113.10\"\n{text}");
+        Config::parse(&text, "file", none()).and_then(|config| config.check().map(|()| config))
+    };
+    let config = checked(good).unwrap();
+    assert_eq!(config.oidc[0].scopes, ["openid", "profile", "email"]);
+    let roles = format!(
+        "{good}groups_claim = \"groups\"\nroles = [{{ group = \"staff\", network = \"home\", role = \"member\" }}]\n"
+    );
+    assert_eq!(checked(&roles).unwrap().oidc[0].roles[0].role, Given::Member);
+    for (text, why) in [
+        (good.replace("work", "Work!"), "id must be"),
+        (good.replace("https", "http"), "issuer must be"),
+        (good.replace("example.org", "example.org?tenant=a"), "issuer must be"),
+        (good.replace("lanyard", ""), "client_id is empty"),
+        (format!("{good}scopes = [\"email\"]"), "openid"),
+        (format!("{good}admin_groups = [\"root\"]"), "groups_claim is empty"),
+        (format!("{good}{good}"), "must differ"),
+        (roles.replace("member", "owner"), "unknown variant `owner`"),
+        (format!("{good}colour = \"red\""), "colour"),
+    ] {
+        let error = checked(&text).unwrap_err();
+        assert!(error.to_string().contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
 fn settings_that_make_no_sense_are_refused_with_what_would_do() {
     let why = |text: &str| {
         let text = format!("[public]\nhost = \"203.0.113.10\"\n{text}");
@@ -96,4 +125,7 @@ fn settings_that_make_no_sense_are_refused_with_what_would_do() {
     assert!(why("[stun]\naddresses = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]").contains("at most two"));
     assert!(why("[stun]\npublic = [\"192.0.2.1\"]").contains("as many"));
     assert!(why("[web]\nlisten = \"8080\"").contains("web.listen"));
+    for wrong in ["lan.example.org", "https://lan.example.org/panel", "ftp://lan.example.org", "https://"] {
+        assert!(why(&format!("[web]\nurl = \"{wrong}\"")).contains("web.url"), "{wrong}");
+    }
 }

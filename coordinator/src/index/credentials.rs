@@ -301,7 +301,12 @@ impl Draft<'_> {
     }
 
     /// Notes that a user's credential of that kind changed; nothing of it stands in the audit trail.
-    async fn record_credential(&mut self, code: &'static str, user: &User, kind: &'static str) -> Result<()> {
+    pub(super) async fn record_credential(
+        &mut self,
+        code: &'static str,
+        user: &User,
+        kind: &'static str,
+    ) -> Result<()> {
         let after = serde_json::json!({ "kind": kind });
         self.record(Entry {
             code,

@@ -14,6 +14,8 @@ pub mod devices;
 mod draft;
 pub mod edits;
 pub mod error;
+pub mod factors;
+pub mod identities;
 pub mod invites;
 pub mod join;
 pub mod links;
@@ -21,6 +23,7 @@ pub mod lists;
 pub mod memberships;
 pub mod networks;
 pub mod outbox;
+pub mod passkeys;
 pub mod repeats;
 pub mod roles;
 pub mod secrets;
@@ -28,6 +31,7 @@ pub mod sessions;
 pub mod settings;
 pub mod text;
 pub mod tokens;
+pub mod totp;
 mod ulid;
 pub mod users;
 pub mod verdicts;
@@ -57,6 +61,7 @@ pub struct Index {
     ids: ulid::Ids,
     code_key: SymmetricKey,
     pepper: SymmetricKey,
+    vault: SymmetricKey,
     changed: Notify,
     published: broadcast::Sender<outbox::Published>,
     answers: SymmetricKey,
@@ -65,7 +70,7 @@ pub struct Index {
 impl Index {
     /// Opens the database.
     ///
-    /// `fleet` is the coordinator's fleet key: the key under which one-time codes are hashed is derived from it.
+    /// `fleet` is the coordinator's fleet key: the keys under which codes are hashed and secrets sealed are derived from it.
     ///
     /// # Errors
     /// An [`IndexError`] that tells a missing, damaged, locked, newer, unwritable or unreachable database apart.
@@ -82,6 +87,7 @@ impl Index {
             ids: ulid::Ids::default(),
             code_key: derive_key(fleet, b"lanyard codes", &[]),
             pepper: derive_key(fleet, b"lanyard passwords", &[]),
+            vault: derive_key(fleet, b"lanyard vault", &[]),
             changed: Notify::new(),
             published: broadcast::channel(outbox::BACKLOG).0,
             answers: derive_key(fleet, b"lanyard answers", &[]),

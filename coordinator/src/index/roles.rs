@@ -218,7 +218,8 @@ impl Index {
 }
 
 impl Draft<'_> {
-    async fn role(&mut self, network: NetworkId, user: &str) -> Result<Option<NetworkRole>> {
+    /// What a user is in a network.
+    pub(super) async fn role(&mut self, network: NetworkId, user: &str) -> Result<Option<NetworkRole>> {
         sql!(select_role!("r.network_id = $1 AND r.user_id = $2"))
             .bind(network.to_string())
             .bind(user)
@@ -240,7 +241,7 @@ impl Draft<'_> {
                 sql!(
                     "INSERT INTO network_roles (network_id, user_id, role, expires_at, added_by, created_at) \
                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (network_id, user_id) DO UPDATE SET \
-                     role = excluded.role, expires_at = excluded.expires_at, added_by = excluded.added_by"
+                     role = excluded.role, expires_at = excluded.expires_at, added_by = excluded.added_by, source = ''"
                 )
                 .bind(network.to_string())
                 .bind(user.id.clone())

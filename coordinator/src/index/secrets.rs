@@ -1,4 +1,5 @@
-//! Secrets that are given out once: what is stored of them opens nothing.
+//! Secrets that are given out once: what is stored of them opens nothing. Those that we must be able to read again are
+//! sealed.
 //!
 //! A drawn secret has 256 bits, so a fast keyed hash is enough: nobody can try them all, and a copy of the database, without
 //! the key derived from `fleet.key`, does not even tell whether a guess is right.
@@ -7,10 +8,11 @@ use core::fmt;
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use lanyard_wire::keys::keyed_hash;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::Index;
-use super::error::Result;
+use super::error::{IndexError, Result};
 
 /// A secret of 256 random bits: a session's, a token's, or that of a link somebody is sent.
 ///
@@ -23,7 +25,7 @@ impl Secret {
     ///
     /// # Errors
     /// When the operating system gives no random numbers.
-    pub(super) fn draw() -> Result<Self> {
+    pub(crate) fn draw() -> Result<Self> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
         Ok(Self(bytes))
@@ -66,6 +68,53 @@ impl Index {
             Purpose::Token => b"token",
         };
         HEXLOWER.encode(&keyed_hash(self.code_key.as_bytes(), &[label, &secret.0]))
+    }
+
+    /// Seals what we have to read again: base64url of a random nonce, the ciphertext and its tag.
+    ///
+    /// `context` says what it is and whose; it opens with the same one only.
+    pub(super) fn seal(&self, context: &[&str], plain: &[u8]) -> Result<String> {
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce)?;
+        let mut sealed = plain.to_vec();
+        let unsealable = |_| IndexError::State("a secret cannot be sealed; report this".to_owned());
+        self.vault_key()?
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context.join("\0")),
+                &mut sealed,
+            )
+            .map_err(unsealable)?;
+        Ok(BASE64URL_NOPAD.encode(&[nonce.as_slice(), &sealed].concat()))
+    }
+
+    /// Opens what [`Self::seal`] made.
+    ///
+    /// # Errors
+    /// [`IndexError::Unreadable`], which names `column`, for anything else, and for what another `fleet.key` sealed.
+    pub(super) fn unseal(
+        &self,
+        column: &'static str,
+        context: &[&str],
+        sealed: &str,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let unreadable =
+            || IndexError::Unreadable { column, why: "it was sealed under another fleet.key".to_owned() };
+        let sealed = BASE64URL_NOPAD.decode(sealed.as_bytes()).map_err(|_| unreadable())?;
+        let mut sealed = Zeroizing::new(sealed);
+        let (nonce, body) = sealed.split_at_mut_checked(NONCE_LEN).ok_or_else(unreadable)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| unreadable())?;
+        let plain = self
+            .vault_key()?
+            .open_in_place(nonce, Aad::from(context.join("\0")), body)
+            .map_err(|_| unreadable())?;
+        Ok(Zeroizing::new(plain.to_vec()))
+    }
+
+    fn vault_key(&self) -> Result<LessSafeKey> {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, self.vault.as_bytes());
+        key.map(LessSafeKey::new)
+            .map_err(|_| IndexError::State("no key to seal with; report this".to_owned()))
     }
 }
 

@@ -39,6 +39,11 @@ text_enum! {
 pub struct UserName(String);
 
 impl UserName {
+    /// What somebody is called whose name elsewhere has nothing that a name here may have.
+    pub(crate) fn newcomer() -> Self {
+        Self("user".to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -289,11 +294,12 @@ impl Draft<'_> {
         Ok(user)
     }
 
-    async fn update_user(&mut self, before: &User, after: &User) -> Result<()> {
+    /// Writes what changed about a user, and sees to it that an administrator is left.
+    pub(super) async fn update_user(&mut self, before: &User, after: &User) -> Result<()> {
         let now = self.now();
         sql!(
-            "UPDATE users SET display_name = $2, email = $3, is_server_admin = $4, disabled_at = $5, updated_at = $6 \
-             WHERE id = $1"
+            "UPDATE users SET display_name = $2, email = $3, is_server_admin = $4, disabled_at = $5, updated_at = $6, \
+             admin_source = CASE WHEN is_server_admin = $4 THEN admin_source ELSE '' END WHERE id = $1"
         )
         .bind(after.id.clone())
         .bind(after.display_name.clone())

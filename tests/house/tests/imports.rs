@@ -38,7 +38,9 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
         &["coordinator/src/index/db/", "coordinator/src/index/error.rs", "coordinator/src/index/tests/"],
     ),
     ("axum::", &["coordinator/src/api/", "coordinator/src/panel.rs", "coordinator/src/bus/remote.rs"]),
-    ("rustls::", &["agent/src/door/", "coordinator/src/api/"]),
+    // The third place asks OIDC providers.
+    ("rustls::", &["agent/src/door/", "coordinator/src/api/", "coordinator/src/oidc/http.rs"]),
+    ("jsonwebtoken::", &["coordinator/src/oidc/token.rs"]),
     ("rcgen::", &["agent/src/door/", "coordinator/src/api/"]),
     ("tungstenite::", &["agent/src/door/"]),
     ("rtnetlink::", &["agent/src/netmon/", "agent/src/tun/"]),
@@ -55,7 +57,11 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("argon2::", &["coordinator/src/index/credentials.rs"]),
+    // Drawing a QR code is a page's business.
+    ("fast_qr::", &["coordinator/src/api/pages/"]),
     ("askama::", &["coordinator/src/api/pages/"]),
+    // What a passkey signed is judged where somebody is let in.
+    ("webauthn_rs::", &["coordinator/src/accounts/passkeys.rs"]),
     ("governor::", &["coordinator/src/accounts.rs"]),
     ("utoipa::", &["coordinator/src/api/v1/"]),
     ("utoipa_axum::", &["coordinator/src/api/v1/"]),

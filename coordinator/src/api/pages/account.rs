@@ -14,6 +14,7 @@ use crate::accounts::Refused;
 use crate::api::Web;
 use crate::index::authority::Role;
 use crate::index::credentials::PASSWORD_MIN;
+use crate::index::factors::SecondFactor;
 use crate::index::users::User;
 use crate::index::{Index, IndexError};
 use crate::words::ago;
@@ -24,6 +25,8 @@ struct Page<'a> {
     user: &'a User,
     networks: Vec<NetworkRow>,
     sessions: Vec<SessionRow>,
+    factor: SecondFactor,
+    has_providers: bool,
     done: Option<&'static str>,
     why: Option<String>,
     least: usize,
@@ -47,7 +50,7 @@ struct SessionRow {
 #[derive(Deserialize)]
 pub(super) struct Done {
     #[serde(default)]
-    done: String,
+    pub(super) done: String,
 }
 
 /// What the form sends.
@@ -66,9 +69,10 @@ pub(super) async fn show(
     let done = match done.as_str() {
         "password" => Some("Your password is changed; everywhere else you are signed out."),
         "session" => Some("That session is ended."),
+        "totp_off" => Some("Your authenticator app is not asked for any more."),
         _ => None,
     };
-    page(index, &entered, done, None).await
+    page(&web, index, &entered, done, None).await
 }
 
 pub(super) async fn change_password(
@@ -83,11 +87,11 @@ pub(super) async fn change_password(
         Ok(()) => go("/account?done=password"),
         Err(Refused::Wrong) => {
             let why = Some((StatusCode::FORBIDDEN, "That is not your password now.".to_owned()));
-            page(index, &entered, None, why).await
+            page(&web, index, &entered, None, why).await
         }
         Err(refused @ (Refused::TooMany(_) | Refused::Busy | Refused::Index(IndexError::Invalid { .. }))) => {
             let why = Some((status(&refused), sentence(&refused)));
-            page(index, &entered, None, why).await
+            page(&web, index, &entered, None, why).await
         }
         Err(refused) => refuse(&refused),
     }
@@ -110,21 +114,27 @@ pub(super) async fn end_session(
 }
 
 async fn page(
+    web: &Web,
     index: &Index,
     entered: &Entered,
     done: Option<&'static str>,
     why: Option<(StatusCode, String)>,
 ) -> Response {
     match rows(index, entered).await {
-        Ok((networks, sessions)) => {
+        Ok((networks, sessions, factor)) => {
             let (code, why) = why.map_or((StatusCode::OK, None), |(code, why)| (code, Some(why)));
-            answer(code, &Page { user: &entered.user, networks, sessions, done, why, least: PASSWORD_MIN })
+            let (user, least) = (&entered.user, PASSWORD_MIN);
+            let has_providers = web.accounts.as_ref().is_some_and(|accounts| accounts.has_providers());
+            answer(code, &Page { user, networks, sessions, factor, has_providers, done, why, least })
         }
         Err(error) => refuse(&error.into()),
     }
 }
 
-async fn rows(index: &Index, entered: &Entered) -> crate::index::Result<(Vec<NetworkRow>, Vec<SessionRow>)> {
+/// What the page lists.
+type Rows = (Vec<NetworkRow>, Vec<SessionRow>, SecondFactor);
+
+async fn rows(index: &Index, entered: &Entered) -> crate::index::Result<Rows> {
     let grants = index.grants(&entered.user).await?;
     let networks = index.networks().await?.into_iter();
     let networks = networks.filter_map(|network| {
@@ -139,5 +149,5 @@ async fn rows(index: &Index, entered: &Entered) -> crate::index::Result<(Vec<Net
         is_this: session.id == entered.session.id,
         id: session.id,
     });
-    Ok((networks.collect(), sessions.collect()))
+    Ok((networks.collect(), sessions.collect(), index.second_factor(&entered.user).await?))
 }

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::signin::sentence;
+use super::signin::{enter, sentence};
 use super::visitor::{Caller, Desk};
 use super::{Message, go, refuse, show, status};
 use crate::accounts::Refused;
@@ -74,7 +74,7 @@ pub(super) async fn choose(
     Form(Chosen { name, password }): Form<Chosen>,
 ) -> Response {
     match accounts.choose(&code, password, &caller.visitor).await {
-        Ok(entered) => (caller.remember(&entered.secret), go("/account")).into_response(),
+        Ok(step) => enter(caller, step),
         Err(refused) if can_be_mended(&refused) => {
             show(status(&refused), &welcome(name.trim(), Some(sentence(&refused))))
         }
@@ -125,6 +125,16 @@ fn dead_link(refused: &Refused, command: &str) -> Response {
             };
             show(StatusCode::GONE, &page)
         }
-        Refused::Wrong | Refused::TooMany(_) | Refused::Busy | Refused::Index(_) => refuse(refused),
+        Refused::Wrong
+        | Refused::TooMany(_)
+        | Refused::Busy
+        | Refused::Code
+        | Refused::Late
+        | Refused::Passkey
+        | Refused::NoPasskeys
+        | Refused::Provider(_)
+        | Refused::Back
+        | Refused::Stranger
+        | Refused::Index(_) => refuse(refused),
     }
 }

@@ -1,10 +1,14 @@
-//! Pages that work without JavaScript: the front, sign-in, set-up, choosing a password, one's own account.
+//! Pages that work without JavaScript, but for passkeys: the front, sign-in, set-up, choosing a password, one's own account and
+//! its second factor.
 //!
 //! Templates escape whatever they show. A form from another site is refused before it is read (`tower_http::csrf`), and
 //! passwords are asked for by TLS only, or from a private address: see [`visitor`].
 
 mod account;
 mod choose;
+mod factor;
+mod identities;
+mod passkeys;
 mod signin;
 pub(super) mod visitor;
 
@@ -28,15 +32,35 @@ const STYLE: &str = include_str!("../../../templates/pages/pages.css");
 pub(super) fn router(web: &Web) -> Router<Web> {
     let guarded = Router::new()
         .route("/signin", get(signin::show_form).post(signin::sign_in))
+        .route("/signin/code", get(signin::show_code).post(signin::take_code))
+        .route("/signin/passkey/start", post(passkeys::ask_sign_in))
+        .route("/signin/passkey/finish", post(passkeys::sign_in))
+        .route("/signin/oidc/{id}", get(identities::send))
+        .route("/signin/oidc/{id}/callback", get(identities::take_back))
         .route("/signout", post(signin::sign_out))
         .route("/setup/{code}", get(choose::show_setup).post(choose::set_up))
         .route("/welcome/{code}", get(choose::show_welcome).post(choose::choose))
         .route("/account", get(account::show))
         .route("/account/password", post(account::change_password))
         .route("/account/sessions/{id}/end", post(account::end_session))
+        .route("/account/totp", get(factor::show).post(factor::begin))
+        .route("/account/totp/confirm", post(factor::confirm))
+        .route("/account/totp/recovery", post(factor::renew))
+        .route("/account/totp/off", post(factor::switch_off))
+        .route("/account/passkeys", get(passkeys::show))
+        .route("/account/passkeys/start", post(passkeys::begin))
+        .route("/account/passkeys/finish", post(passkeys::finish))
+        .route("/account/passkeys/{id}/remove", post(passkeys::remove))
+        .route("/account/identities", get(identities::show))
+        .route("/account/identities/{id}/link", post(identities::link))
+        .route("/account/identities/{id}/unlink", post(identities::unlink))
         .route_layer(from_fn_with_state(web.clone(), visitor::guard))
         .route_layer(CsrfLayer::new().with_rejection_response(foreign_form));
-    Router::new().route("/", get(front)).route("/assets/pages.css", get(style)).merge(guarded)
+    Router::new()
+        .route("/", get(front))
+        .route("/assets/pages.css", get(style))
+        .route("/assets/passkey.js", get(passkeys::script))
+        .merge(guarded)
 }
 
 /// `/`
@@ -66,12 +90,22 @@ async fn style() -> Response {
 
 /// An HTML answer that may load nothing but its style, and is kept nowhere.
 fn show(code: StatusCode, page: &impl Template) -> Response {
+    let policy =
+        "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+    show_under(policy, code, page)
+}
+
+/// The same, for a page that has our script for passkeys, which asks this server and no other.
+fn show_scripted(code: StatusCode, page: &impl Template) -> Response {
+    let policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; \
+                  frame-ancestors 'none'; base-uri 'none'";
+    show_under(policy, code, page)
+}
+
+fn show_under(policy: &'static str, code: StatusCode, page: &impl Template) -> Response {
     let Ok(body) = page.render() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let headers = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, policy),
         // With "no-referrer" a browser would not say where a form comes from, and it would be refused.
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -95,7 +129,12 @@ fn go(to: &str) -> Response {
 /// What a refusal is in HTTP.
 const fn status(refused: &Refused) -> StatusCode {
     match refused {
-        Refused::Wrong => StatusCode::FORBIDDEN,
+        Refused::Wrong | Refused::Code | Refused::Late | Refused::Passkey | Refused::Stranger => {
+            StatusCode::FORBIDDEN
+        }
+        Refused::Back => StatusCode::BAD_REQUEST,
+        Refused::Provider(_) => StatusCode::BAD_GATEWAY,
+        Refused::NoPasskeys => StatusCode::NOT_FOUND,
         Refused::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
         Refused::Link => StatusCode::GONE,

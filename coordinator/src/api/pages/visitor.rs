@@ -27,6 +27,9 @@ const COOKIE: &str = "__Host-lanyard";
 /// The cookie without TLS, from private addresses.
 const COOKIE_PLAIN: &str = "lanyard";
 
+/// How long a slip lasts: what a browser carries from one page to the next while somebody signs in.
+const SLIP: Duration = Duration::minutes(10);
+
 /// Most bytes of a form.
 const FORM_MAX: usize = 16 << 10;
 
@@ -96,6 +99,15 @@ impl Way {
     }
 }
 
+/// What a browser carries from one page to the next while somebody signs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slip {
+    /// That they showed their password and not yet a code.
+    Pass,
+    /// Which ceremony, with a passkey or a provider, is theirs.
+    Ceremony,
+}
+
 /// Whoever asks, known or not.
 pub(super) struct Caller {
     pub(super) visitor: Visitor,
@@ -109,20 +121,50 @@ impl Caller {
         self.way.session_secret(&self.jar)
     }
 
-    /// Tells the browser to show that secret from now on.
+    /// Who is signed in in that browser, if somebody is.
+    pub(super) async fn current(&self, index: &Index) -> crate::index::Result<Option<User>> {
+        let Some(secret) = self.secret() else { return Ok(None) };
+        Ok(index.session(&secret).await?.map(|(_, user)| user))
+    }
+
+    /// Tells the browser to show that secret from now on, and to drop what it carried to get it.
     pub(super) fn remember(self, secret: &Secret) -> CookieJar {
-        let cookie = self.with(secret.reveal(), Duration::milliseconds(LIFETIME_MS));
-        self.jar.add(cookie)
+        let cookie =
+            self.with(self.way.cookie().to_owned(), secret.reveal(), Duration::milliseconds(LIFETIME_MS));
+        let dropped = [Slip::Pass, Slip::Ceremony].map(|slip| (self.slip(slip), slip));
+        let dropped = dropped.into_iter().filter(|(held, _)| held.is_some());
+        let dropped: Vec<_> =
+            dropped.map(|(_, slip)| self.with(self.name_of(slip), String::new(), Duration::ZERO)).collect();
+        dropped.into_iter().fold(self.jar.add(cookie), CookieJar::add)
     }
 
     /// Tells the browser to show nothing any more.
     pub(super) fn forget(self) -> CookieJar {
-        let cookie = self.with(String::new(), Duration::ZERO);
+        let cookie = self.with(self.way.cookie().to_owned(), String::new(), Duration::ZERO);
         self.jar.add(cookie)
     }
 
-    fn with(&self, value: String, lifetime: Duration) -> Cookie<'static> {
-        Cookie::build((self.way.cookie(), value))
+    /// Gives the browser something to carry to the next page.
+    pub(super) fn hand(self, slip: Slip, value: String) -> CookieJar {
+        let cookie = self.with(self.name_of(slip), value, SLIP);
+        self.jar.add(cookie)
+    }
+
+    /// What the browser carries.
+    pub(super) fn slip(&self, slip: Slip) -> Option<String> {
+        self.jar.get(&self.name_of(slip)).map(|cookie| cookie.value().to_owned())
+    }
+
+    fn name_of(&self, slip: Slip) -> String {
+        let what = match slip {
+            Slip::Pass => "pass",
+            Slip::Ceremony => "ceremony",
+        };
+        format!("{}-{what}", self.way.cookie())
+    }
+
+    fn with(&self, name: String, value: String, lifetime: Duration) -> Cookie<'static> {
+        Cookie::build((name, value))
             .path("/")
             .http_only(true)
             .secure(self.way.is_secure)

@@ -129,7 +129,16 @@ impl From<Refused> for Problem {
                 Self::new("api.too_many", StatusCode::TOO_MANY_REQUESTS, detail).after(seconds)
             }
             Refused::Index(error) => error.into(),
-            Refused::Wrong | Refused::Busy | Refused::Link => Self::unauthenticated(),
+            Refused::Wrong
+            | Refused::Busy
+            | Refused::Link
+            | Refused::Code
+            | Refused::Late
+            | Refused::Passkey
+            | Refused::NoPasskeys
+            | Refused::Provider(_)
+            | Refused::Back
+            | Refused::Stranger => Self::unauthenticated(),
         }
     }
 }

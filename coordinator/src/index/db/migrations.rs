@@ -25,7 +25,8 @@ steps![
     (3, "peer_relay", "0003_peer_relay"),
     (4, "accounts", "0004_accounts"),
     (5, "api", "0005_api"),
-    (8, "links", "0008_links"),
+    (6, "providers", "0006_providers"),
+    (7, "links", "0007_links"),
 ];
 
 /// One step of the schema.

@@ -113,8 +113,8 @@ mod tests {
         let old = open(&url, Schema::Create, &migrations_up_to(Dialect::Postgres, 3)).await.unwrap();
         sqlx::query("INSERT INTO settings (key, value) VALUES ('kept', 'so')").execute(&old).await.unwrap();
         old.close().await;
-        let ours = newest(&migrations(Dialect::Postgres));
         let error = open(&url, Schema::Require, &migrations(Dialect::Postgres)).await.unwrap_err();
+        let ours = newest(&migrations(Dialect::Postgres));
         assert!(matches!(error, IndexError::Older { found: 3, known } if known == ours), "{error}");
 
         open(&url, Schema::Upgrade, &migrations(Dialect::Postgres)).await.unwrap().close().await;

@@ -253,10 +253,8 @@ mod tests {
 
         let error = File::open(&path, Schema::Upgrade, &ours()).await.unwrap_err();
 
-        assert!(
-            matches!(error, IndexError::Newer { found: 9_000, known } if known == newest(&ours())),
-            "{error}"
-        );
+        let ours = newest(&ours());
+        assert!(matches!(error, IndexError::Newer { found: 9_000, known } if known == ours), "{error}");
         assert_eq!(before, std::fs::read(&path).unwrap());
     }
 
@@ -268,10 +266,8 @@ mod tests {
 
         let error = File::open(&path, Schema::Require, &with_a_later_migration()).await.unwrap_err();
 
-        assert!(
-            matches!(error, IndexError::Older { found, known: 9_000 } if found == newest(&ours())),
-            "{error}"
-        );
+        let ours = newest(&ours());
+        assert!(matches!(error, IndexError::Older { found, known: 9_000 } if found == ours), "{error}");
     }
 
     #[tokio::test]

@@ -3,9 +3,12 @@
 mod accounts;
 mod changes;
 mod database;
+mod factors;
+mod identities;
 mod joining;
 mod links;
 mod lists;
+mod theft;
 mod tokens;
 mod verdicts;
 

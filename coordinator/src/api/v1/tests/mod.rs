@@ -19,7 +19,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use crate::api::Web;
+use crate::api::{Site, Web};
 use crate::config::Config;
 use crate::entrance::Entrance;
 use crate::health::Health;
@@ -87,7 +87,13 @@ impl World {
         let mut config = Config::default();
         config.public.host = "vpn.example.org".to_owned();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let web = Web::new(Health::of(&[]), metrics, Some(Arc::clone(&index)), None, Vec::new());
+        let site = Site {
+            name: config.public.host.clone(),
+            url: config.web_url(),
+            proxies: Vec::new(),
+            providers: Vec::new(),
+        };
+        let web = Web::new(Health::of(&[]), metrics, Some(Arc::clone(&index)), None, site);
         let router = web.reached_at(Entrance::of(&config)).router();
         let world = Self { index, router, _dir: dir };
         for name in ["root", "foreigner", "guest", "member", "head", "owner", "stranger"] {
