@@ -92,10 +92,10 @@ fn an_answer_that_does_not_fit_the_question_lets_nobody_in() {
     let question = browser.json(&site, "/signin/passkey/start", &json!({})).json();
     let good = device.get(&question);
     refused(&Browser::default().json(&site, "/signin/passkey/finish", &good), "another browser");
-    let carried = browser.clone();
+    let mut carried = browser.clone();
     let entered = browser.json(&site, "/signin/passkey/finish", &good);
     assert_eq!(entered.status, 200, "{}", entered.body);
-    refused(&carried.clone().json(&site, "/signin/passkey/finish", &good), "the same answer again");
+    refused(&carried.json(&site, "/signin/passkey/finish", &good), "the same answer again");
 
     let old = carried.json(&site, "/signin/passkey/start", &json!({})).json();
     let mut later = Browser::default();
