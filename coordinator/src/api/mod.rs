@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::v1::live::Listeners;
+use self::v1::places::Places;
 
 use crate::accounts::Accounts;
 use crate::config::Service;
@@ -47,7 +47,8 @@ pub struct Web {
     doors: Option<Doors>,
     accounts: Option<Arc<Accounts>>,
     entrance: Option<Arc<Entrance>>,
-    listeners: Listeners,
+    listeners: Places,
+    snapshots: Places,
     /// Turns true when answers that never end have to.
     stopping: watch::Receiver<bool>,
     /// Who is believed about where a request came from.
@@ -76,7 +77,8 @@ impl Web {
             doors,
             accounts,
             entrance: None,
-            listeners: Listeners::default(),
+            listeners: v1::live::places(),
+            snapshots: v1::snapshot::places(),
             stopping: watch::channel(false).1,
             proxies: proxies.into(),
         }
