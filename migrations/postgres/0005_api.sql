@@ -41,3 +41,13 @@ CREATE TABLE api_repeats (
     PRIMARY KEY (user_id, key_hash)
 );
 CREATE INDEX api_repeats_created ON api_repeats (created_at);
+
+-- A page of events of a network, of a kind, or of what somebody did, and of members and invites of a network: each is read
+-- in the order in which it is shown, and no more of it than is shown.
+CREATE INDEX audit_events_network_id ON audit_events (network_id, id);
+CREATE INDEX audit_events_kind_id ON audit_events (entity_type, id);
+CREATE INDEX audit_events_actor_id ON audit_events (actor_kind, actor_id, id);
+CREATE INDEX memberships_name ON memberships (network_id, nickname, id);
+CREATE INDEX invites_network_id ON invites (network_id, id);
+-- Rows of more than a day ago go.
+CREATE INDEX outbox_created ON outbox (created_at);

@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::v1::live::Listeners;
+use self::v1::places::Places;
 
 use crate::accounts::Accounts;
 use crate::config::Service;
@@ -48,7 +48,8 @@ pub struct Web {
     doors: Option<Doors>,
     accounts: Option<Arc<Accounts>>,
     entrance: Option<Arc<Entrance>>,
-    listeners: Listeners,
+    listeners: Places,
+    snapshots: Places,
     /// Turns true when answers that never end have to.
     stopping: watch::Receiver<bool>,
     /// What people call this server.
@@ -94,7 +95,8 @@ impl Web {
             doors,
             accounts,
             entrance: None,
-            listeners: Listeners::default(),
+            listeners: v1::live::places(),
+            snapshots: v1::snapshot::places(),
             stopping: watch::channel(false).1,
             name: site.name.into(),
             proxies: site.proxies.into(),

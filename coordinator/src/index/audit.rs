@@ -127,6 +127,7 @@ impl Actor {
             roles: BTreeMap::new(),
             only: None,
             may_write: true,
+            by_token: false,
         };
         Self::user(grants, Via::Panel, ip)
     }
@@ -170,7 +171,7 @@ impl Actor {
 }
 
 /// One row of the audit trail.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 pub struct AuditEvent {
     /// Row id; they rise.
     pub id: String,

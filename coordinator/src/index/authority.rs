@@ -73,6 +73,8 @@ pub struct Grants {
     pub only: Option<NetworkId>,
     /// Whether they may change anything, for a token that only reads.
     pub may_write: bool,
+    /// Whether a program asks, with a token: it is not told where its user is signed in, nor of their tokens.
+    pub by_token: bool,
 }
 
 impl Grants {
@@ -149,6 +151,7 @@ mod tests {
             roles: role.into_iter().map(|role| (HERE, role)).collect(),
             only: None,
             may_write: true,
+            by_token: false,
         }
     }
 

@@ -129,7 +129,7 @@ impl Index {
         sql!("SELECT * FROM devices WHERE removed_at IS NULL ORDER BY name, number").fetch_all(&self.db).await
     }
 
-    /// The device of that number, id or name.
+    /// The device of that id, else of that number, else of that name.
     ///
     /// # Errors
     /// [`IndexError::NotFound`], or [`IndexError::Ambiguous`] for a name that several devices have.
@@ -140,6 +140,13 @@ impl Index {
                 .bind(name.to_ascii_lowercase())
                 .fetch_all(&self.db)
                 .await?;
+        // A device may choose a name that reads like the id or the number of another: the other is meant.
+        let (id, number) = (name.to_ascii_lowercase(), DeviceNumber::parse(name).ok());
+        let meant = found.iter().position(|device| device.id.to_string() == id);
+        let meant = meant.or_else(|| found.iter().position(|device| Some(device.number) == number));
+        if let Some(meant) = meant {
+            return Ok(found.swap_remove(meant));
+        }
         if found.len() > 1 {
             return Err(IndexError::Ambiguous { what: "device", name: name.to_owned() });
         }

@@ -96,7 +96,7 @@ impl Draft<'_> {
     /// [`IndexError::Changed`].
     pub(super) fn must_be_as_seen(&mut self, what: &'static str, thing: &impl Versioned) -> Result<()> {
         if let Some(expected) = self.actor.expected() {
-            if *expected != thing.version() {
+            if *expected != self.index.version(thing) {
                 return Err(IndexError::Changed(what));
             }
             self.is_compared = true;

@@ -101,20 +101,26 @@ impl Index {
         Ok(after)
     }
 
-    /// Takes a device off the server: out of each network, and out of its user's hands. Let in again, it is back.
+    /// Takes a device off the server: out of each network, and out of its user's hands. Let in again, it is back, and
+    /// no more suspended.
     ///
     /// # Errors
-    /// [`IndexError::NotFound`]; [`IndexError::Forbidden`] unless its owner or an administrator of the server asks.
+    /// [`IndexError::NotFound`]; [`IndexError::Forbidden`] unless its owner or an administrator of the server asks, of one
+    /// that is suspended an administrator only.
     pub async fn remove_device(&self, id: DeviceId, actor: &Actor) -> Result<()> {
         let mut draft = self.draft(actor).await?;
         let before = draft.present_device(id).await?;
-        draft.must(&Need::Device { id, owner: before.user_id.clone() })?;
+        // Otherwise its owner would undo that it was suspended, by taking it off and letting it join again.
+        let is_suspended = before.suspended_at.is_some();
+        let owner = before.user_id.clone();
+        draft.must(&if is_suspended { Need::Server } else { Need::Device { id, owner } })?;
         draft.must_be_as_seen("device", &before)?;
         for member in draft.live_memberships(id).await? {
             let after = Member { state: MemberState::Left, left_by: Some(LeftBy::Admin), ..member.clone() };
             draft.write_member("member.remove", Some(&member), after).await?;
         }
-        let after = Device { removed_at: Some(draft.now()), user_id: None, ..before.clone() };
+        let after =
+            Device { removed_at: Some(draft.now()), user_id: None, suspended_at: None, ..before.clone() };
         draft.write_device("device.remove", &before, &after).await?;
         draft.commit().await
     }
@@ -169,6 +175,15 @@ impl Draft<'_> {
             .bind(device.to_string())
             .fetch_all(self.connection())
             .await
+    }
+
+    /// A device that was taken off the server is on it again.
+    pub(super) async fn bring_back(&mut self, id: DeviceId) -> Result<()> {
+        let Some(before) = self.device(id).await?.filter(|device| device.removed_at.is_some()) else {
+            return Ok(());
+        };
+        let after = Device { removed_at: None, ..before.clone() };
+        self.write_device("device.update", &before, &after).await
     }
 
     async fn write_device(&mut self, code: &'static str, before: &Device, after: &Device) -> Result<()> {

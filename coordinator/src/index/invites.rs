@@ -156,7 +156,7 @@ impl Index {
         let mut draft = self.draft(actor).await?;
         let mut found: Vec<Invite> = sql!(
             "SELECT i.*, n.slug FROM invites i JOIN networks n ON n.id = i.network_id \
-             WHERE i.code_hash = $1 OR (length($2) >= 6 AND substr(i.id, 1, length($2)) = $2)",
+             WHERE i.code_hash = $1 OR (length($2) >= 6 AND i.id >= $2 AND i.id <= $2 || '~')",
         )
         .bind(hash)
         .bind(name.to_ascii_lowercase())

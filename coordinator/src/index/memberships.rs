@@ -289,6 +289,9 @@ impl Index {
             after.name = draft.free_name(&network, &before.name, after.device).await?;
         }
         let after = draft.write_member(code, Some(&before), after).await?;
+        if state.is_live() {
+            draft.bring_back(after.device).await?;
+        }
         draft.commit().await?;
         Ok(after)
     }
@@ -346,7 +349,9 @@ impl Draft<'_> {
             .await
     }
 
-    /// The member of that name, number or id; of several with one name, the one that is still in.
+    /// The member of that id, else of that number, else of that name; of several with one name, the one that is still in.
+    ///
+    /// A device chooses its name, and may choose what reads like the id or the number of another: the other is meant.
     pub(super) async fn find_member(&mut self, network: &Network, name: &str) -> Result<Member> {
         let mut found: Vec<Member> = sql!(select_member!(
             "m.network_id = $1 AND (d.number = $2 OR m.device_id = $3 OR m.nickname = $3)"
@@ -356,6 +361,12 @@ impl Draft<'_> {
         .bind(name.to_ascii_lowercase())
         .fetch_all(self.connection())
         .await?;
+        let (id, number) = (name.to_ascii_lowercase(), DeviceNumber::parse(name).ok());
+        let meant = found.iter().position(|member| member.device.to_string() == id);
+        let meant = meant.or_else(|| found.iter().position(|member| Some(member.number) == number));
+        if let Some(meant) = meant {
+            return Ok(found.swap_remove(meant));
+        }
         if found.len() > 1 {
             found.retain(|member| member.state.is_live());
         }

@@ -65,6 +65,7 @@ pub struct Index {
     changed: Notify,
     published: broadcast::Sender<outbox::Published>,
     answers: SymmetricKey,
+    versions: SymmetricKey,
 }
 
 impl Index {
@@ -91,6 +92,7 @@ impl Index {
             changed: Notify::new(),
             published: broadcast::channel(outbox::BACKLOG).0,
             answers: derive_key(fleet, b"lanyard answers", &[]),
+            versions: derive_key(fleet, b"lanyard versions", &[]),
         })
     }
 

@@ -85,6 +85,7 @@ impl Index {
             roles,
             only: None,
             may_write: true,
+            by_token: false,
         })
     }
 

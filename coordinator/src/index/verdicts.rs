@@ -18,6 +18,9 @@ use super::text;
 /// For how long a verdict is kept, in milliseconds: 30 days. Pairs that still speak report again sooner.
 pub const KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
+/// How often a verdict that says the same is written again, in milliseconds: an hour.
+const REPEATED_MS: i64 = 3_600_000;
+
 /// How a pair was when one of its ends last reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pair {
@@ -75,7 +78,7 @@ impl FromRow for Pair {
 impl Index {
     /// Writes what devices reported, all in one transaction; says of how many pairs something was written.
     ///
-    /// Pairs that share no network are skipped. What is older than [`KEPT_MS`] goes.
+    /// Pairs that share no network are skipped, and what was said within the hour before. What is older than [`KEPT_MS`] goes.
     ///
     /// # Errors
     /// When the database fails.
@@ -92,7 +95,10 @@ impl Index {
                      WHERE one.device_id = $1 AND other.device_id = $2 \
                      AND one.state = 'active' AND other.state = 'active') \
                  ON CONFLICT (a, b) DO UPDATE SET reporter = excluded.reporter, code = excluded.code, \
-                     plan = excluded.plan, took_ms = excluded.took_ms, at = excluded.at",
+                     plan = excluded.plan, took_ms = excluded.took_ms, at = excluded.at \
+                 WHERE pair_verdicts.at <= excluded.at - $8 OR (pair_verdicts.reporter, pair_verdicts.code, \
+                     pair_verdicts.took_ms) <> (excluded.reporter, excluded.code, excluded.took_ms) \
+                     OR pair_verdicts.plan IS DISTINCT FROM excluded.plan",
             )
             .bind(a.to_string())
             .bind(b.to_string())
@@ -101,6 +107,7 @@ impl Index {
             .bind(verdict.method.map(word))
             .bind(i64::from(verdict.took_ms))
             .bind(now)
+            .bind(REPEATED_MS)
             .execute(&mut transaction)
             .await?;
             if changed > 0 {

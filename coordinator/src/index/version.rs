@@ -2,11 +2,13 @@
 //!
 //! A version is made of what people change, not of what changes by itself (who is online, how many members there are), so
 //! that a change is refused only where two of them would meet. It is compared under the write lock (`Draft::must_be_as_seen`).
+//! It is made with a key of this server: whoever sees the version of a user must not find their address by trying.
 
 use data_encoding::HEXLOWER;
 use lanyard_wire::keys::keyed_hash;
 use serde::Serialize;
 
+use super::Index;
 use super::devices::Device;
 use super::memberships::Member;
 use super::networks::Network;
@@ -28,41 +30,49 @@ impl Version {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    fn of(thing: &impl Serialize) -> Self {
-        // A thing that has no JSON would have one version for ever; there is none, since the audit trail writes it too.
-        let text = serde_json::to_string(thing).unwrap_or_default();
-        Self(HEXLOWER.encode(&keyed_hash(b"version", &[text.as_bytes()])[..16]))
+impl Index {
+    /// The version that a thing has now.
+    #[must_use]
+    pub fn version(&self, thing: &impl Versioned) -> Version {
+        let text = thing.compared();
+        Version(HEXLOWER.encode(&keyed_hash(self.versions.as_bytes(), &[text.as_bytes()])[..16]))
     }
 }
 
 /// Something that has versions.
 pub trait Versioned {
-    /// The version it has now.
-    fn version(&self) -> Version;
+    /// What is compared of it.
+    fn compared(&self) -> String;
+}
+
+/// A thing that has no JSON would have one version for ever; there is none, since the audit trail writes it too.
+fn json(thing: &impl Serialize) -> String {
+    serde_json::to_string(thing).unwrap_or_default()
 }
 
 impl Versioned for User {
-    fn version(&self) -> Version {
-        Version::of(self)
+    fn compared(&self) -> String {
+        json(self)
     }
 }
 
 impl Versioned for Network {
-    fn version(&self) -> Version {
+    fn compared(&self) -> String {
         let revision = lanyard_wire::ids::Revision::new(0);
-        Version::of(&Self { active: 0, pending: 0, revision, ..self.clone() })
+        json(&Self { active: 0, pending: 0, revision, ..self.clone() })
     }
 }
 
 impl Versioned for Member {
-    fn version(&self) -> Version {
-        Version::of(&Self { online: false, last_seen_at: None, ..self.clone() })
+    fn compared(&self) -> String {
+        json(&Self { online: false, last_seen_at: None, ..self.clone() })
     }
 }
 
 impl Versioned for Device {
-    fn version(&self) -> Version {
-        Version::of(&Self { online: false, last_seen_at: None, last_ip: None, ..self.clone() })
+    fn compared(&self) -> String {
+        json(&Self { online: false, last_seen_at: None, last_ip: None, ..self.clone() })
     }
 }

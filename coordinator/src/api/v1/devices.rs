@@ -14,7 +14,6 @@ use super::views::{DeviceView, LinkView};
 use crate::index::devices::Device;
 use crate::index::edits::DeviceWishes;
 use crate::index::lists::{Filter, Page};
-use crate::index::version::Versioned as _;
 
 /// Which devices.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -67,7 +66,7 @@ async fn seen(caller: &Caller, id: &str) -> Result<Device, Problem> {
 }
 
 fn shown(caller: &Caller, device: Device) -> Tagged<DeviceView> {
-    Tagged(device.version(), DeviceView::of(device, &caller.grants))
+    Tagged(caller.index().version(&device), DeviceView::of(device, &caller.grants))
 }
 
 /// Devices of one's own and of networks where one has a role, by name

@@ -5,10 +5,10 @@
 //! goes on after the last row it heard of, or is told that its place is lost and takes a new snapshot. A listener that does
 //! not read is dropped, and nobody waits for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -24,6 +24,7 @@ use utoipa::IntoParams;
 
 use super::caller::{Caller, Pass};
 use super::page::Asked;
+use super::places::{Place, Places};
 use super::problem::Problem;
 use crate::api::Web;
 use crate::index::authority::Grants;
@@ -47,6 +48,9 @@ const QUEUE: usize = 256;
 /// How long a listener may leave its queue full.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long what a listener may see is believed to be as it was looked up, while it is told of one change after another.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// How often a listener that hears nothing is told so, and whether it may listen still is looked at.
 const QUIET: Duration = Duration::from_secs(15);
 
@@ -56,48 +60,9 @@ const BATCH: usize = 256;
 /// Most rows of the past that are told; whoever missed more takes a new snapshot.
 const PAST_MAX: usize = 4_096;
 
-/// How many listen, by user.
-#[derive(Debug, Clone, Default)]
-pub(in crate::api) struct Listeners(Arc<Mutex<BTreeMap<String, usize>>>);
-
-/// The place of one listener; free again when it is dropped.
-#[derive(Debug)]
-struct Place {
-    listeners: Listeners,
-    user: String,
-}
-
-impl Listeners {
-    /// A place for a listener of that user, if there is one.
-    fn take(&self, user: &str) -> Option<Place> {
-        let mut places = self.lock();
-        if places.values().sum::<usize>() >= LISTENERS_MAX {
-            return None;
-        }
-        let own = places.entry(user.to_owned()).or_default();
-        if *own >= LISTENERS_OF_ONE {
-            return None;
-        }
-        *own += 1;
-        Some(Place { listeners: self.clone(), user: user.to_owned() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
-        // The numbers are right after every statement, so a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut places = self.listeners.lock();
-        if let Some(own) = places.get_mut(&self.user) {
-            *own -= 1;
-            if *own == 0 {
-                places.remove(&self.user);
-            }
-        }
-    }
+/// Places for listeners.
+pub(in crate::api) fn places() -> Places {
+    Places::new(LISTENERS_MAX, LISTENERS_OF_ONE)
 }
 
 /// Where to go on.
@@ -136,6 +101,8 @@ pub(super) async fn follow(
     let (sender, receiver) = mpsc::channel(QUEUE);
     let follower = Follower {
         own: own_devices(caller.index(), &caller.grants).await?,
+        is_shifted: false,
+        looked: Instant::now(),
         index: caller.shared_index(),
         pass: caller.pass,
         grants: caller.grants,
@@ -170,8 +137,13 @@ const fn is_kept(after: i64, oldest: i64, newest: i64) -> bool {
 /// Devices of the user who listens: when one is not theirs any more, they have to hear it.
 async fn own_devices(index: &Index, grants: &Grants) -> Result<BTreeSet<DeviceId>, IndexError> {
     let filter = Filter { user: Some(grants.user.clone()), ..Filter::default() };
-    let own = index.devices_page(grants, &filter, &Page::first(PAGE_MAX)).await?;
-    Ok(own.rows.into_iter().map(|device| device.id).collect())
+    let (mut own, mut page) = (BTreeSet::new(), Page::first(PAGE_MAX));
+    loop {
+        let found = index.devices_page(grants, &filter, &page).await?;
+        own.extend(found.rows.into_iter().map(|device| device.id));
+        let Some(after) = found.next else { return Ok(own) };
+        page.after = after;
+    }
 }
 
 /// Why a listener hears no more.
@@ -195,6 +167,10 @@ struct Follower {
     /// What its user could see when that was last looked at.
     grants: Grants,
     own: BTreeSet<DeviceId>,
+    /// Whether a change gave its user something to see, or took it, of which no row tells.
+    is_shifted: bool,
+    /// When that was last looked at.
+    looked: Instant,
     /// The last row it was told of, or would have been.
     cursor: i64,
     sender: mpsc::Sender<Event>,
@@ -237,7 +213,7 @@ impl Follower {
                     }
                     self.tell(batch).await?;
                 }
-                _ = quiet.tick() => self.look().await?,
+                _ = quiet.tick() => drop(self.look().await?),
                 () = sender.closed() => return Ok(()),
             }
         }
@@ -267,11 +243,12 @@ impl Follower {
         match change {
             Change::NetworkGone { .. } => true,
             Change::Role { user, .. } | Change::User { id: user } => *user == self.grants.user,
+            // It may have come into their hands, or have been taken out of them; who sees every device sees it still.
+            Change::Device { .. } => !self.grants.is_server_admin || self.grants.only.is_some(),
             Change::Network(_)
             | Change::Member(_)
             | Change::MemberGone { .. }
             | Change::Invite { .. }
-            | Change::Device { .. }
             | Change::Presence { .. }
             | Change::Link { .. }
             | Change::Event { .. }
@@ -296,18 +273,39 @@ impl Follower {
                 let event = Event::default().event(delta.kind).data(delta.data);
                 // The number comes with the last of a row: who is cut off before hears the row again.
                 let event = if place + 1 == count { event.id(id.to_string()) } else { event };
-                self.send(event).await?;
+                if !self.offer(event).await? {
+                    // What is left of this row was looked up with what was seen before; it takes a new snapshot anyway.
+                    break;
+                }
             }
         }
         self.cursor = last;
-        Ok(())
+        if std::mem::take(&mut self.is_shifted) { self.reset().await } else { Ok(()) }
     }
 
-    /// Looks whether the listener may listen still, and whether it may see what it saw.
-    async fn look(&mut self) -> Result<(), End> {
+    /// Tells an event, unless what the listener may see became another while it read slowly; it is told to begin anew then.
+    async fn offer(&mut self, event: Event) -> Result<bool, End> {
+        let has_room = self.sender.capacity() > 0;
+        if !has_room {
+            // Only this follower fills the queue: the place that gets free stays so.
+            match timeout(PATIENCE, self.sender.reserve()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return Err(End::Over),
+            }
+        }
+        if (!has_room || self.looked.elapsed() >= FRESH) && self.look().await? {
+            return Ok(false);
+        }
+        self.send(event).await?;
+        Ok(true)
+    }
+
+    /// Looks whether the listener may listen still, and whether it may see what it saw; says whether that is another now.
+    async fn look(&mut self) -> Result<bool, End> {
         let Some((_, grants, _)) = self.pass.look(&self.index).await? else { return Err(End::Over) };
+        self.looked = Instant::now();
         if grants == self.grants {
-            return Ok(());
+            return Ok(false);
         }
         let before = std::mem::replace(&mut self.grants, grants);
         for network in before.roles.keys() {
@@ -317,7 +315,8 @@ impl Follower {
             }
         }
         self.own = own_devices(&self.index, &self.grants).await?;
-        self.reset().await
+        self.reset().await?;
+        Ok(true)
     }
 
     /// Tells the listener to take a new snapshot.
@@ -351,19 +350,5 @@ mod tests {
             assert_eq!(is_kept(after, 10, 20), kept, "{after}");
         }
         assert!(is_kept(0, 0, 0) && !is_kept(7, 0, 0), "an empty outbox has forgotten what there was");
-    }
-
-    #[test]
-    fn a_user_has_so_many_listeners_and_each_leaves_its_place() {
-        let listeners = Listeners::default();
-        let mut places: Vec<Place> = (0..LISTENERS_OF_ONE).map(|_| listeners.take("anna").unwrap()).collect();
-        assert!(listeners.take("anna").is_none());
-        let others: Vec<Place> =
-            (0..).map_while(|number| listeners.take(&format!("user-{number}"))).collect();
-        assert_eq!(others.len() + places.len(), LISTENERS_MAX);
-        places.pop();
-        assert!(listeners.take("anna").is_some());
-        drop((places, others));
-        assert!(listeners.lock().is_empty());
     }
 }

@@ -2,15 +2,16 @@
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::caller::{Caller, Door};
-use super::page::Items;
+use super::page::{Asked, Items};
 use super::problem::Problem;
 use super::sent::{Gone, Made, Named, Sent, invalid, word};
 use super::views::{RoleView, SessionView, TokenView, UserView};
 use crate::index::lists::{Filter, PAGE_MAX, Page};
 use crate::index::tokens::{BEGIN, NewToken};
+use crate::index::users::{User, UserKind};
 
 /// Who asks.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,6 +75,29 @@ pub(super) struct NewTokenView {
     secret: String,
 }
 
+/// Whose tokens.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Whose {
+    /// Id of the user, when an administrator of the server asks; oneself without.
+    user_id: Option<String>,
+}
+
+impl Whose {
+    async fn user(self, caller: &Caller) -> Result<User, Problem> {
+        match self.user_id {
+            Some(id) if id != caller.user.id => {
+                if !caller.is_server_admin() {
+                    return Err(Problem::forbidden("an administrator of this server"));
+                }
+                super::users::seen(caller, &id).await
+            }
+            Some(_) | None => Ok(caller.user.clone()),
+        }
+    }
+}
+
 /// Longest life of a token, in seconds: ten years.
 const LIFE_MAX: u32 = 315_360_000;
 
@@ -103,11 +127,14 @@ pub(super) async fn end_session(caller: Caller, Named(id): Named<String>) -> Res
     Ok(Gone)
 }
 
-/// One's tokens
-#[utoipa::path(get, path = "/me/tokens", responses((status = 200, body = Items<TokenView>)))]
-pub(super) async fn list_tokens(caller: Caller) -> Result<Json<Items<TokenView>>, Problem> {
+/// One's tokens; an administrator of the server sees those of anybody
+#[utoipa::path(get, path = "/me/tokens", params(Whose), responses((status = 200, body = Items<TokenView>)))]
+pub(super) async fn list_tokens(
+    caller: Caller,
+    Asked(whose): Asked<Whose>,
+) -> Result<Json<Items<TokenView>>, Problem> {
     caller.must_be_signed_in()?;
-    let tokens = caller.index().tokens_of(&caller.user).await?;
+    let tokens = caller.index().tokens_of(&whose.user(&caller).await?).await?;
     Ok(Json(Items::all(tokens, TokenView::from)))
 }
 
@@ -129,6 +156,10 @@ pub(super) async fn add_token(
         Some(id) if *id != caller.user.id => super::users::seen(&caller, id).await?,
         Some(_) | None => caller.user.clone(),
     };
+    // With a token of somebody's one acts in their name, which the audit trail would believe.
+    if user.id != caller.user.id && user.kind == UserKind::Person {
+        return Err(Problem::forbidden("the user themselves"));
+    }
     let new = NewToken {
         name: body.name,
         scope: word("scope", &body.scope)?,
@@ -141,10 +172,14 @@ pub(super) async fn add_token(
 }
 
 /// End a token
-#[utoipa::path(delete, path = "/me/tokens/{id}", params(("id" = String, Path)), responses((status = 204)))]
-pub(super) async fn end_token(caller: Caller, Named(id): Named<String>) -> Result<Gone, Problem> {
+#[utoipa::path(delete, path = "/me/tokens/{id}", params(("id" = String, Path), Whose), responses((status = 204)))]
+pub(super) async fn end_token(
+    caller: Caller,
+    Named(id): Named<String>,
+    Asked(whose): Asked<Whose>,
+) -> Result<Gone, Problem> {
     caller.must_be_signed_in()?;
-    let own = caller.index().tokens_of(&caller.user).await?;
+    let own = caller.index().tokens_of(&whose.user(&caller).await?).await?;
     if !own.iter().any(|token| token.id == id) {
         return Err(Problem::not_found("token"));
     }

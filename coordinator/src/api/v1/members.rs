@@ -12,7 +12,6 @@ use super::sent::{Gone, IfMatch, Named, Sent, Tagged, invalid, word};
 use super::views::MemberView;
 use crate::index::lists::{Filter, Page};
 use crate::index::memberships::{Member, MemberState, Verdict};
-use crate::index::version::Versioned as _;
 
 /// Which members.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -52,8 +51,8 @@ async fn seen(caller: &Caller, network: &str, id: &str) -> Result<(NetworkName, 
     Ok((network.slug, member))
 }
 
-fn shown(member: Member) -> Tagged<MemberView> {
-    Tagged(member.version(), member.into())
+fn shown(caller: &Caller, member: Member) -> Tagged<MemberView> {
+    Tagged(caller.index().version(&member), member.into())
 }
 
 async fn judge(
@@ -65,7 +64,7 @@ async fn judge(
     let (network, member) = seen(caller, &network, &id).await?;
     let actor = caller.actor_if(version.0);
     let member = caller.index().judge_member(&network, &member.device.to_string(), verdict, &actor).await?;
-    Ok(shown(member))
+    Ok(shown(caller, member))
 }
 
 /// Members of a network, by name
@@ -96,7 +95,8 @@ pub(super) async fn show(
     caller: Caller,
     Named((network, id)): Named<(String, String)>,
 ) -> Result<Tagged<MemberView>, Problem> {
-    Ok(shown(seen(&caller, &network, &id).await?.1))
+    let (_, member) = seen(&caller, &network, &id).await?;
+    Ok(shown(&caller, member))
 }
 
 /// Give a member another name
@@ -113,7 +113,7 @@ pub(super) async fn set(
     let name = DeviceName::parse(&body.name).map_err(|why| invalid(format!("name: {why}")))?;
     let actor = caller.actor_if(version);
     let member = caller.index().rename_member(&network, &member.device.to_string(), &name, &actor).await?;
-    Ok(shown(member))
+    Ok(shown(&caller, member))
 }
 
 /// Put a member out; it may come back with an invite it has not used yet

@@ -15,11 +15,12 @@ mod me;
 mod members;
 mod networks;
 mod page;
+pub(super) mod places;
 mod problem;
 mod repeat;
 mod roles;
 mod sent;
-mod snapshot;
+pub(super) mod snapshot;
 #[cfg(test)]
 mod tests;
 mod users;

@@ -13,7 +13,6 @@ use super::sent::{Gone, IfMatch, Made, Named, Sent, Tagged, invalid, word};
 use super::views::{LinkView, NetworkView};
 use crate::index::lists::Filter;
 use crate::index::networks::{Approve, JoinMode, Network, NetworkWishes, NewNetwork};
-use crate::index::version::Versioned as _;
 use crate::routes::local_prefixes;
 
 /// A network to be made.
@@ -61,7 +60,7 @@ fn approve(text: &str) -> Result<Approve, Problem> {
 }
 
 fn shown(caller: &Caller, network: &Network) -> Tagged<NetworkView> {
-    Tagged(network.version(), NetworkView::of(network, &caller.grants))
+    Tagged(caller.index().version(network), NetworkView::of(network, &caller.grants))
 }
 
 /// Networks where one has a role, by name

@@ -73,6 +73,10 @@ impl Problem {
     }
 }
 
+/// Marks the answer to a request that failed before it changed anything.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Untouched;
+
 /// What an error of INDEX is in HTTP.
 fn status(error: &IndexError) -> StatusCode {
     match error {
@@ -150,6 +154,9 @@ impl IntoResponse for Problem {
         let headers =
             [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
         let mut response = (status, headers, body).into_response();
+        if matches!(self.code, "index.busy" | "index.locked" | "index.disk_full") {
+            response.extensions_mut().insert(Untouched);
+        }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

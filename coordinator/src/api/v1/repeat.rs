@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::caller::{Caller, Door};
-use super::problem::Problem;
+use super::problem::{Problem, Untouched};
 use crate::api::Web;
 use crate::api::pages::visitor::Way;
 use crate::index::Index;
@@ -79,13 +79,13 @@ async fn once(web: &Web, request: Request, body: &Bytes, next: Next) -> Result<R
     };
     let key = [door.as_bytes(), b"/", key].concat();
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let key = caller.index().repeat_key(&caller.user.id, &key, &[path.as_bytes(), body]);
+    let version = parts.headers.get(header::IF_MATCH).map(HeaderValue::as_bytes).unwrap_or_default();
+    let key = caller.index().repeat_key(&caller.user.id, &key, &[path.as_bytes(), version, body]);
     match caller.index().claim(&key).await? {
         Claim::New => {}
         Claim::Done(status, answer) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-            let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-            return Ok((status, headers, answer).into_response());
+            return Ok(replay(status, &answer));
         }
         Claim::Other => {
             let detail = "this Idempotency-Key was sent with another request: use a new key for each";
@@ -113,10 +113,25 @@ async fn once(web: &Web, request: Request, body: &Bytes, next: Next) -> Result<R
     })
 }
 
+/// An answer as it was kept: the version it named, if any, and below it the body.
+fn replay(status: StatusCode, answer: &[u8]) -> Response {
+    let end = answer.iter().position(|byte| *byte == b'\n').unwrap_or_default();
+    let (tag, body) = answer.split_at(end);
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    let mut response = (status, headers, body.get(1..).unwrap_or_default().to_vec()).into_response();
+    if let Ok(tag) = HeaderValue::from_bytes(tag)
+        && !tag.is_empty()
+    {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
 /// Keeps an answer for whoever asks again; a refusal changed nothing, and the key is free again. What became of a request
 /// that failed is not known, so its key stays taken.
 async fn keep(index: &Index, key: &RepeatKey, response: Response) -> Response {
-    if response.status().is_server_error() {
+    let is_untouched = response.extensions().get::<Untouched>().is_some();
+    if response.status().is_server_error() && !is_untouched {
         return response;
     }
     if !response.status().is_success() {
@@ -129,7 +144,8 @@ async fn keep(index: &Index, key: &RepeatKey, response: Response) -> Response {
     let Ok(body) = to_bytes(body, ANSWER_MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
-    if let Err(error) = index.settle(key, parts.status.as_u16(), &body).await {
+    let tag = parts.headers.get(header::ETAG).map(HeaderValue::as_bytes).unwrap_or_default();
+    if let Err(error) = index.settle(key, parts.status.as_u16(), &[tag, b"\n", &body].concat()).await {
         tracing::warn!(%error, code = error.code(), "the answer to a request could not be kept");
     }
     Response::from_parts(parts, Body::from(body))

@@ -1,7 +1,7 @@
 //! What a request carries: names in its path, its body, and the version of the thing it changes.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -39,18 +39,21 @@ impl<T: DeserializeOwned> FromRequest<Web> for Sent<T> {
     }
 }
 
-/// The same, where nothing needs to be said.
+/// The same, where nothing needs to be said: then there is no body at all.
 pub(super) struct MaySay<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default> FromRequest<Web> for MaySay<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, Problem> {
-        match Json::<T>::from_request(request, web).await {
-            Ok(Json(sent)) => Ok(Self(sent)),
-            Err(JsonRejection::MissingJsonContentType(_)) => Ok(Self(T::default())),
-            Err(error) => Err(Problem::new("api.body", error.status(), error.body_text())),
+        let (parts, body) = request.into_parts();
+        let body = Bytes::from_request(Request::new(body), web).await;
+        let body = body.map_err(|error| Problem::new("api.body", error.status(), error.body_text()))?;
+        if body.is_empty() {
+            return Ok(Self(T::default()));
         }
+        let request = Request::from_parts(parts, Body::from(body));
+        Sent::from_request(request, web).await.map(|Sent(sent)| Self(sent))
     }
 }
 

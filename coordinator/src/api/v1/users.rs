@@ -15,7 +15,6 @@ use crate::api::Web;
 use crate::index::credentials::CODE_LIFETIME_MS;
 use crate::index::lists::{Filter, Page};
 use crate::index::users::{NewUser, User, UserKind, UserWishes};
-use crate::index::version::Versioned as _;
 
 /// A user to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -67,7 +66,15 @@ pub(super) async fn seen(caller: &Caller, id: &str) -> Result<User, Problem> {
 }
 
 fn shown(caller: &Caller, user: User) -> Tagged<UserView> {
-    Tagged(user.version(), UserView::of(user, &caller.grants))
+    Tagged(caller.index().version(&user), UserView::of(user, &caller.grants))
+}
+
+/// A token makes nobody an administrator: it ends, and what they could do then would not.
+fn refuse_tokens_power(caller: &Caller, is_wished: bool) -> Result<(), Problem> {
+    if is_wished {
+        caller.must_be_signed_in()?;
+    }
+    Ok(())
 }
 
 /// Users that one may know of, by name
@@ -83,6 +90,7 @@ pub(super) async fn add(
     caller: Caller,
     Sent(body): Sent<NewUserBody>,
 ) -> Result<Made<Tagged<UserView>>, Problem> {
+    refuse_tokens_power(&caller, body.is_server_admin)?;
     let new = NewUser {
         name: body.name.parse().map_err(|why| invalid(format!("name: {why}")))?,
         display_name: body.display_name,
@@ -111,6 +119,7 @@ pub(super) async fn set(
     Sent(body): Sent<UserBody>,
 ) -> Result<Tagged<UserView>, Problem> {
     let user = seen(&caller, &id).await?;
+    refuse_tokens_power(&caller, body.is_server_admin == Some(true))?;
     let wishes = UserWishes {
         display_name: body.display_name,
         email: body.email,
@@ -128,10 +137,15 @@ pub(super) async fn new_code(
     caller: Caller,
     Named(id): Named<String>,
 ) -> Result<Made<Json<CodeView>>, Problem> {
+    // With a code one signs in: a token that leaked must not become a session that nobody ends.
+    caller.must_be_signed_in()?;
     let user = seen(&caller, &id).await?;
-    // One's own password is changed by who knows it, and not by who found a session open.
     if !caller.is_server_admin() {
         return Err(Problem::forbidden("an administrator of this server"));
+    }
+    // One's own password is changed by who knows it, and not by who found a session open.
+    if user.id == caller.user.id {
+        return Err(Problem::forbidden("another administrator of this server"));
     }
     if user.disabled_at.is_some() {
         let detail = format!("\"{}\" is shut out: let them in again first", user.name);

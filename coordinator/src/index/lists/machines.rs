@@ -12,14 +12,17 @@ use crate::index::verdicts::Pair;
 // Each list is one text, whatever it is asked for. What names few rows is said once more at its beginning, alone: behind
 // "OR ... IS NULL" no index would be used for it.
 
+// A list takes the devices of the reader's networks all at once; one device, or those of a user, are looked up one by one.
+
 macro_rules! select_device {
-    ($first:literal) => {
+    ($first:literal, $is_member:literal) => {
         concat!(
             "SELECT d.* FROM devices d WHERE ",
             $first,
             "d.removed_at IS NULL AND (d.name, d.id) > ($1, $2) \
-             AND (($3 AND $5 IS NULL) OR ($5 IS NULL AND d.user_id = $4) OR d.id IN ( \
-                 SELECT m.device_id FROM memberships m WHERE m.state IN ('pending', 'active', 'suspended') \
+             AND (($3 AND $5 IS NULL) OR ($5 IS NULL AND d.user_id = $4) OR ",
+            $is_member,
+            "m.state IN ('pending', 'active', 'suspended') \
                  AND m.network_id IN (SELECT n.id FROM networks n WHERE n.deleted_at IS NULL \
                      AND ($5 IS NULL OR n.id = $5) AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
                          WHERE r.network_id = n.id AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6)))))) \
@@ -27,7 +30,7 @@ macro_rules! select_device {
              AND ($9 IS NULL OR d.id IN (SELECT m.device_id FROM memberships m WHERE m.network_id = $9 \
                  AND m.state IN ('pending', 'active', 'suspended'))) \
              AND ($10 IS NULL OR d.id = $10) \
-             AND ($11 IS NULL OR d.name LIKE $11 ESCAPE '!' OR CAST(d.number AS TEXT) LIKE $11 ESCAPE '!' \
+             AND ($11 IS NULL OR d.name LIKE $11 ESCAPE '!' OR CAST(d.number AS TEXT) LIKE $13 ESCAPE '!' \
                  OR lower(d.os) LIKE $11 ESCAPE '!') \
              ORDER BY d.name, d.id LIMIT $12"
         )
@@ -43,8 +46,10 @@ macro_rules! select_seen_member {
                  WHERE r.network_id = m.network_id AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6))) \
              AND ($5 IS NULL OR m.network_id = $5) AND ($7 IS NULL OR m.network_id = $7) \
              AND ($8 IS NULL OR m.id = $8) AND ($9 IS NULL OR m.device_id = $9) \
-             AND ($10 OR m.state = $11 OR ($11 IS NULL AND m.state IN ('pending', 'active', 'suspended'))) \
-             AND ($12 IS NULL OR m.nickname LIKE $12 ESCAPE '!' OR CAST(d.number AS TEXT) LIKE $12 ESCAPE '!' \
+             AND ($10 OR ($11 IS NOT NULL AND $11 = CASE WHEN m.state = 'active' AND d.suspended_at IS NOT NULL \
+                     THEN 'suspended' ELSE m.state END) \
+                 OR ($11 IS NULL AND m.state IN ('pending', 'active', 'suspended'))) \
+             AND ($12 IS NULL OR m.nickname LIKE $12 ESCAPE '!' OR CAST(d.number AS TEXT) LIKE $14 ESCAPE '!' \
                  OR m.ip4 LIKE $12 ESCAPE '!') \
              ORDER BY m.nickname, m.id LIMIT $13"
         )
@@ -121,9 +126,18 @@ pub(super) async fn devices(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Device>> {
-    let statement = match filter.id {
-        Some(_) => sql!(select_device!("d.id = $10 AND ")),
-        None => sql!(select_device!("")),
+    let statement = match filter {
+        Filter { id: Some(_), .. } => sql!(select_device!(
+            "d.id = $10 AND ",
+            "EXISTS (SELECT 1 FROM memberships m WHERE m.device_id = d.id AND "
+        )),
+        Filter { user: Some(_), .. } => sql!(select_device!(
+            "d.user_id = $8 AND ",
+            "EXISTS (SELECT 1 FROM memberships m WHERE m.device_id = d.id AND "
+        )),
+        Filter { id: None, user: None, .. } => {
+            sql!(select_device!("", "d.id IN (SELECT m.device_id FROM memberships m WHERE "))
+        }
     };
     statement
         .bind(page.after.0.clone())
@@ -138,6 +152,7 @@ pub(super) async fn devices(
         .bind(filter.id.clone())
         .bind(filter.pattern())
         .bind(page.rows())
+        .bind(filter.number_pattern())
         .fetch_all(target)
         .await
 }
@@ -169,6 +184,7 @@ pub(super) async fn members(
         .bind(filter.state.map(MemberState::as_str))
         .bind(filter.pattern())
         .bind(page.rows())
+        .bind(filter.number_pattern())
         .fetch_all(target)
         .await
 }
@@ -183,6 +199,9 @@ pub(super) async fn links(
     let statement = match (filter.device, filter.peer) {
         (Some(_), Some(_)) => sql!(select_link!("v.a IN ($8, $9) AND v.b IN ($8, $9) AND ")),
         (Some(_), None) => sql!(select_link!("(v.a = $8 OR v.b = $8) AND ")),
+        (None, _) if filter.network.is_some() => sql!(select_link!(
+            "v.a IN (SELECT m.device_id FROM memberships m WHERE m.network_id = $7 AND m.state = 'active') AND "
+        )),
         (None, Some(_) | None) => sql!(select_link!("")),
     };
     statement

@@ -113,6 +113,14 @@ impl Filter {
     fn pattern(&self) -> Option<String> {
         self.text.as_deref().map(holds)
     }
+
+    /// The same for the number of a device, which is stored without the dashes it is read with.
+    fn number_pattern(&self) -> Option<String> {
+        let text = self.text.as_deref()?;
+        let digits: String = text.chars().filter(|letter| !matches!(letter, '-' | ' ')).collect();
+        let is_number = !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit());
+        Some(holds(if is_number { &digits } else { text }))
+    }
 }
 
 /// Who reads, in the form in which statements ask for it.
@@ -121,6 +129,7 @@ struct Reader {
     user: String,
     only: Option<String>,
     now: i64,
+    by_token: bool,
 }
 
 impl Reader {
@@ -130,6 +139,7 @@ impl Reader {
             user: grants.user.clone(),
             only: grants.only.map(|network| network.to_string()),
             now,
+            by_token: grants.by_token,
         }
     }
 }

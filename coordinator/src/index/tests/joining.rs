@@ -313,3 +313,39 @@ async fn a_device_with_another_devices_tunnel_key_is_refused() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_name_that_reads_like_another_devices_id_or_number_draws_no_verdict_to_its_bearer() {
+    on_both(async |desk: Desk| {
+        let code = desk.invite_with(3, false).await;
+        desk.join(1, Some(code)).await;
+        let first = desk.index.members_of(&home(), true).await.unwrap().remove(0);
+        for (seed, name) in [(2, first.device.to_string()), (3, first.number.to_string())] {
+            let mut wish = request(seed, Some(code));
+            wish.device.name = DeviceName::parse(&name).unwrap();
+            desk.index.join(&wish).await.unwrap();
+        }
+        let judge = async |name: &str, verdict| {
+            let judged = desk.index.judge_member(&home(), name, verdict, &admin()).await.unwrap();
+            (judged.device, judged.state)
+        };
+        for name in [first.device.to_string(), first.number.to_string()] {
+            for (verdict, state) in [
+                (Verdict::Approve, MemberState::Active),
+                (Verdict::Remove, MemberState::Left),
+                (Verdict::Approve, MemberState::Active),
+                (Verdict::Deny, MemberState::Denied),
+            ] {
+                assert_eq!(judge(&name, verdict).await, (first.device, state), "{name} {verdict:?}");
+            }
+            assert_eq!(desk.index.device(&name).await.unwrap().id, first.device, "{name}");
+        }
+        let waiting = desk.index.members_of(&home(), false).await.unwrap();
+        assert_eq!(waiting.len(), 2);
+        assert!(waiting.iter().all(|member| member.state == MemberState::Pending), "{waiting:?}");
+        // By an id of their own they are approved like any other.
+        let third = DeviceId::of(&identity(3));
+        assert_eq!(judge(&third.to_string(), Verdict::Approve).await, (third, MemberState::Active));
+    })
+    .await;
+}

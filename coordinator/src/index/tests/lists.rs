@@ -127,6 +127,7 @@ async fn pages_have_each_row_once_also_while_rows_come_and_go() {
             roles: std::collections::BTreeMap::new(),
             only: None,
             may_write: true,
+            by_token: false,
         };
         let (mut names, mut page) = (Vec::new(), Page::first(3));
         loop {
@@ -152,6 +153,69 @@ async fn pages_have_each_row_once_also_while_rows_come_and_go() {
         let older = Page { after: newest.next.unwrap(), limit: 2 };
         let older = desk.index.events_page(&root, &Filter::default(), &older).await.unwrap();
         assert!(older.rows[0].id < newest.rows[1].id, "the newest first");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_is_found_by_its_number_as_it_is_read_out_and_a_member_by_the_state_it_shows() {
+    on_both(async |desk: Desk| {
+        let users = town(&desk).await;
+        let (grants, page) = (&users[0].1, Page::first(9));
+        let home_id = desk.index.network(&home()).await.unwrap().id;
+        let first = desk.index.device("device-1").await.unwrap();
+        let number = first.number.to_string();
+        assert!(number.contains('-'), "{number}");
+        for text in
+            [number.as_str(), &number.replace('-', ""), &number.replace('-', " "), &number[..7], "Vice-1"]
+        {
+            let filter = Filter { text: Some(text.to_owned()), ..Filter::network(home_id) };
+            let devices = desk.index.devices_page(grants, &filter, &page).await.unwrap().rows;
+            assert!(devices.iter().any(|device| device.id == first.id), "{text}");
+            let members = desk.index.members_page(grants, &filter, &page).await.unwrap().rows;
+            assert!(members.iter().any(|member| member.device == first.id), "{text}");
+        }
+        let nobodys = Filter { text: Some("000-000".to_owned()), ..Filter::network(home_id) };
+        assert_eq!(desk.index.devices_page(grants, &nobodys, &page).await.unwrap().rows, []);
+
+        let off = DeviceWishes { is_suspended: Some(true), ..DeviceWishes::default() };
+        desk.index.set_device(first.id, &off, &admin()).await.unwrap();
+        for (state, shown) in [(MemberState::Active, "device-2"), (MemberState::Suspended, "device-1")] {
+            let filter = Filter { state: Some(state), ..Filter::network(home_id) };
+            let members = desk.index.members_page(grants, &filter, &page).await.unwrap().rows;
+            let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+            assert_eq!(names, [shown], "{state}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn events_of_oneself_and_of_ones_networks_are_one_list_that_is_read_in_pages() {
+    on_both(async |desk: Desk| {
+        let users = town(&desk).await;
+        for (user, grants) in &users {
+            let whole = desk.index.events_page(grants, &Filter::default(), &Page::first(400)).await.unwrap();
+            assert!(whole.next.is_none() && whole.rows.is_sorted_by(|one, next| one.id > next.id));
+            let (mut read, mut page) = (Vec::new(), Page::first(2));
+            loop {
+                let Listed { rows, next } =
+                    desk.index.events_page(grants, &Filter::default(), &page).await.unwrap();
+                read.extend(rows);
+                let Some(after) = next else { break };
+                page.after = after;
+            }
+            assert_eq!(read, whole.rows, "{}", user.name);
+            for kind in ["member", "user"] {
+                let filter = Filter { entity: Some((kind.to_owned(), None)), ..Filter::default() };
+                let found = desk.index.events_page(grants, &filter, &Page::first(400)).await.unwrap().rows;
+                let wanted: Vec<_> =
+                    whole.rows.iter().filter(|event| event.entity_type == kind).cloned().collect();
+                assert_eq!(found, wanted, "{} {kind}", user.name);
+            }
+        }
+        let head = desk.index.events_page(&users[1].1, &Filter::default(), &Page::first(400)).await.unwrap();
+        assert_eq!(head.rows.iter().filter(|event| event.code == "member.join").count(), 2);
     })
     .await;
 }

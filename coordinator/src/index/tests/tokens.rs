@@ -6,7 +6,6 @@ use super::super::edits::DeviceWishes;
 use super::super::repeats::{Claim, KEPT_MS};
 use super::super::tokens::{NewToken, Scope};
 use super::super::users::{User, UserKind, UserWishes};
-use super::super::version::Versioned;
 use super::*;
 
 async fn add(desk: &Desk, name: &str) -> User {
@@ -119,7 +118,7 @@ async fn a_change_of_something_that_was_changed_meanwhile_is_refused() {
     on_both(async |desk: Desk| {
         desk.join_all(1).await;
         let seen = desk.index.network(&home()).await.unwrap();
-        let late = || admin().expecting(Some(seen.version()));
+        let late = || admin().expecting(Some(desk.index.version(&seen)));
         let wishes = |mode| NetworkWishes { join_mode: Some(mode), ..NetworkWishes::default() };
         desk.join_all(3).await;
         desk.index.set_network(&home(), wishes(JoinMode::Locked), &late()).await.unwrap();
@@ -132,7 +131,7 @@ async fn a_change_of_something_that_was_changed_meanwhile_is_refused() {
         let gone = Presence { device: device.id, online: false, ip: None };
         desk.index.record_presence(&[gone]).await.unwrap();
         let name = DeviceWishes { name: Some(DeviceName::parse("nas").unwrap()), ..DeviceWishes::default() };
-        let late = admin().expecting(Some(device.version()));
+        let late = admin().expecting(Some(desk.index.version(&device)));
         desk.index.set_device(device.id, &name, &late).await.unwrap();
         assert_eq!(code_of(desk.index.remove_device(device.id, &late).await), "index.changed");
 
@@ -203,6 +202,58 @@ async fn the_database_contains_no_token_and_no_answer_that_shows_one() {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
         assert!(bytes.windows(9).any(|window| window == b"token.add"), "that there is one stands there");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_version_is_told_by_nobody_who_has_not_the_key_of_this_server() {
+    on_both(async |desk: Desk| {
+        let anna = add(&desk, "anna").await;
+        let other = SymmetricKey::from_bytes([8; 32]);
+        let clock = Clock::fixed(Arc::clone(&desk.time));
+        let other = Index::open(&desk.database, Schema::Require, &other, clock).await.unwrap();
+        let again = open_at(&desk.database, Schema::Require, &desk.time).await;
+        assert_eq!(desk.index.version(&anna), again.version(&anna), "the same in every process");
+        assert_ne!(desk.index.version(&anna), other.version(&anna), "of the same user, with another key");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_that_was_taken_off_is_back_when_it_is_approved_and_is_suspended_no_more() {
+    on_both(async |desk: Desk| {
+        desk.join_all(1).await;
+        let first = DeviceId::of(&identity(1));
+        let anna = add(&desk, "anna").await;
+        let wishes = DeviceWishes {
+            is_suspended: Some(true),
+            user_id: Some(Some(anna.id.clone())),
+            ..DeviceWishes::default()
+        };
+        desk.index.set_device(first, &wishes, &admin()).await.unwrap();
+        let owner = acting(&desk, &anna).await;
+        assert_eq!(
+            code_of(desk.index.remove_device(first, &owner).await),
+            "index.forbidden",
+            "it would be back unsuspended"
+        );
+        desk.index.remove_device(first, &admin()).await.unwrap();
+        assert_eq!(code_of(desk.index.device("device-1").await), "index.not_found");
+        desk.index.judge_member(&home(), &first.to_string(), Verdict::Approve, &admin()).await.unwrap();
+        let back = desk.index.device("device-1").await.unwrap();
+        assert_eq!((back.suspended_at, back.user_id), (None, None));
+        assert_eq!(desk.states().await[0].1, MemberState::Active);
+        let refused = desk.index.remove_device(first, &owner).await;
+        assert_eq!(code_of(refused), "index.forbidden", "it is not theirs any more");
+
+        // Who is not suspended is taken off by their owner, and comes back by joining.
+        let own = DeviceWishes { user_id: Some(Some(anna.id.clone())), ..DeviceWishes::default() };
+        desk.index.set_device(first, &own, &admin()).await.unwrap();
+        desk.index.remove_device(first, &owner).await.unwrap();
+        let code = desk.invite(1).await;
+        assert!(is_joined(desk.join(1, Some(code)).await));
+        desk.index.device("device-1").await.unwrap();
     })
     .await;
 }

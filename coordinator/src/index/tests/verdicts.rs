@@ -50,6 +50,26 @@ async fn a_report_about_a_device_that_shares_no_network_is_not_written() {
 }
 
 #[tokio::test]
+async fn what_is_said_again_is_written_once_an_hour_and_told_as_often() {
+    on_both(async |desk: Desk| {
+        desk.join_all(2).await;
+        let direct = || [(device(1), report(2, PairCode::Direct, None))];
+        let cursor = desk.index.snapshot().await.unwrap().cursor;
+        for (milliseconds, written) in [(0, 1), (60_000, 0), (HOUR_MS, 1), (HOUR_MS - 1, 0), (1, 1)] {
+            desk.pass(milliseconds);
+            assert_eq!(desk.index.record_verdicts(&direct()).await.unwrap(), written, "{milliseconds}");
+        }
+        for other in [report(2, PairCode::NoRelay, None), report(2, PairCode::NoRelay, Some(Method::Relay))] {
+            assert_eq!(desk.index.record_verdicts(&[(device(1), other)]).await.unwrap(), 1);
+        }
+        let told = desk.index.changes_after(cursor).await.unwrap();
+        let links = told.iter().filter(|(_, change)| matches!(change, Change::Link { .. }));
+        assert_eq!(links.count(), 5, "{told:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn old_reports_go() {
     on_both(async |desk: Desk| {
         desk.join_all(3).await;

@@ -63,6 +63,8 @@ impl Follower {
             Change::NetworkGone { id } => {
                 // For everybody else the role in it is gone, which was told already.
                 deltas.extend(self.grants.role(*id).map(|_| Delta::gone("network", &id.to_string())));
+                // Which of one's own devices were in it, no row tells.
+                self.is_shifted |= self.grants.role(*id).is_none() && !self.own.is_empty();
             }
             Change::Member(member) => {
                 self.member(member.network, DeviceId::of(&member.identity), &mut deltas).await?;
@@ -110,15 +112,14 @@ impl Follower {
     async fn device(&mut self, id: DeviceId) -> Result<Option<Delta>> {
         let found = self.index.devices_page(&self.grants, &Filter::id(id.to_string()), &ONE).await?;
         let Some(device) = found.rows.into_iter().next() else {
-            let was_seen =
-                self.own.remove(&id) || (self.grants.is_server_admin && self.grants.only.is_none());
+            let was_own = self.own.remove(&id);
+            self.is_shifted |= was_own;
+            let was_seen = was_own || (self.grants.is_server_admin && self.grants.only.is_none());
             return Ok(was_seen.then(|| Delta::gone("device", &id.to_string())));
         };
-        if device.user_id.as_ref() == Some(&self.grants.user) {
-            self.own.insert(id);
-        } else {
-            self.own.remove(&id);
-        }
+        // With a device come and go its memberships in networks of others.
+        let is_own = device.user_id.as_ref() == Some(&self.grants.user);
+        self.is_shifted |= if is_own { self.own.insert(id) } else { self.own.remove(&id) };
         Ok(Some(Delta::put("device", &DeviceView::of(device, &self.grants))))
     }
 

@@ -193,3 +193,75 @@ async fn who_is_signed_out_hears_no_more() {
     world.index.end_sessions(&user, None, &admin()).await.unwrap();
     assert_eq!(ear.next().await, None);
 }
+
+#[tokio::test]
+async fn who_reads_slowly_hears_no_more_after_they_are_signed_out() {
+    let world = World::open().await;
+    let revision = world.index.snapshot().await.unwrap().cursor;
+    for _ in 0..200 {
+        let new = NewInvite { network: slug("den"), max_uses: 1, lifetime_ms: 3_600_000, auto_approve: true };
+        world.index.add_invite(&new, &admin()).await.unwrap();
+    }
+    let user = world.user("owner").await;
+    let mut ear = Ear::of(&world, &world.session("owner").await, &format!("?after={revision}")).await;
+    // Long enough for the queue to be full, which holds 256 of 400 events, and not so long that the listener is dropped.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.index.end_sessions(&user, None, &admin()).await.unwrap();
+    let mut heard = 0;
+    while ear.next().await.is_some() {
+        heard += 1;
+    }
+    assert!((1..=256).contains(&heard), "{heard}");
+}
+
+#[tokio::test]
+async fn who_gets_a_device_or_loses_one_begins_anew() {
+    let world = World::open().await;
+    publish(&world);
+    let mut stranger = Ear::of(&world, &world.session("stranger").await, "").await;
+    let is_reset = |event: &Heard| event.kind == "reset";
+    world.own(3, "stranger").await;
+    let heard = stranger.until(is_reset).await;
+    assert!(is_put(&heard[0], "device", &device(3).to_string()), "{heard:#?}");
+    // Its membership is seen, though they have no role there.
+    let member = world.member("work", 3).await;
+    let gone = Presence { device: device(3), online: false, ip: None };
+    world.index.record_presence(&[gone]).await.unwrap();
+    stranger.until(|event| is_put(event, "member", &member)).await;
+    world.own(3, "foreigner").await;
+    let heard = stranger.until(is_reset).await;
+    let id = device(3).to_string();
+    assert!(heard.iter().any(|event| event.data == json!({ "op": "gone", "id": id })), "{heard:#?}");
+
+    // The network of one's own device is taken away by others.
+    world.own(3, "stranger").await;
+    stranger.until(is_reset).await;
+    world.index.remove_network(&slug("work"), &admin()).await.unwrap();
+    stranger.until(is_reset).await;
+    world.index.remove_device(device(3), &admin()).await.unwrap();
+    stranger.until(is_reset).await;
+
+    // While they were away, too.
+    let now = world.index.snapshot().await.unwrap().cursor;
+    world.own(1, "stranger").await;
+    let mut ear = Ear::of(&world, &world.session("stranger").await, &format!("?after={now}")).await;
+    ear.until(is_reset).await;
+}
+
+#[tokio::test]
+async fn a_token_does_not_hear_who_signs_in() {
+    let world = World::open().await;
+    publish(&world);
+    let mut token = Ear::of(&world, &world.token("root", Scope::Read, None).await, "").await;
+    let mut session = Ear::of(&world, &world.session("root").await, "").await;
+    world.session("guest").await;
+    let guest = world.user("guest").await.id;
+    let wishes = UserWishes { display_name: Some("A guest".to_owned()), ..UserWishes::default() };
+    world.index.set_user("guest", &wishes, &admin()).await.unwrap();
+    let is_last = |event: &Heard| is_put(event, "user", &guest);
+    for (ear, hears) in [(&mut token, false), (&mut session, true)] {
+        let heard = ear.until(is_last).await;
+        let is_told = heard.iter().any(|event| event.data["item"]["entity_type"] == "session");
+        assert_eq!(is_told, hears, "{heard:#?}");
+    }
+}

@@ -84,7 +84,7 @@ const CASES: &[Case] = &[
     case("POST", "/users", r#"{"name":"user-{n}"}"#, Thing::Nothing, ROOT, ROOT),
     case("GET", "/users/{id}", "", Thing::User, ANY, ROOT),
     case("PATCH", "/users/{id}", r#"{"display_name":"Number {n}"}"#, Thing::User, SIGNED_IN, ROOT),
-    case("POST", "/users/{id}/code", "", Thing::User, ROOT, ROOT),
+    case("POST", "/users/{id}/code", "", Thing::User, NONE, ROOT),
     case("GET", "/networks", "", Thing::Nothing, ANY, ANY),
     case("POST", "/networks", r#"{"name":"net-{n}"}"#, Thing::Nothing, ROOT, ROOT),
     case("GET", "/networks/{network}", "", Thing::Network, HOME, WORK),
@@ -137,6 +137,8 @@ fn user_of(caller: &str) -> &str {
 struct Town {
     world: World,
     passes: BTreeMap<&'static str, Pass>,
+    /// Ids of "den" and of "work".
+    networks: [String; 2],
     made: u32,
 }
 
@@ -153,7 +155,21 @@ impl Town {
             };
             passes.insert(caller, pass);
         }
-        Self { world, passes, made: 0 }
+        let den = world.index.network(&slug("den")).await.unwrap().id.to_string();
+        let work = world.index.network(&slug("work")).await.unwrap().id.to_string();
+        Self { world, passes, networks: [den, work], made: 0 }
+    }
+
+    /// What no answer to a caller may have in it: ids of the network they do not know of, and of its devices.
+    fn hidden(&self, caller: &str) -> Vec<String> {
+        let [den, work] = &self.networks;
+        let [first, second, third] = [1, 2, 3].map(|seed| device(seed).to_string());
+        match caller {
+            "root" => Vec::new(),
+            "foreigner" | "limited" => vec![den.clone(), first, second],
+            "nobody" => vec![den.clone(), work.clone(), first, second, third],
+            _ => vec![work.clone(), third],
+        }
     }
 
     /// Sees to it that there is what a case is about, and puts its names into the path.
@@ -240,7 +256,8 @@ fn refusals(case: &Case, caller: &str, is_own: bool) -> Vec<(u16, &'static str)>
         return vec![(403, "api.read_only")];
     }
     let by_token = [(403, "api.session_only")];
-    if case.path.starts_with("/me/") && (caller == "reader" || caller == "limited") {
+    let is_for_people = case.path.starts_with("/me/") || case.path == "/users/{id}/code";
+    if is_for_people && (caller == "reader" || caller == "limited") {
         return by_token.to_vec();
     }
     let knows = match case.thing {
@@ -282,10 +299,18 @@ async fn ask_everything(database: &str) {
                     if status == 200 {
                         (status, String::new())
                     } else {
-                        (status, "api.unauthenticated".to_owned())
+                        let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
+                        let body: Value = serde_json::from_slice(&body).unwrap();
+                        (status, body["code"].as_str().unwrap().to_owned())
                     }
                 } else {
                     let answer = town.world.ask(pass, case.method, &path, &body).await;
+                    let text = answer.body.to_string();
+                    for hidden in town.hidden(caller) {
+                        if text.contains(&hidden) {
+                            wrong.push(format!("{caller}: {} {path} shows {hidden}", case.method));
+                        }
+                    }
                     (answer.status, answer.code().to_owned())
                 };
                 let whose = if is_own { "own" } else { "foreign" };

@@ -4,6 +4,7 @@ mod document;
 mod live;
 mod matrix;
 mod requests;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode};
+use lanyard_wire::checkpoint::{PairCode, PairVerdict};
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::{PublicKey, SymmetricKey};
 use lanyard_wire::names::{DeviceName, NetworkName};
@@ -143,6 +145,13 @@ impl World {
         let user = Some(Some(self.user(user).await.id));
         let wishes = crate::index::edits::DeviceWishes { user_id: user, ..Default::default() };
         self.index.set_device(device(seed), &wishes, &admin()).await.unwrap();
+    }
+
+    /// Two devices reach each other, says the first.
+    async fn link(&self, seed: u8, peer: u8) {
+        let verdict =
+            PairVerdict { peer: device(peer), code: PairCode::ProbesLost, method: None, took_ms: 1_600 };
+        self.index.record_verdicts(&[(device(seed), verdict)]).await.unwrap();
     }
 
     async fn user(&self, name: &str) -> User {

@@ -230,6 +230,7 @@ async fn what_is_private_is_shown_to_whom_it_concerns() {
 #[tokio::test]
 async fn the_snapshot_is_what_the_lists_show() {
     let world = World::open().await;
+    world.link(1, 2).await;
     for who in ["root", "owner", "guest", "foreigner", "stranger"] {
         let pass = world.session(who).await;
         let snapshot = world.ask(&pass, "GET", "/snapshot", "").await.body;
@@ -237,6 +238,21 @@ async fn the_snapshot_is_what_the_lists_show() {
             let list = world.ask(&pass, "GET", &format!("/{kind}"), "").await.body;
             assert_eq!(snapshot[kind], list["items"], "{who} {kind}");
         }
+        // Those are listed for each network by itself.
+        for kind in ["members", "links"] {
+            let mut listed = Vec::new();
+            for network in snapshot["networks"].as_array().unwrap() {
+                let path = format!("/networks/{}/{kind}", network["name"].as_str().unwrap());
+                let list = world.ask(&pass, "GET", &path, "").await.body;
+                listed.extend(list["items"].as_array().unwrap().iter().map(Value::to_string));
+            }
+            let all = snapshot[kind].as_array().unwrap().iter().map(Value::to_string);
+            let all: std::collections::BTreeSet<String> = all.collect();
+            assert_eq!(all.len(), listed.len(), "{who} {kind}");
+            assert_eq!(all, listed.into_iter().collect(), "{who} {kind}");
+        }
+        let sees_links = !matches!(who, "foreigner" | "stranger");
+        assert_eq!(snapshot["links"].as_array().unwrap().len(), usize::from(sees_links), "{who}");
         assert_eq!(snapshot["me"], world.ask(&pass, "GET", "/me", "").await.body, "{who}");
         assert_eq!(snapshot["revision"], world.index.snapshot().await.unwrap().cursor);
     }
@@ -256,4 +272,68 @@ async fn a_token_for_a_service_is_made_by_an_administrator_of_the_server() {
     assert_eq!((&me.body["user"]["name"], &me.body["via"]), (&"robot".into(), &"token".into()));
     let again = world.ask(&pass, "POST", "/me/tokens", "{\"name\":\"more\",\"scope\":\"write\"}").await;
     assert_problem(&again, StatusCode::FORBIDDEN, "api.session_only", "a token makes no tokens");
+}
+
+#[tokio::test]
+async fn what_a_body_says_is_never_passed_over() {
+    let world = World::open().await;
+    let owner = world.session("owner").await;
+    let before = world.index.invites(None).await.unwrap().len();
+    let path = "/networks/den/invites";
+    for kind in [None, Some("application/x-www-form-urlencoded"), Some("text/plain")] {
+        let mut request = request(&owner, "POST", path, &[], "{\"auto_approve\":false}");
+        request.headers_mut().remove("content-type");
+        if let Some(kind) = kind {
+            request.headers_mut().insert("content-type", kind.parse().unwrap());
+        }
+        assert_eq!(world.send(request).await.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind:?}");
+    }
+    assert_eq!(world.index.invites(None).await.unwrap().len(), before);
+    let made = world.ask(&owner, "POST", path, "{\"auto_approve\":false}").await;
+    assert_eq!((made.status, &made.body["auto_approve"]), (201, &false.into()), "{}", made.body);
+    let made = world.ask(&owner, "POST", path, "").await;
+    assert_eq!(
+        (made.status, &made.body["auto_approve"]),
+        (201, &true.into()),
+        "nothing is said: {}",
+        made.body
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_given_again_names_its_version_and_another_version_is_another_request() {
+    let world = World::open().await;
+    let root = world.session("root").await;
+    let key = ("idempotency-key", "one");
+    let first = world.ask_with(&root, "POST", "/networks", &[key], "{\"name\":\"lab\"}").await;
+    let again = world.ask_with(&root, "POST", "/networks", &[key], "{\"name\":\"lab\"}").await;
+    assert_eq!((first.status, first.header("etag").len()), (201, 34), "{}", first.body);
+    assert_eq!((again.status, &again.body, again.header("etag")), (201, &first.body, first.header("etag")));
+    let member = format!("/networks/den/members/{}", world.member("den", 1).await);
+    let path = format!("{member}/suspend");
+    let seen = world.ask(&root, "GET", &member, "").await;
+    let (key, tag) = (("idempotency-key", "two"), ("if-match", seen.header("etag")));
+    assert_eq!(world.ask_with(&root, "POST", &path, &[key, tag], "").await.status, 200);
+    assert_eq!(world.ask_with(&root, "POST", &path, &[key, tag], "").await.status, 200, "the same request");
+    let other = world.ask_with(&root, "POST", &path, &[key, ("if-match", "\"0\"")], "").await;
+    assert_problem(&other, StatusCode::UNPROCESSABLE_ENTITY, "api.key_reused", "meant for another state");
+}
+
+#[tokio::test]
+async fn there_are_few_snapshots_at_a_time_and_who_does_not_get_one_is_told_when_to_ask_again() {
+    let world = World::open().await;
+    let (root, owner) = (world.session("root").await, world.session("owner").await);
+    let unread = world.send(request(&root, "GET", "/snapshot", &[], "")).await;
+    assert_eq!(unread.status(), StatusCode::OK);
+    let second = world.ask(&root, "GET", "/snapshot", "").await;
+    assert_problem(&second, StatusCode::SERVICE_UNAVAILABLE, "api.crowded", "a second one of one user");
+    assert_eq!(second.header("retry-after"), "5");
+    let other = world.send(request(&owner, "GET", "/snapshot", &[], "")).await;
+    assert_eq!(other.status(), StatusCode::OK, "there are two of all");
+    let third = world.ask(&world.session("head").await, "GET", "/snapshot", "").await;
+    assert_problem(&third, StatusCode::SERVICE_UNAVAILABLE, "api.crowded", "a third one of all");
+    let length: usize = unread.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    assert_eq!(to_bytes(unread.into_body(), 1 << 24).await.unwrap().len(), length);
+    drop(other);
+    assert_eq!(world.ask(&root, "GET", "/snapshot", "").await.status, 200, "it is read");
 }
