@@ -14,7 +14,7 @@ CROSS := $(or $(LANYARD_CROSS_DIR),/opt/lanyard-cross)/bin/xcargo
 FOR_WINDOWS := --target x86_64-pc-windows-gnu --locked -p lanyard-agent
 FOR_MACOS := --target aarch64-apple-darwin --locked -p lanyard-agent
 
-.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure fuzz soak windows macos deny clean
+.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure fuzz soak windows macos web panel screenshots deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -22,7 +22,7 @@ help: ## print this list
 run: setup build ## a coordinator and two devices behind two NATs, joined; Ctrl-C ends it (LANYARD_RUN_ONCE=1: check and leave)
 	@tests/as-root $(LANYARD_BIN_DIR)/demo
 
-test: setup lint doc unit sim netns ## everything that must be green
+test: setup panel lint doc unit sim netns ## everything that must be green
 	@echo "make test: everything passed"
 
 quick: lint unit ## lint and the tests that need no root
@@ -77,6 +77,32 @@ crowd: setup ## one agent with a thousand peers, 50 of them at once (CROWD="--ro
 endure: setup ## half an hour at full speed with path switches, rekeys and 1 % loss (ENDURE="--minutes 3 --link veth")
 	$(CARGO) build --release --locked -p lanyard-agent -p lanyard-coordinator -p lanyard-netns
 	@LANYARD_BIN_DIR=$(CARGO_TARGET_DIR)/release tests/as-root $(CARGO_TARGET_DIR)/release/endure $(ENDURE)
+
+# What the panel is built of. Cargo embeds web/dist where it is, so that the panel comes first in `make test`; without changes
+# neither is built anew. LANYARD_WITHOUT_PANEL=1 leaves it out where Node is too old.
+WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -name screenshots -prune -o -type f -print)
+WEB := $(if $(LANYARD_WITHOUT_PANEL),,web/dist/index.html)
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a * 100 + +b < 2019))' || \
+		{ echo "make: the panel needs Node 20.19 or newer and npm; LANYARD_WITHOUT_PANEL=1 leaves the panel out" >&2; exit 1; }
+	cd web && npm ci
+	@touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd web && npm run build
+	@touch $@
+
+web: $(WEB) ## the panel, to be embedded by the next build of the coordinator (needs Node 20.19)
+
+# Machines that run all tests are seldom idle: times are judged there against several times what `npm run browser` allows.
+panel: export KEY_MAX_MS ?= 300
+panel: export DELTA_MAX_MS ?= 600
+panel: web ## its tests, also in a browser (needs chromium; CHROMIUM=path)
+	$(if $(WEB),cd web && npm run check && npm test && npm run browser,@echo "make: the panel was left out")
+
+screenshots: web ## every page of it, light, dark and at phone width, into web/screenshots
+	cd web && npm run screenshots
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)
 	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)

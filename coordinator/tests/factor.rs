@@ -6,7 +6,7 @@ mod server;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use self::browser::{Answer, Browser, PASSWORD, Site};
+use self::browser::{Answer, Browser, HOME, PASSWORD, Site};
 
 /// The key of an authenticator app as the page shows it, and what an app does with it.
 struct App {
@@ -77,7 +77,7 @@ fn an_app_is_asked_for_after_the_password_and_each_code_counts_once() {
     let used = elsewhere.post(&site, "/signin/code", &format!("code={}", app.confirmed));
     assert!(used.status == 403 && used.body.contains("used already"), "it confirmed the app: {}", used.body);
     let entered = elsewhere.post(&site, "/signin/code", &format!("code={}", app.code(1)));
-    assert_eq!((entered.status, entered.location()), (303, "/account"), "{}", entered.body);
+    assert_eq!((entered.status, entered.location()), (303, HOME), "{}", entered.body);
     assert_eq!(elsewhere.cookie("lanyard-pass"), None, "dropped");
     assert_eq!(elsewhere.get(&site, "/account").status, 200);
     assert_eq!(Browser::default().get(&site, "/signin/code").location(), "/signin");
@@ -93,7 +93,7 @@ fn a_recovery_code_stands_in_once_and_the_shell_takes_the_factor_away() {
     sign_in(&site, &mut elsewhere);
     let again = elsewhere.clone();
     let typed = format!("code={}", codes[0].to_uppercase().replace('-', "+"));
-    assert_eq!(elsewhere.post(&site, "/signin/code", &typed).location(), "/account");
+    assert_eq!(elsewhere.post(&site, "/signin/code", &typed).location(), HOME);
     assert!(elsewhere.get(&site, "/account").body.contains("9 recovery codes are left"));
     let mut again = again;
     assert_eq!(again.post(&site, "/signin/code", &typed).status, 403, "once");
@@ -106,7 +106,7 @@ fn a_recovery_code_stands_in_once_and_the_shell_takes_the_factor_away() {
     assert!(reset.contains("\"had_one\": true") || reset.contains("\"had_one\":true"), "{reset}");
     assert_eq!(elsewhere.get(&site, "/account").location(), "/signin", "signed out");
     let mut after = Browser::default();
-    assert_eq!(sign_in(&site, &mut after).location(), "/account", "the password alone");
+    assert_eq!(sign_in(&site, &mut after).location(), HOME, "the password alone");
 }
 
 #[test]
@@ -118,14 +118,14 @@ fn it_is_switched_off_with_the_password_and_a_new_password_does_not_go_round_it(
     let mut elsewhere = Browser::default();
     let chosen = elsewhere.post(&site, &link, "name=milena&password=another+few+words");
     assert_eq!(chosen.location(), "/signin/code", "{}", chosen.body);
-    assert_eq!(elsewhere.post(&site, "/signin/code", &format!("code={}", codes[0])).location(), "/account");
+    assert_eq!(elsewhere.post(&site, "/signin/code", &format!("code={}", codes[0])).location(), HOME);
     let wrong = elsewhere.post(&site, "/account/totp/off", &format!("password={PASSWORD}"));
     assert_eq!(wrong.status, 403, "{}", wrong.body);
     let off = elsewhere.post(&site, "/account/totp/off", "password=another+few+words");
     assert_eq!(off.location(), "/account?done=totp_off", "{}", off.body);
     let mut after = Browser::default();
     let entered = after.post(&site, "/signin", "name=milena&password=another+few+words");
-    assert_eq!(entered.location(), "/account", "{}", entered.body);
+    assert_eq!(entered.location(), HOME, "{}", entered.body);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use self::browser::{Answer, Browser, PASSWORD, Site};
+use self::browser::{Answer, Browser, HOME, PASSWORD, Site};
 use self::provider::{CLIENT, Flaw, Provider, SECRET};
 use self::server::Directory;
 
@@ -65,7 +65,7 @@ fn somebody_new_becomes_a_user_and_their_groups_give_roles() {
     let enter = |groups: Value| {
         let mut browser = Browser::default();
         let entered = through(&site, &mut browser, &provider, claims(groups), Flaw::None);
-        assert_eq!((entered.status, entered.location()), (303, "/account"), "{}", entered.body);
+        assert_eq!((entered.status, entered.location()), (303, HOME), "{}", entered.body);
         assert_eq!(browser.cookie("lanyard-ceremony"), None, "dropped");
         browser.get(&site, "/account").body
     };
@@ -124,7 +124,7 @@ fn a_token_with_a_flaw_lets_nobody_in_and_makes_nobody() {
     assert_eq!(site.run(&["user", "list"]).matches("\"name\"").count(), 0, "nobody was made");
     let mut browser = Browser::from("10.1.0.99");
     let answer = through(&site, &mut browser, &provider, json!({ "sub": "a-1" }), Flaw::None);
-    assert_eq!(answer.location(), "/account", "{}", answer.body);
+    assert_eq!(answer.location(), HOME, "{}", answer.body);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_state_and_a_code_count_once_and_for_the_browser_that_was_sent() {
     let code = provider.agree(&sent, json!({ "sub": "a-1" }), Flaw::None);
     let back = format!("/signin/oidc/team/callback?code={code}&state={}", sent["state"]);
     let mut carried = browser.clone();
-    assert_eq!(browser.get(&site, &back).location(), "/account");
+    assert_eq!(browser.get(&site, &back).location(), HOME);
     refused(&carried.clone().get(&site, &back), "the same again");
 
     let again = asked(carried.clone().get(&site, "/signin/oidc/team").location());
@@ -203,7 +203,7 @@ fn an_account_is_linked_by_its_subject_whatever_it_is_called() {
 
     let renamed = json!({ "sub": "m-1", "preferred_username": "someone-else", "email": "new@example.org" });
     let mut browser = Browser::default();
-    assert_eq!(through(&site, &mut browser, &provider, renamed, Flaw::None).location(), "/account");
+    assert_eq!(through(&site, &mut browser, &provider, renamed, Flaw::None).location(), HOME);
     assert!(browser.get(&site, "/account").body.contains("<b>milena</b>"), "the same subject");
     let stranger = through(&site, &mut Browser::from("10.1.0.2"), &provider, named("m-2"), Flaw::None);
     assert_eq!(stranger.status, 403, "the same address and name, another subject: {}", stranger.body);
@@ -223,7 +223,7 @@ fn a_provider_that_changes_its_key_goes_on_working() {
     for _ in 0..2 {
         let mut browser = Browser::default();
         let entered = through(&site, &mut browser, &provider, json!({ "sub": "a-1" }), Flaw::None);
-        assert_eq!(entered.location(), "/account", "{}", entered.body);
+        assert_eq!(entered.location(), HOME, "{}", entered.body);
         provider.change_key();
     }
     assert_eq!(site.run(&["user", "list"]).matches("\"name\"").count(), 1, "one user");
@@ -259,7 +259,7 @@ fn a_provider_that_is_down_or_hangs_stops_nobody_else() {
         });
         let mut browser = Browser::default();
         let entered = browser.post(&site, "/signin", &format!("name=milena&password={PASSWORD}"));
-        assert_eq!(entered.location(), "/account", "{}", entered.body);
+        assert_eq!(entered.location(), HOME, "{}", entered.body);
         assert!(!waits.is_finished(), "the provider has not given up yet");
         let answer = waits.join().unwrap();
         assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");

@@ -4,7 +4,7 @@
 mod browser;
 mod server;
 
-use self::browser::{Answer, Browser, PASSWORD, Site};
+use self::browser::{Answer, Browser, HOME, PASSWORD, Site};
 
 #[test]
 fn the_one_time_link_makes_an_administrator_who_is_signed_in() {
@@ -21,7 +21,7 @@ fn the_one_time_link_makes_an_administrator_who_is_signed_in() {
     assert!(odd.status == 422 && odd.body.contains("letters, digits"), "{}", odd.body);
 
     let answer = browser.post(&site, &link, &format!("name=Milena&password={PASSWORD}"));
-    assert_eq!((answer.status, answer.location()), (303, "/account"), "{}", answer.body);
+    assert_eq!((answer.status, answer.location()), (303, HOME), "{}", answer.body);
     let cookie = answer.header("set-cookie").unwrap();
     assert!(
         cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"),
@@ -54,12 +54,44 @@ fn signing_in_needs_the_right_password_and_signing_out_ends_it() {
         );
     }
     let right = browser.post(&site, "/signin", &format!("name=Milena&password={PASSWORD}"));
-    assert_eq!((right.status, right.location()), (303, "/account"), "{}", right.body);
+    assert_eq!((right.status, right.location()), (303, HOME), "{}", right.body);
     let mut stolen = browser.clone();
     assert_eq!(browser.get(&site, "/account").status, 200);
     assert_eq!(browser.post(&site, "/signout", "").location(), "/signin");
     assert_eq!(browser.cookie("lanyard"), None);
     assert_eq!(stolen.get(&site, "/account").location(), "/signin", "the cookie is worth nothing now");
+}
+
+#[test]
+fn the_panel_is_for_those_who_are_signed_in() {
+    let site = Site::open();
+    let mut browser = site.founded();
+    let mut stranger = Browser::default();
+    for path in ["/devices", "/networks/home/invites", "/settings"] {
+        let answer = stranger.get(&site, path);
+        assert_eq!((answer.status, answer.location()), (303, "/signin"), "{path}");
+        assert_eq!(browser.get(&site, path).status, 200, "{path}");
+    }
+    let page = browser.get(&site, "/");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    assert!(stranger.get(&site, "/").body.contains("A lanyard coordinator runs here"));
+    assert_eq!(browser.get(&site, "/assets/panel/../../Cargo.toml").status, 404);
+    assert_eq!(browser.get(&site, "/assets/panel/nothing.js").status, 404);
+
+    // Where the panel was built before the program was, the page loads what is there.
+    let asset = page.body.split('"').find(|text| text.starts_with("/assets/panel/") && text.ends_with(".js"));
+    assert_eq!(asset.is_some(), cfg!(lanyard_panel), "{}", page.body);
+    if let Some(asset) = asset {
+        let script = stranger.ask(&site, "GET", asset, "Accept-Encoding: identity\r\n", "");
+        assert_eq!(script.status, 200, "{asset}");
+        assert_eq!(script.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    } else {
+        assert!(page.body.contains("was not built in"), "{}", page.body);
+    }
 }
 
 #[test]
@@ -85,7 +117,7 @@ fn a_user_that_was_added_chooses_a_password_and_changes_it() {
     let mut browser = Browser::default();
     assert!(browser.get(&site, &link).body.contains("value=\"ben\""));
     let answer = browser.post(&site, &link, &format!("name=ben&password={PASSWORD}"));
-    assert_eq!(answer.location(), "/account", "{}", answer.body);
+    assert_eq!(answer.location(), HOME, "{}", answer.body);
     let page = browser.get(&site, "/account");
     assert!(page.body.contains("You have no role in a network yet"), "{}", page.body);
 

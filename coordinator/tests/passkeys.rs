@@ -8,7 +8,7 @@ mod server;
 use serde_json::{Value, json};
 
 use self::authenticator::Authenticator;
-use self::browser::{Answer, Browser, PASSWORD, Site};
+use self::browser::{Answer, Browser, HOME, PASSWORD, Site};
 
 const ORIGIN: &str = "https://lan.example";
 const NAME: &str = "lan.example";
@@ -71,7 +71,7 @@ fn a_passkey_signs_in_without_name_password_or_code() {
 
     for _ in 0..2 {
         let (mut browser, answer) = sign_in(&site, &mut device);
-        assert_eq!(answer.json()["to"], "/account", "{}", answer.body);
+        assert_eq!(answer.json()["to"], HOME, "{}", answer.body);
         assert_eq!(browser.cookie("lanyard-ceremony"), None, "dropped");
         assert!(browser.get(&site, "/account").body.contains("<b>milena</b>"));
     }

@@ -60,6 +60,7 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
     // Drawing a QR code is a page's business.
     ("fast_qr::", &["coordinator/src/api/pages/"]),
     ("askama::", &["coordinator/src/api/pages/"]),
+    ("rust_embed::", &["coordinator/src/api/pages/panel.rs"]),
     // What a passkey signed is judged where somebody is let in.
     ("webauthn_rs::", &["coordinator/src/accounts/passkeys.rs"]),
     ("governor::", &["coordinator/src/accounts.rs"]),

@@ -35,6 +35,27 @@ fn every_module_begins_with_a_page_of_prose() {
 }
 
 #[test]
+fn every_script_and_style_of_the_panel_begins_with_what_it_is_for() {
+    // Those of tests say it in their `describe`, those of tools are named for their tool.
+    let is_plain = |name: &str| name.contains(".test.") || name.ends_with(".config.ts");
+    let bare: Vec<String> = [".ts", ".tsx", ".mjs", ".css"]
+        .into_iter()
+        .flat_map(|ending| files_below(&["web/"], ending))
+        .filter(|name| !is_plain(name) && !text(name).starts_with("//") && !text(name).starts_with("/*"))
+        .collect();
+    assert!(bare.is_empty(), "no comment at the top of:\n{}", bare.join("\n"));
+}
+
+#[test]
+fn the_lock_file_of_the_panel_names_no_registry() {
+    let locked = text("web/package-lock.json");
+    assert!(
+        locked.contains("\"integrity\"") && !locked.contains("\"resolved\""),
+        "npm 11 with web/.npmrc writes none"
+    );
+}
+
+#[test]
 fn no_module_is_named_for_a_heap_of_things() {
     let heaps: Vec<String> = files()
         .into_iter()

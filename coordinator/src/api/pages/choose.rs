@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::signin::{enter, sentence};
 use super::visitor::{Caller, Desk};
-use super::{Message, go, refuse, show, status};
+use super::{HOME, Message, go, refuse, show, status};
 use crate::accounts::Refused;
 use crate::index::IndexError;
 use crate::index::credentials::PASSWORD_MIN;
@@ -51,7 +51,7 @@ pub(super) async fn set_up(
     match accounts.found(&code, &name, password, &caller.visitor).await {
         Ok(entered) => {
             tracing::info!(user = %entered.user.name, "the one-time link made an administrator");
-            (caller.remember(&entered.secret), go("/account")).into_response()
+            (caller.remember(&entered.secret), go(HOME)).into_response()
         }
         Err(refused) if can_be_mended(&refused) => {
             show(status(&refused), &setup(name.trim(), Some(sentence(&refused))))

@@ -8,6 +8,7 @@ mod account;
 mod choose;
 mod factor;
 mod identities;
+mod panel;
 mod passkeys;
 mod signin;
 pub(super) mod visitor;
@@ -15,18 +16,22 @@ pub(super) mod visitor;
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
+use self::visitor::Entered;
 use super::Web;
 use crate::accounts::Refused;
 use crate::index::IndexError;
 
 /// The style sheet of these pages.
 const STYLE: &str = include_str!("../../../templates/pages/pages.css");
+
+/// Where people are once they have signed in: the panel, in a program that has it.
+const HOME: &str = if cfg!(lanyard_panel) { "/" } else { "/account" };
 
 /// Every page.
 pub(super) fn router(web: &Web) -> Router<Web> {
@@ -60,6 +65,7 @@ pub(super) fn router(web: &Web) -> Router<Web> {
         .route("/", get(front))
         .route("/assets/pages.css", get(style))
         .route("/assets/passkey.js", get(passkeys::script))
+        .merge(panel::router())
         .merge(guarded)
 }
 
@@ -78,8 +84,9 @@ pub(super) struct Message<'a> {
     pub(super) link: Option<(&'a str, &'a str)>,
 }
 
-async fn front() -> Response {
-    show(StatusCode::OK, &Front)
+/// The panel for who is signed in, and for everybody else where they are.
+async fn front(entered: Result<Entered, Response>, headers: HeaderMap) -> Response {
+    if entered.is_ok() { panel::page(&headers) } else { show(StatusCode::OK, &Front) }
 }
 
 async fn style() -> Response {

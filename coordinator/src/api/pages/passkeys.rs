@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::account::Done;
 use super::signin::sentence;
 use super::visitor::{Caller, Desk, Entered, Slip};
-use super::{go, no_index, refuse, show_scripted, status};
+use super::{HOME, go, no_index, refuse, show_scripted, status};
 use crate::accounts::{Accounts, Question, Refused};
 use crate::api::Web;
 use crate::index::{Index, IndexError};
@@ -137,7 +137,7 @@ pub(super) async fn ask_sign_in(Desk(accounts): Desk, caller: Caller) -> Respons
 pub(super) async fn sign_in(Desk(accounts): Desk, caller: Caller, Json(credential): Json<Value>) -> Response {
     let slip = caller.slip(Slip::Ceremony).unwrap_or_default();
     match accounts.enter_with_passkey(&slip, credential, &caller.visitor).await {
-        Ok(entered) => (caller.remember(&entered.secret), Json(json!({ "to": "/account" }))).into_response(),
+        Ok(entered) => (caller.remember(&entered.secret), Json(json!({ "to": HOME }))).into_response(),
         Err(refused) => told(&refused),
     }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::visitor::{Caller, Desk, Entered, Slip};
-use super::{go, refuse, show_scripted, status};
+use super::{HOME, go, refuse, show_scripted, status};
 use crate::accounts::{Accounts, Named, Refused, Step};
 use crate::api::Web;
 
@@ -77,7 +77,7 @@ pub(super) fn refused_page(accounts: &Accounts, refused: &Refused) -> Response {
 /// In, or on to the second factor.
 pub(super) fn enter(caller: Caller, step: Step) -> Response {
     match step {
-        Step::In(entered) => (caller.remember(&entered.secret), go("/account")).into_response(),
+        Step::In(entered) => (caller.remember(&entered.secret), go(HOME)).into_response(),
         Step::Code(pass) => (caller.hand(Slip::Pass, pass.reveal()), go("/signin/code")).into_response(),
     }
 }

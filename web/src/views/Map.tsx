@@ -1,0 +1,161 @@
+// Map: who is connected to whom, and how; as a picture, and as a table for whom a picture is no use.
+
+import { useCallback, useMemo, useRef } from "preact/hooks";
+import { ago } from "../format";
+import { n, t } from "../i18n/t";
+import { type Edge, type EdgeState, type Node, NODES_MAX, graphOf } from "../map/graph";
+import { Button, LinkButton } from "../parts/Button";
+import { Dot } from "../parts/Dot";
+import { Empty } from "../parts/Empty";
+import { Chips, Filter, useFilter } from "../parts/Filter";
+import { PageHead } from "../parts/Page";
+import { type Column, NARROW, Table } from "../parts/Table";
+import { useMedia } from "../parts/media";
+import { compile } from "../query";
+import { go, here, opened, opening, route, to } from "../route";
+import { store } from "../store/store";
+import { inWords } from "../verdict";
+import { inScope } from "./Devices";
+import { MapCanvas } from "./MapCanvas";
+import { DEVICE_FIELDS, textOfRow } from "./columns";
+
+const STATES = ["direct", "relayed", "failed", "recent"] as const satisfies readonly EdgeState[];
+
+export function MapView() {
+  const [text, setText] = useFilter();
+  const isTable = route.value.query.get("view") === "table";
+  const rows = inScope.value;
+  const links = store.links.all.value;
+  const places = useRef(new Map<string, Node>());
+  const fits = useMemo(() => compile(text, DEVICE_FIELDS, textOfRow), [text]);
+  const graph = useMemo(() => {
+    const next = graphOf(rows.filter(fits), links, places.current);
+    places.current = new Map(next.nodes.map((node) => [node.id, node]));
+    return next;
+  }, [rows, links, fits]);
+  const counts = STATES.map((state) => [state, graph.edges.filter((edge) => edge.state === state).length] as const);
+  const summary = counts.map(([state, count]) => n(`links.${state}`, count)).join(", ");
+  const open = useCallback((id: string) => go(opening("device", id)), []);
+  const chosen = opened.value?.kind === "device" ? opened.value.id : undefined;
+  return (
+    <div class="page fill">
+      <PageHead
+        title={t("map")}
+        about={`${n("devices.count", graph.nodes.length)} · ${n("links.count", graph.edges.length)}`}
+      >
+        <Button
+          icon={isTable ? "map" : "table"}
+          data-key="twin"
+          onClick={() => go(here({ view: isTable ? null : "table", sort: null }))}
+        >
+          {t(isTable ? "map.picture" : "map.table")}
+        </Button>
+      </PageHead>
+      <div class="tools">
+        <Filter text={text} onText={setText} placeholder={t("devices.filter")} />
+        <ul class="legend" aria-label={t("map.legend")}>
+          {counts.map(([state, count]) => (
+            <li key={state}>
+              <span class={`wire ${state}`} aria-hidden="true" />
+              {t(`state.${state}`)} <span class="quiet">{count}</span>
+            </li>
+          ))}
+        </ul>
+      </div>
+      <Chips text={text} onText={setText} />
+      {graph.left > 0 && <p class="hint">{t("map.left", { shown: NODES_MAX, left: graph.left })}</p>}
+      {graph.nodes.length === 0 ? (
+        <Empty icon="map" title={t(text === "" ? "devices.none" : "filter.nothing", { text })}>
+          {text === "" ? (
+            <LinkButton href={to("networks")}>{t("networks")}</LinkButton>
+          ) : (
+            <Button onClick={() => setText("")}>{t("filter.clear")}</Button>
+          )}
+        </Empty>
+      ) : isTable ? (
+        <Twin edges={graph.edges} />
+      ) : (
+        <MapCanvas graph={graph} label={t("map.label", { summary })} chosen={chosen} onOpen={open} />
+      )}
+    </div>
+  );
+}
+
+const edgeId = (edge: Edge) => edge.id;
+
+/** The edges of the map, one a row. */
+function Twin({ edges }: { edges: readonly Edge[] }) {
+  const isNarrow = useMedia(NARROW);
+  const columns = useMemo(() => columnsOf().filter((column) => !isNarrow || column.card), [isNarrow, t("map")]);
+  return (
+    <Table
+      label={t("links")}
+      columns={columns}
+      rows={edges}
+      idOf={edgeId}
+      sort={route.value.query.get("sort") ?? "state"}
+      onSort={(sort) => go(here({ sort }), "replace")}
+      cardHeight={104}
+      empty={<Empty icon="link" title={t("links.none")} />}
+    />
+  );
+}
+
+const ORDER: Readonly<Record<EdgeState, number>> = { failed: 0, relayed: 1, trying: 2, direct: 3, recent: 4 };
+
+function columnsOf(): Column<Edge>[] {
+  return [
+    {
+      id: "state",
+      label: t("map.path"),
+      width: 150,
+      card: true,
+      sort: (edge) => ORDER[edge.state],
+      cell: (edge) => (
+        <a class="name" href={opening("link", edge.id)}>
+          <Dot state={edge.state === "recent" ? "offline" : edge.state} />
+          <span>{t(`state.${edge.state}`)}</span>
+          <span class="unseen">{t("map.between", { here: edge.link.device, there: edge.link.peer })}</span>
+        </a>
+      ),
+    },
+    {
+      id: "here",
+      label: t("map.here"),
+      width: 200,
+      card: true,
+      sort: (edge) => edge.link.device,
+      cell: (edge) => (
+        <a class="clip" href={opening("device", edge.link.device_id)}>
+          {edge.link.device}
+        </a>
+      ),
+    },
+    {
+      id: "there",
+      label: t("map.there"),
+      width: 200,
+      card: true,
+      sort: (edge) => edge.link.peer,
+      cell: (edge) => (
+        <a class="clip" href={opening("device", edge.link.peer_id)}>
+          {edge.link.peer}
+        </a>
+      ),
+    },
+    {
+      id: "reason",
+      label: t("why.because"),
+      cell: (edge) => <span class="clip quiet">{edge.state === "direct" ? "" : inWords(edge.link).reason}</span>,
+    },
+    {
+      id: "at",
+      label: t("why.at"),
+      width: 130,
+      end: true,
+      card: true,
+      sort: (edge) => -edge.link.at,
+      cell: (edge) => ago(edge.link.at),
+    },
+  ];
+}
