@@ -12,7 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -88,6 +88,7 @@ fn send(mut text: Bytes, place: Place) -> Response {
         (header::CONTENT_LENGTH, text.len().to_string()),
     ];
     let (sender, receiver) = mpsc::channel(1);
+    let (reading, left) = oneshot::channel::<Infallible>();
     tokio::spawn(async move {
         while !text.is_empty() {
             // A copy: a piece of the whole would keep all of it.
@@ -96,12 +97,14 @@ fn send(mut text: Bytes, place: Place) -> Response {
                 break;
             }
         }
-        drop(text);
-        drop(timeout(PATIENCE, sender.closed()).await);
+        // The end of the text, which whoever reads is not to wait for; the last pieces may be under way.
+        drop((text, sender));
+        drop(timeout(PATIENCE, left).await);
         drop(place);
     });
-    let pieces = stream::unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
-        receiver.recv().await.map(|piece| (Ok::<_, Infallible>(piece), receiver))
+    let state = (receiver, reading);
+    let pieces = stream::unfold(state, async |(mut receiver, reading): (mpsc::Receiver<Bytes>, _)| {
+        receiver.recv().await.map(|piece| (Ok::<_, Infallible>(piece), (receiver, reading)))
     });
     (headers, Body::from_stream(pieces)).into_response()
 }
