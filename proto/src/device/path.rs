@@ -139,7 +139,10 @@ impl Paths {
         lane.heard_at = Some(now);
         // RFC 6298's weight of an eighth, without the variance: hysteresis takes its place.
         lane.rtt = Some(lane.rtt.map_or(rtt, |old| (old * 7 + rtt) / 8));
-        if size != Size::Small {
+        if size == Size::Small {
+            lane.is_small_only |= lane.proven_at.is_none();
+        } else {
+            lane.is_small_only = false;
             lane.proven_at = Some(now);
             lane.proof = None;
         }

@@ -35,7 +35,7 @@ impl Paths {
 
     /// Some lane answers small pings and none carries full-size ones.
     pub(in crate::device) fn is_full_size_lost(&self) -> bool {
-        self.lanes.values().any(|lane| lane.is_answered)
+        self.lanes.values().any(|lane| lane.is_small_only)
             && self.lanes.values().all(|lane| lane.proven_at.is_none())
     }
 

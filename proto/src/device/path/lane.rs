@@ -24,6 +24,9 @@ pub(super) struct Lane {
     pub(super) rtt: Option<Duration>,
     /// A ping of any size was answered.
     pub(super) is_answered: bool,
+    /// The last ping that was answered was small, and no full-size one has made this a path since. One that was a path and fell
+    /// silent carries nothing of either size.
+    pub(super) is_small_only: bool,
     /// A full-size ping was answered, last then.
     pub(super) proven_at: Option<Instant>,
     /// An answer or tunnel data came, last then.
