@@ -14,7 +14,7 @@ CROSS := $(or $(LANYARD_CROSS_DIR),/opt/lanyard-cross)/bin/xcargo
 FOR_WINDOWS := --target x86_64-pc-windows-gnu --locked -p lanyard-agent
 FOR_MACOS := --target aarch64-apple-darwin --locked -p lanyard-agent
 
-.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure fuzz soak windows macos web panel screenshots deny clean
+.PHONY: help run test quick setup build lint doc unit sim netns matrix bench speed crowd endure api fuzz soak windows macos web panel types screenshots deny clean
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -51,16 +51,21 @@ soak: ## every seed that once failed, then ten virtual years of pairs with fault
 	$(CARGO) run --release -p lanyard-sim --bin soak --locked -- --failed
 	$(CARGO) run --release -p lanyard-sim --bin soak --locked -- $(or $(SOAK),--pair-years 10)
 
+# What waits for minutes and does little runs beside everything else.
 netns: ## real programs, real NATs in network namespaces
-	LANYARD_TESTS=netns $(STAGE)
+	@mkdir -p $(CARGO_TARGET_DIR); \
+	LANYARD_TESTS=minutes $(STAGE) > $(CARGO_TARGET_DIR)/minutes.log 2>&1 & minutes=$$!; \
+	LANYARD_TESTS=netns $(STAGE); others=$$?; \
+	wait $$minutes; long=$$?; cat $(CARGO_TARGET_DIR)/minutes.log; exit $$((others | long))
 
 matrix: setup build ## every pair of NATs: path, time to first reply, time to direct (MATRIX="--runs 5 --jobs 2")
 	@tests/as-root $(LANYARD_BIN_DIR)/matrix $(MATRIX)
 
-bench: setup speed crowd ## benches of the pieces, the relay beside coturn, the data plane beside others and with many peers, the simulator's speed
+bench: setup speed crowd ## benches of the pieces, the relay beside coturn, lists of 100,000 devices, the data plane beside others and with many peers, the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked
 	$(CARGO) bench -p lanyard-agent --bench dataplane --locked
 	$(CARGO) bench -p lanyard-coordinator --bench relay --locked
+	$(CARGO) bench -p lanyard-coordinator --bench lists --locked
 	$(CARGO) run --release -p lanyard-sim --bin pace --locked
 
 # The second agent does not encrypt: how much of its speed the first one has. It runs in the bench alone.
@@ -101,8 +106,15 @@ panel: export DELTA_MAX_MS ?= 600
 panel: web ## its tests, also in a browser (needs chromium; CHROMIUM=path)
 	$(if $(WEB),cd web && npm run check && npm test && npm run browser,@echo "make: the panel was left out")
 
+types: web/node_modules/.package-lock.json ## web/openapi.json as the handlers declare it, and the panel's types made of it
+	LANYARD_RENEW=1 $(CARGO) test --locked -p lanyard-coordinator --lib the_copy_in_web_is_the_document
+	cd web && npm run types
+
 screenshots: web ## every page of it, light, dark and at phone width, into web/screenshots
 	cd web && npm run screenshots
+
+api: setup build ## the HTTP interface asked by its own document, on both databases (EXAMPLES=50 of each operation)
+	tests/api/run $(or $(EXAMPLES),50)
 
 fuzz: ## every fuzz target for SECONDS_EACH=60 seconds (needs a nightly toolchain)
 	tests/fuzz/run.sh $(or $(SECONDS_EACH),60)

@@ -1,8 +1,9 @@
 import { defineConfig } from "vite";
 import { mock } from "./dev/mock/plugin.ts";
+import { texts } from "./dev/texts.ts";
 
 export default defineConfig({
-  plugins: [mock()],
+  plugins: [mock(), texts()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     target: "es2022",

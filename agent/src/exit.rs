@@ -125,6 +125,8 @@ codes! {
     JoinInviteExpired = "join.invite_expired" => Denied,
     /// The network takes no new members.
     JoinLocked = "join.locked" => Denied,
+    /// The network is joined by a password, and this is not it.
+    JoinWrongPassword = "join.wrong_password" => Denied,
     /// Another device of the network has this name.
     JoinNameTaken = "join.name_taken" => Failed,
     /// The network has no address left.

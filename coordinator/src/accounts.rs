@@ -2,6 +2,7 @@
 //!
 //! What a browser or program sends arrives here as text and leaves as an outcome; INDEX keeps what is permanent.
 
+mod invited;
 mod passkeys;
 mod providers;
 mod second;
@@ -42,6 +43,9 @@ const SOURCE_BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// See [`SOURCE_BURST`].
 const SOURCE_PERIOD: Duration = Duration::from_secs(6);
+
+/// Looks at invites of one source in a row, and then one each [`SOURCE_PERIOD`].
+const INVITE_BURST: NonZeroU32 = NonZeroU32::new(40).unwrap();
 
 /// Tries for one name in a row, from wherever, and then one each [`NAME_PERIOD`].
 const NAME_BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
@@ -156,6 +160,8 @@ pub struct Accounts {
     names: Limit,
     /// One-time links to the server, by source: their codes can be typed, so they could be guessed.
     links: Limit,
+    /// Invites, likewise: people open them more than once, and their codes have 40 bits.
+    invites: Limit,
     /// Changes of a password, by user.
     changes: Limit,
     /// Tokens and cookies that open nothing, by source.
@@ -196,6 +202,7 @@ impl Accounts {
             sources: Limit::new(SOURCE_BURST, SOURCE_PERIOD),
             names: Limit::new(NAME_BURST, NAME_PERIOD),
             links: Limit::new(SOURCE_BURST, SOURCE_PERIOD),
+            invites: Limit::new(INVITE_BURST, SOURCE_PERIOD),
             changes: Limit::new(SOURCE_BURST, SOURCE_PERIOD),
             strangers: Limit::new(STRANGER_BURST, STRANGER_PERIOD),
             codes: Limit::new(CODE_BURST, CODE_PERIOD),

@@ -18,6 +18,7 @@ use toml::Table;
 use self::environment::apply;
 pub use self::providers::{Given, GroupRole, Oidc};
 use crate::index::Location;
+use crate::index::networks::NetworksBy;
 use crate::problem::Problem;
 
 /// What the environment's overrides begin with.
@@ -97,6 +98,9 @@ pub struct Public {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Most days for which hours of links are kept.
+const LINK_DAYS_MAX: u8 = 30;
+
 /// `[data]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,6 +111,8 @@ pub struct Data {
     pub database: String,
     /// File with the password for Postgres; empty for none.
     pub password_file: String,
+    /// For how many days hours of links are kept; 0 keeps the running hour alone.
+    pub link_days: u8,
 }
 
 /// `[services]`
@@ -197,6 +203,8 @@ pub struct Web {
     pub url: String,
     /// Prefixes of proxies that are believed about where a request came from.
     pub proxies: Vec<String>,
+    /// Whether every user makes networks, or administrators of the server alone.
+    pub networks_by: NetworksBy,
 }
 
 /// `[bus]`
@@ -235,6 +243,7 @@ impl Default for Data {
             dir: PathBuf::from("/var/lib/lanyard-server"),
             database: String::new(),
             password_file: String::new(),
+            link_days: LINK_DAYS_MAX,
         }
     }
 }
@@ -288,6 +297,7 @@ impl Default for Web {
             key: String::new(),
             url: String::new(),
             proxies: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
+            networks_by: NetworksBy::Admins,
         }
     }
 }
@@ -436,6 +446,9 @@ impl Config {
         }
         if self.public.host.contains(['/', ' ', '#', '?', '@']) {
             return wrong("public.host", "must be a bare IP address or name, without scheme, port or path");
+        }
+        if self.data.link_days > LINK_DAYS_MAX {
+            return wrong("data.link_days", "is from 0 to 30");
         }
         if self.runs_control() && self.control.listen.is_empty() {
             return wrong("control.listen", "is empty: give at least \"0.0.0.0:7443\"");

@@ -43,4 +43,8 @@ fn describe() {
     describe_counter!("lanyard_relay_quotas_spent_total", "Times a network used up its quota of a day.");
     describe_gauge!("lanyard_relay_bindings", "Relay channels in use.");
     describe_gauge!("lanyard_index_connected", "1 while this process is connected to the index.");
+    describe_counter!(
+        "lanyard_index_webhook_tries_total",
+        "Messages sent to webhooks, by what became of them."
+    );
 }

@@ -42,6 +42,7 @@ use crate::problem::Problem;
 use crate::stun::{self, Bound};
 use crate::udp::Shell;
 use crate::udp::sockets::{Routing, Sockets};
+use crate::webhooks::{self, Courier};
 
 /// Commands and events that wait between a machine and the program.
 const QUEUE: usize = 4_096;
@@ -223,8 +224,10 @@ impl Start<'_> {
         if self.config.runs(Service::Index) {
             let database = self.config.database()?;
             let clock = index::Clock::system();
-            let index = Arc::new(Index::open(&database, Schema::Upgrade, &self.fleet, clock).await?);
+            let index = Index::open(&database, Schema::Upgrade, &self.fleet, clock).await?;
+            let index = Arc::new(index.with_networks_by(self.config.web.networks_by));
             let clients = self.publish(&index).await?;
+            self.run_webhooks(&index);
             self.running.index = Some(index);
             return Ok(if wants_link { local::connect(&clients).await } else { None });
         }
@@ -244,7 +247,8 @@ impl Start<'_> {
                 "the bus"
             });
         }
-        let publishing = publisher::run(Arc::clone(index), waiting, self.health.clone());
+        let links_kept_ms = i64::from(self.config.data.link_days) * 24 * index::links::HOUR_MS;
+        let publishing = publisher::run(Arc::clone(index), waiting, self.health.clone(), links_kept_ms);
         let stopped = stopped(self.stopped.clone());
         // The web needs INDEX even when no service is its client.
         let held = clients.clone();
@@ -259,6 +263,17 @@ impl Start<'_> {
             "the index"
         });
         Ok(clients)
+    }
+
+    fn run_webhooks(&mut self, index: &Arc<Index>) {
+        let sending = Courier::new(Arc::clone(index), webhooks::PATIENCE).run(self.stopped.clone());
+        let stopped = stopped(self.stopped.clone());
+        self.running.tasks.spawn(async move {
+            sending.await;
+            // Without a reader of the outbox, which fails loudly itself, there is nothing to send.
+            stopped.await;
+            "the webhooks"
+        });
     }
 
     /// What devices are told about where which service is.

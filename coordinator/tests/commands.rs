@@ -309,3 +309,53 @@ fn completions_and_version_need_no_coordinator() {
     assert!(coordinator.ok(&["version"]).starts_with("lanyard-server "));
     assert_eq!(coordinator.run(&["frobnicate"]).status.code(), Some(2));
 }
+
+#[test]
+fn what_is_written_about_things_is_found_by_a_query() {
+    let coordinator = Coordinator::made();
+    let set = ["meta", "set", "network", "home", "site=berlin", "contact=ext. 42", "--visible", "admins"];
+    assert!(coordinator.ok(&set).contains("admins"));
+    coordinator.ok(&["user", "add", "anna"]);
+    coordinator.ok(&["meta", "set", "user", "anna", "room=2.14"]);
+    let listed = coordinator.json(&["meta", "list", "network", "home"]);
+    assert_eq!(listed["metadata"][1]["value"], "berlin", "{listed}");
+    let found = coordinator.json(&["find", "--kind", "network", "site:ber* -contact:\"ext. 7\""]);
+    assert_eq!(found["networks"][0]["slug"], "home", "{found}");
+    assert_eq!(coordinator.json(&["find", "--kind", "user", "room:2.14"])["users"][0]["name"], "anna");
+    assert_eq!(coordinator.json(&["find", "os:linux"])["devices"].as_array().unwrap().len(), 0);
+    coordinator.ok(&["meta", "unset", "network", "home", "site"]);
+    assert!(
+        coordinator.json(&["find", "--kind", "network", "site:*"])["networks"].as_array().unwrap().is_empty()
+    );
+    for (args, way_out) in [
+        (&["find", "tag:"][..], "followed by a value"),
+        (&["find", "is:tired"], "online, offline"),
+        (&["meta", "list", "member", "nas"], "NETWORK/DEVICE"),
+        (&["meta", "set", "user", "nobody", "a=b"], "user list"),
+    ] {
+        assert!(coordinator.refusal(args).contains(way_out), "{args:?}: {}", coordinator.refusal(args));
+    }
+}
+
+#[test]
+fn groups_and_invites_with_conditions_are_made_and_listed() {
+    let coordinator = Coordinator::made();
+    coordinator.ok(&["user", "add", "anna"]);
+    assert!(coordinator.refusal(&["group", "set", "home", "family", "anna"]).contains("role"));
+    coordinator.ok(&["role", "set", "home", "anna", "member"]);
+    assert_eq!(coordinator.json(&["group", "set", "home", "family", "anna"])["group"]["name"], "family");
+    assert!(coordinator.ok(&["group", "list", "home"]).contains("family"));
+    let args = ["invite", "add", "home", "--owner", "anna", "--tags", "nas,build", "--member-for", "30d"];
+    let made = coordinator.json(&args);
+    assert_eq!(made["invite"]["invite"]["tags"], serde_json::json!(["build", "nas"]), "{made}");
+    let person = coordinator.json(&["invite", "add", "home", "--person", "guest"]);
+    assert!(person["invite"]["link"].as_str().unwrap().contains("/invite/"), "{person}");
+    coordinator.ok(&["group", "remove", "home", "family"]);
+
+    let file = coordinator.file("password");
+    std::fs::write(&file, "three birds\n").unwrap();
+    let without = coordinator.refusal(&["network", "set", "home", "--join", "password"]);
+    assert!(without.contains("no password yet"), "{without}");
+    let args = ["network", "set", "home", "--join", "password", "--password-file", file.to_str().unwrap()];
+    assert_eq!(coordinator.json(&args)["network"]["has_password"], true);
+}

@@ -213,3 +213,53 @@ fn a_proxy_says_who_asks_and_passwords_need_tls_from_far_away() {
     assert!(page.body.contains("203.0.113.9") && !page.body.contains("10.0.0.1"), "{}", page.body);
     assert_eq!(browser.get(&site, "/account").location(), "/signin", "that cookie is for TLS alone");
 }
+
+#[test]
+fn an_invite_makes_a_stranger_a_member_and_a_user_one_more() {
+    let site = Site::open();
+    let mut admin = site.founded();
+    let link = site.link(&["invite", "add", "home", "--person", "member", "--uses", "2"]);
+    let mut browser = Browser::default();
+    for _ in 0..2 {
+        let form = browser.get(&site, &link);
+        assert!(form.status == 200 && form.body.contains("invited to the network home"), "{}", form.body);
+    }
+    let taken = browser.post(&site, &link, &format!("name=milena&password={PASSWORD}"));
+    assert!(taken.status == 422 && taken.body.contains("already a user"), "{}", taken.body);
+    let answer = browser.post(&site, &link, &format!("name=anna&password={PASSWORD}"));
+    assert_eq!((answer.status, answer.location()), (303, HOME), "{}", answer.body);
+    let page = browser.get(&site, "/account");
+    assert!(page.body.contains(">home</td>") && page.body.contains(">member</td>"), "{}", page.body);
+
+    // Who has an account accepts with it; who is more already spends nothing.
+    let form = admin.get(&site, &link);
+    assert!(form.body.contains("signed in as milena") && form.body.contains("/accept\""), "{}", form.body);
+    assert_eq!(admin.post(&site, &format!("{link}/accept"), "").location(), "/networks/home");
+    site.run(&["user", "add", "ben"]);
+    let reset = site.link(&["user", "reset-password", "ben"]);
+    let mut ben = Browser::default();
+    ben.post(&site, &reset, &format!("name=ben&password={PASSWORD}"));
+    assert_eq!(ben.post(&site, &format!("{link}/accept"), "").location(), "/networks/home");
+    let dead = Browser::default().get(&site, &link);
+    assert!(dead.status == 410 && dead.body.contains("Ask whoever sent it"), "{}", dead.body);
+    let nobody = Browser::default().post(&site, &format!("{link}/accept"), "");
+    assert_eq!(nobody.location(), "/signin");
+}
+
+#[test]
+fn the_page_of_a_devices_invite_tells_how_to_join_and_uses_nothing_up() {
+    let site = Site::open();
+    let made: serde_json::Value = serde_json::from_str(&site.run(&["invite", "add", "home"])).unwrap();
+    let join = made["invite"]["join"].as_str().unwrap();
+    let code = join.split("invite=").nth(1).unwrap().split('#').next().unwrap();
+    for _ in 0..2 {
+        let page = Browser::default().get(&site, &format!("/join/{code}"));
+        assert!(page.status == 200 && page.body.contains("sudo lanyard join"), "{}", page.body);
+        assert!(page.body.contains("#p=") && page.body.contains("one device"), "{}", page.body);
+    }
+    assert_eq!(Browser::default().get(&site, &format!("/invite/{code}")).location(), format!("/join/{code}"));
+    assert_eq!(Browser::default().get(&site, "/join/AAAA-AAAA").status, 410);
+    let mut guesser = Browser::default();
+    let last = (0..60).map(|_| guesser.get(&site, "/invite/AAAA-AAAA").status).find(|status| *status == 429);
+    assert_eq!(last, Some(429), "who guesses is told to wait");
+}

@@ -101,6 +101,10 @@ describe("by keyboard alone", () => {
     await page.keyboard.press("t");
     await page.waitForURL(/view=table/);
     expect(Number(await page.locator("table").getAttribute("aria-rowcount"))).toBeGreaterThan(50);
+    const heads = await page.locator("thead th").allTextContents();
+    for (const name of ["Path", "Round trip", "Loss", "Throughput"]) expect(heads).toContain(name);
+    await page.getByRole("button", { name: "Throughput" }).click();
+    expect(await page.locator('td[data-column="rate"]').first().textContent()).toMatch(/bit\/s/);
     await page.keyboard.press("j");
     await page.waitForFunction(() => document.activeElement?.closest("[data-row]"));
     await page.keyboard.press("Enter");
@@ -117,6 +121,23 @@ describe("live", () => {
     await row.getByRole("button", { name: "Approve" }).click();
     await row.getByText("online").first().waitFor();
     await page.getByText("newcomer-1 is approved").waitFor();
+  });
+
+  it("shows what a pair reports in the table of peers and in its reasons", async () => {
+    const page = await open("/map");
+    const { origin } = new URL(page.url());
+    const answer = await page.request.get(`${origin}/api/v1/snapshot`);
+    const { links } = (await answer.json()) as { links: { id: string; device_id: string; code: string }[] };
+    const { id, device_id } = links.find((link) => link.code === "direct")!;
+    await page.goto(`${origin}/devices/${device_id}`);
+    const peer = page.locator(".peers tr", { has: page.locator(`a[href*="${id}"]`) });
+    await peer.waitFor();
+    await page.locator(".light.open").waitFor();
+    await happen(page, `report?id=${id}&bps=42000000`);
+    await peer.getByText("42 Mbit/s").waitFor();
+    await peer.getByRole("link").click();
+    await page.locator(".drawer").getByText("42 Mbit/s").waitFor();
+    await page.locator(".chart").first().waitFor();
   });
 
   it("keeps what it has when the server is gone, says so, and comes back by itself", async () => {
@@ -178,12 +199,12 @@ describe("changes", () => {
     const row = page.locator("tbody tr[data-row]").first();
     const id = (await row.getAttribute("data-row"))!;
     await row.getByRole("button", { name: /What to do/ }).click();
-    await page.locator(":popover-open").getByRole("button", { name: "Rename" }).click();
-    const field = page.locator("dialog input");
+    await page.locator(":popover-open").getByRole("button", { name: "Edit" }).click();
+    const field = page.locator("dialog").getByLabel("Name");
     await field.fill("my-name");
     await happen(page, `rename?id=${id}&name=their-name`);
     await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("Now it is: their-name").waitFor();
+    await page.getByText(/Now it is: their-name/).waitFor();
     forgive(/412/);
     await page.getByRole("button", { name: "Save mine" }).click();
     await page.locator("dialog").waitFor({ state: "detached" });
@@ -225,7 +246,7 @@ describe("a member", () => {
     expect(await page.locator(".card").count()).toBe(2);
     await page.locator(".card-name").first().click();
     await page.locator("tbody tr[data-row]").first().waitFor();
-    expect(await page.locator("tbody input[type=checkbox], .tabs a").count()).toBe(1);
+    expect(await page.locator("tbody input[type=checkbox], .tabs a").count()).toBe(2);
     await page.goto(`${new URL(page.url()).origin}/people`);
     await page.getByText("People are for administrators").waitFor();
   });

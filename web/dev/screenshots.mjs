@@ -19,6 +19,9 @@ const PAGES = {
   devicepage: "/devices/d00000003",
   networks: "/networks",
   members: "/networks/home",
+  entries: "/networks/home/entries",
+  groups: "/networks/home/groups",
+  found: "/devices?q=site:berlin+tag:nas",
   invites: "/networks/home/invites",
   roles: "/networks/home/roles",
   network: "/networks/home/settings",
@@ -40,6 +43,23 @@ const ACTS = {
     await page.goto(`${base}/networks/home/invites?new=1`);
     await page.locator("dialog button[type=submit]").click();
     await page.locator(".qr").waitFor();
+  },
+  invitedialog: async (page, base) => {
+    await page.goto(`${base}/networks/home/invites?new=1`);
+  },
+  membership: async (page, base) => {
+    const { members } = await (await page.request.get(`${base}/api/v1/snapshot`)).json();
+    const { id } = members.find((member) => member.tags.length > 1 && member.network === "home");
+    await page.goto(`${base}/networks/home?open=member/${id}`);
+    await page.locator(".drawer [data-key=edit]").click();
+  },
+  entryform: async (page, base) => {
+    await page.goto(`${base}/devices?open=device/d00000003`);
+    await page.locator(".drawer [data-entry]").first().click();
+  },
+  completing: async (page, base) => {
+    await page.goto(`${base}/devices`);
+    await page.locator(".filter-box input").pressSequentially("tag:");
   },
   palette: async (page, base) => {
     await page.goto(`${base}/`);

@@ -39,6 +39,16 @@ export function moment(at: number): string {
   return new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }).format(at);
 }
 
+/** The time of a day. */
+export function clock(at: number): string {
+  return new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(at);
+}
+
+/** A day of this year. */
+export function day(at: number): string {
+  return new Intl.DateTimeFormat(language.value, { day: "numeric", month: "short" }).format(at);
+}
+
 /** A moment to the second, for logs. */
 export function second(at: number): string {
   return new Intl.DateTimeFormat(language.value, { dateStyle: "short", timeStyle: "medium" }).format(at);
@@ -52,6 +62,52 @@ export function number(value: number): string {
 export function percent(part: number, whole: number): string {
   if (whole === 0) return "–";
   return new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 0 }).format(part / whole);
+}
+
+/** Part of a thousand as a percentage: "0.4%"; of nothing, an em dash. */
+export function permille(part: number | null): string {
+  if (part === null) return "–";
+  return new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 1 }).format(part / 1_000);
+}
+
+const SIZES = ["", "kilo", "mega", "giga", "tera"] as const;
+
+/** How many of a thousand, a million and so on there are, and of which. */
+function sized(value: number): { shown: number; step: number; digits: number } {
+  const step = Math.max(0, Math.min(SIZES.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3)));
+  const shown = value / 1_000 ** step;
+  return { shown, step, digits: step > 0 && shown < 100 ? 1 : 0 };
+}
+
+/** An amount of data: "512 byte", "3.2 MB". */
+export function bytes(count: number): string {
+  const { shown, step, digits } = sized(count);
+  return new Intl.NumberFormat(language.value, {
+    style: "unit",
+    unit: `${SIZES[step]!}byte`,
+    unitDisplay: "short",
+    maximumFractionDigits: digits,
+  }).format(shown);
+}
+
+const RATES = ["rate.bit", "rate.kbit", "rate.mbit", "rate.gbit", "rate.tbit"] as const;
+
+/** How fast data goes: "12 kbit/s", "3.2 Mbit/s". */
+export function rate(bps: number): string {
+  const { shown, step, digits } = sized(bps);
+  const value = new Intl.NumberFormat(language.value, { maximumFractionDigits: digits }).format(shown);
+  return t(RATES[step]!, { value });
+}
+
+/** A round trip, in milliseconds: "0.4 ms", "35 ms". */
+export function roundTrip(ms: number | null): string {
+  if (ms === null) return "–";
+  return new Intl.NumberFormat(language.value, {
+    style: "unit",
+    unit: "millisecond",
+    unitDisplay: "short",
+    maximumFractionDigits: ms < 10 ? 1 : 0,
+  }).format(ms);
 }
 
 /** A length of time: "850 ms", "3.2 s", "2 h". */

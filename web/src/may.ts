@@ -14,14 +14,31 @@ export const isAdmin = computed(() => {
 
 export const isServerAdmin = computed(() => store.me.value?.server_admin === true);
 
+/** Whether the caller may make networks. */
+export const mayMakeNetworks = computed(() => store.me.value?.may_make_networks === true);
+
 export function mayChangeMember(member: T.Member): boolean {
   return store.mayAdmin(member.network);
 }
 
+/** Renaming a member, writing about it and taking it out are its owner's as well. */
+export function mayEditMember(member: T.Member): boolean {
+  return mayChangeMember(member) || (isMine(member.user_id) && store.network(member.network) !== undefined);
+}
+
+/** Whether something belongs to the caller. */
+export function isMine(owner: string | null): boolean {
+  return owner !== null && owner === store.me.value?.user.id;
+}
+
+/** Whether the caller may bring devices of their own into a network, without administering it. */
+export function mayBring({ name, role }: T.Network): boolean {
+  return role === "member" && !store.mayAdmin(name);
+}
+
 /** A device is changed by its owner or by the server's administrators. */
 export function mayChangeDevice({ device }: Pick<DeviceRow, "device">): boolean {
-  const me = store.me.value;
-  return me !== undefined && (me.server_admin || (device.user_id !== null && device.user_id === me.user.id));
+  return isServerAdmin.value || isMine(device.user_id);
 }
 
 /** Whether the caller may hand out ownership of a network. */

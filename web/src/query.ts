@@ -1,7 +1,7 @@
-// The query language of filters: `os:windows -state:offline in:home,lab nas "second floor"`.
+// The query language of filters, the same as the server's: `os:windows -is:offline net:home,lab nas site:ber*`.
 //
-// Words without a key are looked for everywhere. Commas part alternatives, a minus turns a term round, quotes keep
-// spaces. All terms must hold.
+// Words without a key are looked for everywhere. Commas part alternatives, a minus turns a term round, quotes keep spaces
+// and commas, stars stand for anything. All terms must hold. What the rows of a page cannot tell, the server is asked.
 
 export interface Term {
   /** What it asks about; `null` for free text. */
@@ -11,14 +11,48 @@ export interface Term {
   not: boolean;
 }
 
-/** Reads a query. Anything is a query: what is no `key:value` is free text. */
+/** What may stand before a colon: a field, or a key of the metadata. */
+const KEY = /^[a-z][a-z0-9._-]*$/;
+
+/** Reads a query. Anything is a query: what is no `key:value` is free text, what is not finished is left out. */
 export function parse(text: string): Term[] {
   const terms: Term[] = [];
-  for (const [, minus, key, quoted, bare] of text.matchAll(/(-?)(?:([a-z_]+):)?(?:"([^"]*)"|([^\s"]+))/gi)) {
-    const value = (quoted ?? bare ?? "").toLowerCase();
-    const values = quoted === undefined && key !== undefined ? value.split(",").filter(Boolean) : [value];
-    if (values.length === 0 || values[0] === "") continue;
-    terms.push({ key: key?.toLowerCase() ?? null, values, not: minus === "-" });
+  let at = 0;
+  /** A text in quotes, or up to a space or one of `ends`. */
+  const read = (ends: string): string => {
+    const from = at;
+    if (text[at] === '"') {
+      const close = text.indexOf('"', at + 1);
+      at = close < 0 ? text.length : close + 1;
+      return text.slice(from + 1, close < 0 ? undefined : close).toLowerCase();
+    }
+    while (at < text.length && !/\s/.test(text[at]!) && !ends.includes(text[at]!)) at += 1;
+    return text.slice(from, at).toLowerCase();
+  };
+  while (at < text.length) {
+    if (/\s/.test(text[at]!)) {
+      at += 1;
+      continue;
+    }
+    const not = text[at] === "-";
+    if (not) at += 1;
+    const from = at;
+    const isQuoted = text[at] === '"';
+    const first = read(":");
+    if (isQuoted || text[at] !== ":" || !KEY.test(first)) {
+      // What is no key before a colon is a word together with it.
+      if (!isQuoted) at = from;
+      const value = isQuoted ? first : read("");
+      if (value !== "") terms.push({ key: null, values: [value], not });
+      continue;
+    }
+    const values: string[] = [];
+    do {
+      at += 1;
+      values.push(read(","));
+    } while (text[at] === ",");
+    const said = values.filter(Boolean);
+    if (said.length > 0) terms.push({ key: first, values: said, not });
   }
   return terms;
 }
@@ -27,8 +61,9 @@ export function parse(text: string): Term[] {
 export function write(terms: readonly Term[]): string {
   return terms
     .map(({ key, values, not }) => {
-      const value = values.join(",");
-      const text = /\s/.test(value) ? `"${value}"` : value;
+      const special = key === null ? /[\s:]|^-/ : /[\s,]/;
+      const quoted = (value: string) => (special.test(value) && !value.includes('"') ? `"${value}"` : value);
+      const text = values.map(quoted).join(",");
       return `${not ? "-" : ""}${key === null ? "" : `${key}:`}${text}`;
     })
     .join(" ");
@@ -58,23 +93,48 @@ export interface Field<R> {
   of(row: R): readonly string[];
   /** Whether the value has to be the whole text, not a part of it. */
   exact?: boolean;
+  /** All that can be asked; the server says what is wrong with anything else. */
+  values?: readonly string[];
 }
 
 export type Fields<R> = Readonly<Record<string, Field<R>>>;
 
-/** Makes a test of a query. An unknown key matches nothing, so that a slip is seen. */
-export function compile<R>(text: string, fields: Fields<R>, textOf: (row: R) => string): (row: R) => boolean {
-  const tests = parse(text).map(({ key, values, not }) => {
+/** Terms that rows can answer, and those that only the server can. */
+export function divide<R>(text: string, fields: Fields<R>): { local: Term[]; remote: Term[] } {
+  const local: Term[] = [];
+  const remote: Term[] = [];
+  for (const term of parse(text)) {
+    const field = term.key === null ? undefined : fields[term.key];
+    const isKnown = term.key === null || (field && term.values.every((value) => field.values?.includes(value) ?? true));
+    (isKnown ? local : remote).push(term);
+  }
+  return { local, remote };
+}
+
+/** Makes a test of a query. A key that rows do not have matches nothing, so that a slip is seen. */
+export function compile<R>(
+  query: string | readonly Term[],
+  fields: Fields<R>,
+  textOf: (row: R) => string,
+): (row: R) => boolean {
+  const terms = typeof query === "string" ? parse(query) : query;
+  const tests = terms.map(({ key, values, not }) => {
     if (key === null) {
-      const value = values[0]!;
-      return (row: R) => textOf(row).includes(value) !== not;
+      const fits = holds(values[0]!);
+      return (row: R) => fits(textOf(row)) !== not;
     }
     const field = fields[key];
     if (!field) return () => false;
-    const fits = field.exact
-      ? (own: string) => values.includes(own)
-      : (own: string) => values.some((value) => own.includes(value));
-    return (row: R) => field.of(row).some(fits) !== not;
+    const each = values.map((value) => (field.exact ? (own: string) => own === value : holds(value)));
+    return (row: R) => field.of(row).some((own) => each.some((fits) => fits(own))) !== not;
   });
   return (row) => tests.every((test) => test(row));
+}
+
+/** A test for what has a text in it; stars at its ends change nothing, one within stands for anything. */
+function holds(value: string): (own: string) => boolean {
+  const parts = value.split("*").filter(Boolean);
+  if (parts.length < 2) return (own) => own.includes(parts[0] ?? "");
+  const pattern = new RegExp(parts.map((part) => part.replace(/[^\w\s]/g, "\\$&")).join(".*"), "s");
+  return (own) => pattern.test(own);
 }

@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { ago, natural, percent, span } from "../src/format";
+import { ago, bytes, natural, percent, permille, rate, roundTrip, span } from "../src/format";
 import { language, n, preferred, t, word } from "../src/i18n/t";
 import { differences } from "../src/parts/Events";
 import { type Column, sorted } from "../src/parts/Table";
-import { joinCommand, stateOfInvite } from "../src/views/Invites";
+import { joinCommand } from "../src/views/InviteDialog";
+import { stateOfInvite } from "../src/views/Invites";
 import { program } from "../src/views/Settings";
 
 const NOW = 1_800_000_000_000;
@@ -23,6 +24,18 @@ describe("moments and numbers", () => {
     expect(span(3_240)).toBe("3.2 sec");
     expect(percent(1, 3)).toBe("33%");
     expect(percent(0, 0)).toBe("–");
+    expect(permille(4)).toBe("0.4%");
+    expect(permille(null)).toBe("–");
+    expect([0.44, 35.2, null].map(roundTrip)).toEqual(["0.4 ms", "35 ms", "–"]);
+    expect([0, 999, 1_000, 123_456, 3_200_000, 5e15].map(rate)).toEqual([
+      "0 bit/s",
+      "999 bit/s",
+      "1 kbit/s",
+      "123 kbit/s",
+      "3.2 Mbit/s",
+      "5,000 Tbit/s",
+    ]);
+    expect([512, 1_500, 2.5e9].map(bytes)).toEqual(["512 byte", "1.5 kB", "2.5 GB"]);
   });
 
   it("follow the language", () => {
@@ -92,6 +105,11 @@ describe("what is shown", () => {
       max_uses: 2,
       uses: 0,
       auto_approve: true,
+      target: "device",
+      role: null,
+      owner_id: null,
+      tags: [],
+      member_for: null,
       expires_at: NOW + 1,
       revoked_at: null,
       created_by: "u",

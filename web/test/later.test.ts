@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Problem, ask, leave } from "../src/api/client";
 import type * as T from "../src/api/types";
-import { actOn, removeMembers } from "../src/store/actions";
+import { actOn, endMembers, removeMembers, tagMembers } from "../src/store/actions";
 import { UNDO_MS, later, notes, sendAll, sentence } from "../src/store/later";
 import { store } from "../src/store/store";
 
@@ -17,6 +17,9 @@ const member: T.Member = {
   joined_via: "invite",
   online: true,
   last_seen_at: null,
+  user_id: null,
+  tags: ["nas"],
+  expires_at: null,
   created_at: 0,
 };
 
@@ -24,6 +27,7 @@ interface Sent {
   method: string;
   url: string;
   headers: Record<string, string>;
+  body: unknown;
 }
 
 let sent: Sent[] = [];
@@ -34,7 +38,7 @@ beforeEach(() => {
   sent = [];
   answer = () => new Response(JSON.stringify({ ...member, state: "suspended" }), { headers: { etag: '"4"' } });
   vi.stubGlobal("fetch", (url: string, init: RequestInit) => {
-    sent.push({ method: init.method!, url, headers: init.headers as Record<string, string> });
+    sent.push({ method: init.method!, url, headers: init.headers as Record<string, string>, body: init.body });
     return Promise.resolve(answer());
   });
   notes.value = [];
@@ -134,5 +138,25 @@ describe("a request", () => {
     vi.stubGlobal("fetch", () => Promise.reject(new TypeError("failed")));
     const error = await ask("GET", "/x").catch((caught: unknown) => caught);
     expect(sentence(error)).toBe("The server does not answer. Nothing was changed.");
+  });
+});
+
+describe("tags and ends of several members", () => {
+  it("are shown at once, sent whole when the time is over, and leave the other tags alone", async () => {
+    tagMembers([member], ["build"]);
+    expect(store.members.get("m1")!.tags).toEqual(["build", "nas"]);
+    expect(sent).toEqual([]);
+    await vi.advanceTimersByTimeAsync(UNDO_MS);
+    expect(sent[0]).toMatchObject({ method: "PATCH", url: "/api/v1/networks/home/members/m1" });
+    expect(JSON.parse(String(sent[0]!.body))).toEqual({ tags: ["build", "nas"] });
+  });
+
+  it("are as before when they are undone", async () => {
+    endMembers([member], 5_000);
+    expect(store.members.get("m1")!.expires_at).toBe(5_000);
+    notes.value[0]!.undo!();
+    await vi.advanceTimersByTimeAsync(UNDO_MS);
+    expect(store.members.get("m1")!.expires_at).toBeNull();
+    expect(sent).toEqual([]);
   });
 });

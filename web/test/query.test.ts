@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Fields, compile, parse, valueOf, withKey, without, write } from "../src/query";
+import { type Fields, compile, divide, parse, valueOf, withKey, without, write } from "../src/query";
 
 interface Row {
   name: string;
@@ -50,8 +50,53 @@ describe("a query", () => {
     expect(names("oss:linux")).toEqual([]);
   });
 
+  it("takes quotes around each alternative, and stars for anything", () => {
+    expect(parse('tag:nas,"big one" -site:"new york"')).toEqual([
+      { key: "tag", values: ["nas", "big one"], not: false },
+      { key: "site", values: ["new york"], not: true },
+    ]);
+    expect(names("nas*berlin")).toEqual(["nas berlin"]);
+    expect(names("*attic")).toEqual(["nas attic"]);
+    expect(names("os:w*s")).toEqual(["laptop"]);
+    expect(names("os:*")).toHaveLength(3);
+  });
+
+  it("has keys of metadata with dots and digits, and leaves a quoted colon alone", () => {
+    expect(parse("meta.name:x contact.phone2:y")).toEqual([
+      { key: "meta.name", values: ["x"], not: false },
+      { key: "contact.phone2", values: ["y"], not: false },
+    ]);
+    expect(parse('"os:linux"')).toEqual([{ key: null, values: ["os:linux"], not: false }]);
+    expect(parse("Käse:x 9:30")).toEqual([
+      { key: null, values: ["käse:x"], not: false },
+      { key: null, values: ["9:30"], not: false },
+    ]);
+  });
+
+  it("leaves out what is not finished", () => {
+    expect(parse("os: tag:, - nas")).toEqual([{ key: null, values: ["nas"], not: false }]);
+    expect(parse('name:"nas ber')).toEqual([{ key: "name", values: ["nas ber"], not: false }]);
+  });
+
+  it("is divided into what rows can tell and what only the server can", () => {
+    const fields: Fields<Row> = { ...FIELDS, is: { of: (row) => row.state, exact: true, values: ["online"] } };
+    const keys = (query: string) => {
+      const { local, remote } = divide(query, fields);
+      return [local.map(({ key }) => key), remote.map(({ key }) => key)];
+    };
+    expect(keys("nas os:linux -site:berlin group:family")).toEqual([
+      [null, "os"],
+      ["site", "group"],
+    ]);
+    expect(keys("is:online")).toEqual([["is"], []]);
+    expect(keys("is:online,tired")).toEqual([[], ["is"]]);
+  });
+
   it("is written as it was read, whatever it is", () => {
     for (const query of [
+      'tag:"a,b",c "x:y" "-z" --z',
+      'a"b:c -"q r"',
+      'site:ber*,"new york"',
       "os:linux,windows -state:offline nas",
       '"second floor" -in:home',
       "a:b:c",

@@ -1,3 +1,4 @@
+import { effect } from "@preact/signals";
 import { describe, expect, it, vi } from "vitest";
 import { Problem } from "../src/api/client";
 import { type Listener, Live, type Source, type Surroundings } from "../src/api/live";
@@ -40,12 +41,16 @@ const member: T.Member = {
   joined_via: "invite",
   online: false,
   last_seen_at: null,
+  user_id: "u1",
+  tags: ["nas"],
+  expires_at: null,
   created_at: 0,
 };
 const network: T.Network = {
   id: "n1",
   name: "home",
   join_mode: "invite",
+      has_password: false,
   approve: "auto",
   prefix4: "10.61.0.0/16",
   prefix6: "fd5a::/64",
@@ -66,12 +71,23 @@ const link: T.Link = {
   plan: "plain",
   took_ms: 5,
   at: 1,
+  report: null,
+};
+const report: T.Report = {
+  device_id: "d2",
+  path: "direct",
+  rtt_ms: 12.5,
+  loss_permille: 0,
+  tx_bps: 1_000,
+  rx_bps: 2_000,
+  seen_at: 5,
 };
 
 function snapshot(revision = 7): T.Snapshot {
   return {
     revision,
-    me: { user, roles: [], server_admin: true, via: "session", may_write: true, version: "0.1.0" },
+    me: { user, roles: [], server_admin: true, via: "session", may_write: true,
+      may_make_networks: true, version: "0.1.0" },
     users: [user],
     networks: [network],
     devices: [device, { ...device, id: "d2", name: "pi" }],
@@ -138,6 +154,23 @@ describe("a store", () => {
     expect(store.rows.linksOf("d2")).toEqual([]);
   });
 
+  it("shows what a link reports without touching the rows of its devices, unless the path is another", async () => {
+    const { store, listener } = await started();
+    const rows = store.rows.all.value;
+    const seen: (number | null | undefined)[] = [];
+    const stop = effect(() => void seen.push(store.rows.linksOf("d1")[0]?.report?.tx_bps));
+    for (const tx_bps of [1_000, 3_000]) {
+      listener().onDelta("link", { op: "put", item: { ...link, report: { ...report, tx_bps } } });
+      store.flush();
+    }
+    expect(seen).toEqual([undefined, 1_000, 3_000]);
+    expect(store.rows.all.value).toBe(rows);
+    listener().onDelta("link", { op: "put", item: { ...link, report: { ...report, path: "relay" } } });
+    store.flush();
+    expect(store.rows.get("d2")!.links).toMatchObject({ direct: 0, relayed: 1 });
+    stop();
+  });
+
   it("keeps the row of a device whose network, owner or links did not change", async () => {
     const { store, listener } = await started();
     const before = store.rows.get("d2");
@@ -175,6 +208,17 @@ describe("a store", () => {
     expect(good.store.connection.value).toBe("lost");
     expect(good.store.problem.value).toBeUndefined();
     expect(good.store.devices.all.value).toHaveLength(2);
+  });
+
+  it("counts what is told of a thing, for what hangs on it", async () => {
+    const { store, listener } = await started();
+    expect([store.told("device", "d1"), store.told("device", "d2")]).toEqual([0, 0]);
+    listener().onDelta("device", { op: "put", item: device });
+    listener().onDelta("presence", { op: "put", item: { device_id: "d1", online: true } });
+    store.flush();
+    expect([store.told("device", "d1"), store.told("device", "d2")]).toEqual([1, 0]);
+    await store.start();
+    expect(store.told("device", "d2")).toBe(1);
   });
 
   it("ignores messages that are no deltas", async () => {

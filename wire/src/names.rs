@@ -201,6 +201,55 @@ impl Wire for InviteCode {
     }
 }
 
+/// What a network's administrators tell people so that they can join: 1 to 64 bytes of UTF-8, no control characters.
+///
+/// It is sent under the encryption of a session, and does not show in debug output.
+#[derive(Clone, PartialEq, Eq, zeroize::ZeroizeOnDrop)]
+pub struct JoinPassword(String);
+
+/// The text is no password of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a network's password has 1 to 64 bytes and no control characters")]
+pub struct InvalidJoinPassword;
+
+impl JoinPassword {
+    /// Most bytes.
+    pub const BYTES_MAX: usize = 64;
+
+    /// Takes what somebody typed.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, too long, or has control characters.
+    pub fn parse(text: &str) -> Result<Self, InvalidJoinPassword> {
+        let is_password = (1..=Self::BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
+        if is_password { Ok(Self(String::from(text))) } else { Err(InvalidJoinPassword) }
+    }
+
+    /// The text, to be compared or to be handed on.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for JoinPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JoinPassword(..)")
+    }
+}
+
+impl Wire for JoinPassword {
+    fn encode(&self, writer: &mut Writer) {
+        Text(Self::BYTES_MAX, "password").encode(&self.0, writer);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let text = Text(Self::BYTES_MAX, "password").decode(reader)?;
+        Self::parse(&text).map_err(|InvalidJoinPassword| reader.malformed("password"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::format;
@@ -249,6 +298,18 @@ mod tests {
         for text in ["", "K7Q2-MX4", "K7Q2-MX4DD", "K7Q2-MX4U"] {
             assert_eq!(InviteCode::parse(text), Err(InvalidInviteCode), "{text}");
         }
+    }
+
+    #[test]
+    fn a_password_is_short_printable_and_hidden() {
+        let password = JoinPassword::parse("drei Vögel").unwrap();
+        assert_eq!(format!("{password:?}"), "JoinPassword(..)");
+        assert_eq!(password.reveal(), "drei Vögel");
+        assert_eq!(JoinPassword::from_bytes(&password.to_bytes()), Ok(password));
+        for text in ["", "a\nb", &"x".repeat(65)] {
+            assert!(JoinPassword::parse(text).is_err(), "{text:?}");
+        }
+        assert!(JoinPassword::from_bytes(b"\x00").is_err() && JoinPassword::from_bytes(b"\x01\x07").is_err());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! `lanyard join`: become a member of a network.
 
+use std::io::IsTerminal as _;
+
 use super::Context;
 use super::output::{fit, other, unexpected};
 use crate::exit::{Code, Exit, Problem};
-use crate::ipc::schema::{Answer, Ask, Joined};
+use crate::ipc::schema::{Answer, Ask, Hidden, Joined};
 
 /// Join a network
 ///
@@ -18,17 +20,35 @@ pub(super) struct Arguments {
     /// The name of this device in the network; the host name if absent
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
+    /// Give the network's password: asked for, or a line of standard input
+    #[arg(long)]
+    password: bool,
     /// How many seconds to wait for an administrator's approval
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(super) wait: u32,
 }
 
 pub(super) fn run(arguments: Arguments, context: &mut Context<'_>) -> Result<Exit, Problem> {
-    let ask = Ask::Join { join: arguments.join, name: arguments.name, wait_s: arguments.wait };
+    let password = if arguments.password { Some(Hidden(ask_for_password()?)) } else { None };
+    let Arguments { join, name, wait: wait_s, .. } = arguments;
+    let ask = Ask::Join { join, name, password, wait_s };
     let answer = context.ask(&ask)?.next().ok_or_else(unexpected)??;
     let pending = matches!(&answer, Answer::Joined(joined) if joined.pending);
     context.print(answer, render);
     Ok(if pending { Code::JoinPending.exit() } else { Exit::Ok })
+}
+
+/// Reads a password that the terminal does not show.
+fn ask_for_password() -> Result<String, Problem> {
+    let unread = |error: std::io::Error| {
+        Problem::new(Code::JoinWrongPassword, format!("the password cannot be read: {error}"))
+    };
+    if std::io::stdin().is_terminal() {
+        return rpassword::prompt_password("password of the network: ").map_err(unread);
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(unread)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn render(answer: &Answer) -> String {

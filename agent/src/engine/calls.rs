@@ -7,7 +7,7 @@ use lanyard_proto::device::{Command, Status};
 use lanyard_wire::join::JoinString;
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::limits::{CONTROL_PORT, WEB_PORT};
-use lanyard_wire::names::DeviceName;
+use lanyard_wire::names::{DeviceName, JoinPassword};
 use tokio::sync::mpsc;
 
 use super::echo::Ping;
@@ -16,7 +16,7 @@ use super::ways::Ways;
 use super::{Engine, counted, find, report};
 use crate::exit::{Code, Problem};
 use crate::ipc::schema;
-use crate::ipc::schema::{Answer, Ask, Device, Door, Nat, Network, PortMapping, Switched};
+use crate::ipc::schema::{Answer, Ask, Device, Door, Hidden, Nat, Network, PortMapping, Switched};
 use crate::ipc::server::Call;
 use crate::state::Host;
 
@@ -32,7 +32,9 @@ impl Engine {
             }
             Ask::Up { network } => self.up(network.as_deref()).await.map(Some),
             Ask::Down { network } => self.down(network.as_deref()).await.map(Some),
-            Ask::Join { join, name, wait_s } => self.join(&join, name.as_deref(), wait_s, &answers),
+            Ask::Join { join, name, password, wait_s } => {
+                self.join(&join, name.as_deref(), password.as_ref(), wait_s, &answers)
+            }
             Ask::Leave { network } => self.leave(&network, &answers).map(|()| None),
             Ask::Ping { peer, count, until_direct, size } => {
                 self.ping(&peer, count, until_direct, size, &answers).map(|()| None)
@@ -141,12 +143,15 @@ impl Engine {
         &mut self,
         join: &str,
         name: Option<&str>,
+        password: Option<&Hidden>,
         wait_s: u32,
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Option<Answer>, Problem> {
         let status = self.machine()?;
         let JoinString { host, port, network, invite, door, key } = JoinString::parse(join)
             .map_err(|error| Problem::new(Code::JoinString, format!("this is not a join string: {error}")))?;
+        let password = password.map(|password| JoinPassword::parse(&password.0)).transpose();
+        let password = password.map_err(|error| Problem::new(Code::JoinWrongPassword, error.to_string()))?;
         let name = match name {
             Some(name) => {
                 let name: DeviceName = name.parse().map_err(|error| {
@@ -160,7 +165,8 @@ impl Engine {
         };
         let host =
             Host { key, name: host, port: port.unwrap_or(CONTROL_PORT), door: door.unwrap_or(WEB_PORT) };
-        let wish = Wish { host, network, invite, name, patience: Duration::from_secs(wait_s.into()) };
+        let patience = Duration::from_secs(wait_s.into());
+        let wish = Wish { host, network, invite, password, name, patience };
         if super::is_active(&status, |network| network.coordinator == key && network.name == wish.network) {
             return Ok(Some(self.joined(&wish, false)));
         }

@@ -49,6 +49,7 @@ impl Engine {
             key,
             network: wish.network.clone(),
             invite: wish.invite,
+            password: wish.password.clone(),
             name: Some(wish.name.clone()),
         });
         let deadline = Instant::now() + COORDINATOR_WAIT;
@@ -195,6 +196,10 @@ fn refusal(why: JoinRefusal, wish: &Wish) -> Problem {
                 "network {network} takes no new members without an invite; ask its administrator for one"
             ),
         ),
+        JoinRefusal::WrongPassword => (
+            Code::JoinWrongPassword,
+            format!("that is not the password of network {network}; give it with --password"),
+        ),
         JoinRefusal::NameTaken => (
             Code::JoinNameTaken,
             format!("network {network} has a device \"{name}\" already; choose another name with --name"),
@@ -230,6 +235,7 @@ mod tests {
             (JoinRefusal::InviteUsedUp, Exit::Denied),
             (JoinRefusal::InviteExpired, Exit::Denied),
             (JoinRefusal::Locked, Exit::Denied),
+            (JoinRefusal::WrongPassword, Exit::Denied),
             (JoinRefusal::NameTaken, Exit::Failed),
             (JoinRefusal::Full, Exit::Failed),
             (JoinRefusal::Denied, Exit::Denied),
@@ -254,6 +260,7 @@ mod tests {
             },
             network: "home".parse().unwrap(),
             invite: None,
+            password: None,
             name: "t480".parse().unwrap(),
             patience: Duration::ZERO,
         }

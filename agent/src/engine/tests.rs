@@ -12,7 +12,7 @@ async fn while_down_every_request_that_needs_networking_says_how_to_come_up() {
     for ask in [
         Ask::Up { network: Some("home".to_owned()) },
         Ask::Down { network: Some("home".to_owned()) },
-        Ask::Join { join: "nonsense".to_owned(), name: None, wait_s: 0 },
+        Ask::Join { join: "nonsense".to_owned(), name: None, password: None, wait_s: 0 },
         Ask::Leave { network: "home".to_owned() },
         Ask::Ping { peer: peer(), count: 1, until_direct: false, size: 56 },
         Ask::Why { peer: peer() },

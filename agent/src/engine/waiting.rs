@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lanyard_wire::ids::NetworkId;
 use lanyard_wire::keys::PublicKey;
-use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
+use lanyard_wire::names::{DeviceName, InviteCode, JoinPassword, NetworkName};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -30,6 +30,7 @@ pub(super) struct Wish {
     pub(super) host: Host,
     pub(super) network: NetworkName,
     pub(super) invite: Option<InviteCode>,
+    pub(super) password: Option<JoinPassword>,
     pub(super) name: DeviceName,
     /// How long to wait for an administrator.
     pub(super) patience: Duration,
@@ -225,6 +226,7 @@ mod tests {
             },
             network: "home".parse().unwrap(),
             invite: None,
+            password: None,
             name: "t480".parse().unwrap(),
             patience: Duration::ZERO,
         }

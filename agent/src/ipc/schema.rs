@@ -42,6 +42,17 @@ impl<T> Line<T> {
     }
 }
 
+/// A secret on its way to the agent; it does not show in debug output.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl core::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Hidden(..)")
+    }
+}
+
 /// What a command asks of the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -68,6 +79,9 @@ pub enum Ask {
         join: String,
         /// The name to join under, kept for later joins.
         name: Option<String>,
+        /// The network's password, where it is joined by one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<Hidden>,
         /// How long to wait for an administrator's approval.
         wait_s: u32,
     },

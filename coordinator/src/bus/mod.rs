@@ -6,6 +6,7 @@
 //! knows. No UDP service sees the database, and INDEX sees no UDP socket.
 
 pub mod local;
+mod passwords;
 pub mod publisher;
 pub mod remote;
 mod sealed;

@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::passwords::{Compared, Passwords};
 use super::{Carried, Client, FromIndex, Interest, Reported, ToIndex, Transition};
 use crate::health::Health;
 use crate::index::devices::{Introduction, Presence};
@@ -30,6 +31,9 @@ const POLL: Duration = Duration::from_millis(200);
 /// How often old outbox rows are removed.
 const PRUNE: Duration = Duration::from_secs(3_600);
 
+/// How often members whose time is over are put out: an index tells at once that there are none.
+const EXPIRE: Duration = Duration::from_secs(1);
+
 /// After a checkpoint (re)connects its devices have this long to come back before they are written as offline.
 ///
 /// Longer than three keep-alive periods of 25 s, so that a restart writes nothing for devices that stayed.
@@ -38,7 +42,7 @@ const SETTLING: Duration = Duration::from_secs(120);
 /// Most transitions written in one transaction.
 const OFFLINE_BATCH: usize = 512;
 
-/// Serves clients until their channel closes.
+/// Serves clients until their channel closes; hours of links are kept for that many milliseconds.
 ///
 /// # Errors
 /// When the outbox cannot be read at the start; later failures are reported in `health` and tried again.
@@ -46,22 +50,32 @@ pub async fn run(
     index: Arc<Index>,
     mut clients: mpsc::Receiver<Client>,
     health: Health,
+    links_kept_ms: i64,
 ) -> anyhow::Result<()> {
     let mut cursor = index.snapshot().await?.cursor;
     let mut serving = JoinSet::new();
+    let passwords = Arc::new(Passwords::default());
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut prune = interval(PRUNE);
+    let mut expire = interval(EXPIRE);
+    expire.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             client = clients.recv() => {
                 let Some(client) = client else { break };
-                serving.spawn(serve(client, Arc::clone(&index)));
+                serving.spawn(serve(client, Arc::clone(&index), Arc::clone(&passwords)));
             }
             () = index.changed() => cursor = publish(&index, cursor, &health).await,
             _ = poll.tick() => cursor = publish(&index, cursor, &health).await,
+            _ = expire.tick() => {
+                if let Err(error) = index.expire_members().await {
+                    tracing::warn!(%error, code = error.code(), "members whose time is over could not be put out");
+                }
+            }
             _ = prune.tick() => {
-                for pruned in [index.prune_outbox().await, index.prune_sessions().await, index.prune_links().await] {
+                let links = index.prune_links(links_kept_ms).await;
+                for pruned in [index.prune_outbox().await, index.prune_sessions().await, links] {
                     if let Err(error) = pruned {
                         tracing::warn!(%error, code = error.code(), "what is past could not be removed");
                     }
@@ -111,7 +125,7 @@ struct Settling {
     online: BTreeSet<DeviceId>,
 }
 
-async fn serve(mut client: Client, index: Arc<Index>) {
+async fn serve(mut client: Client, index: Arc<Index>, passwords: Arc<Passwords>) {
     let mut subscription: Option<Subscription> = None;
     let mut settling: Option<Settling> = None;
     loop {
@@ -129,7 +143,7 @@ async fn serve(mut client: Client, index: Arc<Index>) {
                     ToIndex::Verdicts { reports } => keep(&index, &reports).await,
                     ToIndex::Links { reports } => add_up(&index, &reports).await,
                     ToIndex::Join { ask, identity, ip, join } => {
-                        let outcome = decide(&index, identity, ip, &join).await;
+                        let outcome = decide(&index, &passwords, identity, ip, &join).await;
                         catch_up(&index, &mut subscription, &client).await;
                         let _ = client.tx.send(FromIndex::JoinDecided { ask, outcome }).await;
                     }
@@ -199,13 +213,17 @@ async fn forward(subscription: &mut Option<Subscription>, client: &Client, id: i
     subscription.cursor = id;
     let is_wanted = match change {
         Change::NetworkGone { .. } | Change::MemberGone { .. } => true,
-        Change::Network(_) | Change::Member(_) => subscription.interest == Interest::Roster,
+        Change::Network(_) | Change::Member(_) | Change::TryAgain { .. } => {
+            subscription.interest == Interest::Roster
+        }
         Change::Invite { .. }
         | Change::User { .. }
         | Change::Role { .. }
         | Change::Device { .. }
         | Change::Presence { .. }
         | Change::Link { .. }
+        | Change::About { .. }
+        | Change::Path { .. }
         | Change::Event { .. }
         | Change::Setting { .. } => false,
     };
@@ -245,11 +263,31 @@ async fn leave(index: &Index, device: DeviceId, network: NetworkId) -> bool {
     }
 }
 
-async fn decide(index: &Index, identity: PublicKey, ip: std::net::IpAddr, join: &Join) -> JoinOutcome {
+async fn decide(
+    index: &Index,
+    passwords: &Passwords,
+    identity: PublicKey,
+    ip: std::net::IpAddr,
+    join: &Join,
+) -> JoinOutcome {
+    let refused = |why| JoinOutcome::Refused(why);
+    let password = match &join.password {
+        Some(password) => match passwords.compare(index, &join.network, password, ip).await {
+            Ok(Compared::Right(stored)) => Some(stored),
+            Ok(Compared::Wrong) => None,
+            Ok(Compared::Later) => return refused(JoinRefusal::Unavailable),
+            Err(error) => {
+                tracing::error!(%error, code = error.code(), "a password could not be compared");
+                return refused(JoinRefusal::Unavailable);
+            }
+        },
+        None => None,
+    };
     let prefixes = join.prefixes.iter().filter_map(|(ip, length)| Ipv4Network::new(*ip, *length).ok());
     let request = JoinRequest {
         network: join.network.clone(),
         invite: join.invite,
+        password,
         device: Introduction {
             identity,
             wireguard: join.wireguard,

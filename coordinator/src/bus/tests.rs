@@ -16,6 +16,7 @@ use super::*;
 use crate::config::Service;
 use crate::health::{Health, State};
 use crate::index::invites::NewInvite;
+use crate::index::links::KEPT_MS;
 use crate::index::memberships::Verdict;
 use crate::index::networks::NewNetwork;
 use crate::index::{Actor, Clock, Index, Location, Schema};
@@ -45,7 +46,7 @@ impl Office {
         let index = Arc::new(open_index(dir.path(), Schema::Create).await);
         index.add_network(&NewNetwork::by_invite(home(), Vec::new()), &admin()).await.unwrap();
         let (clients, waiting) = mpsc::channel(4);
-        tokio::spawn(publisher::run(Arc::clone(&index), waiting, Health::of(&[Service::Index])));
+        tokio::spawn(publisher::run(Arc::clone(&index), waiting, Health::of(&[Service::Index]), KEPT_MS));
         let link = match form {
             Form::Local => local::connect(&clients).await.unwrap(),
             Form::Remote => {
@@ -86,7 +87,7 @@ impl Office {
     }
 
     async fn invite(&self) -> InviteCode {
-        let new = NewInvite { network: home(), max_uses: 9, lifetime_ms: 3_600_000, auto_approve: true };
+        let new = NewInvite::for_devices(home(), 9, 3_600_000);
         self.index.add_invite(&new, &admin()).await.unwrap().1
     }
 }
@@ -117,6 +118,7 @@ fn wish(ask: u64, seed: u8, invite: Option<InviteCode>) -> ToIndex {
         request: RequestId::new(1),
         network: home(),
         invite,
+        password: None,
         name: DeviceName::parse(&format!("device-{seed}")).unwrap(),
         wireguard: PublicKey::from_bytes([seed + 100; 32]),
         os: "linux\u{1b}[31m".to_owned(),
@@ -291,7 +293,7 @@ async fn a_client_with_another_fleet_key_gets_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let index = Arc::new(open_index(dir.path(), Schema::Create).await);
     let (clients, waiting) = mpsc::channel(4);
-    tokio::spawn(publisher::run(index, waiting, Health::of(&[Service::Index])));
+    tokio::spawn(publisher::run(index, waiting, Health::of(&[Service::Index]), KEPT_MS));
     let door = Door::bind("127.0.0.1:0", &fleet(7)).await.unwrap();
     let address = door.address().unwrap().to_string();
     tokio::spawn(door.open(clients));
@@ -317,7 +319,7 @@ async fn a_link_comes_back_when_the_index_does() {
     for round in 0..2 {
         let (clients, waiting) = mpsc::channel(4);
         let publisher =
-            tokio::spawn(publisher::run(Arc::clone(&index), waiting, Health::of(&[Service::Index])));
+            tokio::spawn(publisher::run(Arc::clone(&index), waiting, Health::of(&[Service::Index]), KEPT_MS));
         let door = Door::bind(&address, &fleet(7)).await.unwrap();
         let opened = tokio::spawn(door.open(clients));
         assert_eq!(timeout(DEADLINE, link.rx.recv()).await.expect("no link"), Some(FromIndex::Up), "{round}");
@@ -336,7 +338,7 @@ async fn health_tells_when_the_database_does_not_answer() {
     let index = Arc::new(open_index(dir.path(), Schema::Create).await);
     let (_clients, waiting) = mpsc::channel(4);
     let health = Health::of(&[Service::Index]);
-    tokio::spawn(publisher::run(Arc::clone(&index), waiting, health.clone()));
+    tokio::spawn(publisher::run(Arc::clone(&index), waiting, health.clone(), KEPT_MS));
     let until = async |wanted: fn(&State) -> bool, what: &str| {
         timeout(DEADLINE, async {
             while !health.report().values().all(wanted) {

@@ -257,12 +257,15 @@ impl Feed {
                 known.members.remove(&device);
                 self.command(EndpointCommand::MemberGone { network, revision, device }).await;
             }
+            Change::TryAgain { a, b } => self.command(EndpointCommand::TryAgain { a, b }).await,
             Change::Invite { .. }
             | Change::User { .. }
             | Change::Role { .. }
             | Change::Device { .. }
             | Change::Presence { .. }
             | Change::Link { .. }
+            | Change::About { .. }
+            | Change::Path { .. }
             | Change::Event { .. }
             | Change::Setting { .. } => {}
         }

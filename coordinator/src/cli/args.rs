@@ -2,6 +2,8 @@
 
 use lanyard_wire::names::NetworkName;
 
+use crate::index::groups::Word;
+
 /// Reads a network's name.
 ///
 /// # Errors
@@ -26,6 +28,31 @@ pub fn lifetime_ms(text: &str) -> Result<i64, String> {
     };
     let number: i64 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
     number.checked_mul(factor).filter(|total| *total > 0).ok_or_else(wrong)
+}
+
+/// Tags, as one option has them.
+#[derive(Debug, Clone)]
+pub struct Tags(pub Vec<Word>);
+
+/// Reads tags with commas between them; an empty text is none.
+///
+/// # Errors
+/// What is allowed, for clap to print.
+pub fn tags(text: &str) -> Result<Tags, String> {
+    let tags = text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::parse);
+    tags.collect::<Result<_, _>>().map(Tags)
+}
+
+/// How long something lasts, in milliseconds; `None` for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct End(pub Option<i64>);
+
+/// Reads a length of time, or `never`.
+///
+/// # Errors
+/// What is allowed, for clap to print.
+pub fn end(text: &str) -> Result<End, String> {
+    if text == "never" { Ok(End(None)) } else { lifetime_ms(text).map(|life| End(Some(life))) }
 }
 
 #[cfg(test)]

@@ -32,10 +32,7 @@ impl Device {
         match self {
             Self::List => {
                 let devices = index.devices().await?;
-                place.output.print("devices", &devices, || {
-                    let rows: Vec<Vec<String>> = devices.iter().map(|device| row(device, now)).collect();
-                    table(&["DEVICE", "NUMBER", "SYSTEM", "AGENT", "SEEN"], &rows)
-                })
+                place.output.print("devices", &devices, || render(&devices, now))
             }
             Self::Show { device } => {
                 let device = index.device(&device).await?;
@@ -46,6 +43,12 @@ impl Device {
             }
         }
     }
+}
+
+/// The table of devices.
+pub(super) fn render(devices: &[devices::Device], now: i64) -> String {
+    let rows: Vec<Vec<String>> = devices.iter().map(|device| row(device, now)).collect();
+    table(&["DEVICE", "NUMBER", "SYSTEM", "AGENT", "SEEN"], &rows)
 }
 
 fn row(device: &devices::Device, now_ms: i64) -> Vec<String> {

@@ -108,12 +108,7 @@ impl Init {
         let actor = operator();
         index.set_public_key(&key, &actor).await?;
         index.add_network(&NewNetwork::by_invite(self.network.clone(), local_prefixes()), &actor).await?;
-        let invite = NewInvite {
-            network: self.network.clone(),
-            max_uses: FIRST_INVITE_USES,
-            lifetime_ms: FIRST_INVITE_MS,
-            auto_approve: true,
-        };
+        let invite = NewInvite::for_devices(self.network.clone(), FIRST_INVITE_USES, FIRST_INVITE_MS);
         let (_, invite) = index.add_invite(&invite, &actor).await?;
         let code = index.new_admin_link(&actor).await?.to_string();
         let link = Entrance::of(&config).link("setup", &code).ok();

@@ -1,11 +1,11 @@
-//! `lanyard-server link list|history`
+//! `lanyard-server link list|history|retry`
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::Place;
 use super::output::table;
+use super::{Place, operator};
 use crate::index::Clock;
 use crate::index::links::{HOUR_MS, LinkHour, LinkNow};
 use crate::words::{ago, data};
@@ -28,6 +28,13 @@ pub enum Link {
         #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=720))]
         hours: i64,
     },
+    /// Have two devices try for a direct path now.
+    Retry {
+        /// One of them: its number, id, or name.
+        device: String,
+        /// The other one.
+        peer: String,
+    },
 }
 
 impl Link {
@@ -44,6 +51,16 @@ impl Link {
                 place.output.print("links", &links, || {
                     let rows: Vec<Vec<String>> = links.iter().map(|link| row(link, now)).collect();
                     table(&["FROM", "TO", "PATH", "RTT", "LOST", "SENT", "RECEIVED", "REPORTED"], &rows)
+                })
+            }
+            Self::Retry { device, peer } => {
+                let (one, other) = (index.device(&device).await?, index.device(&peer).await?);
+                index.try_again(one.id, other.id, &operator()).await?;
+                place.output.print("tried", &[&one.name.to_string(), &other.name.to_string()], || {
+                    format!(
+                        "{} and {} are called to try; \"link list\" shows what comes of it\n",
+                        one.name, other.name
+                    )
                 })
             }
             Self::History { device, peer, hours } => {

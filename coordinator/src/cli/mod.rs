@@ -8,13 +8,17 @@ pub mod backup;
 pub mod check_config;
 pub mod completion;
 pub mod db;
+pub mod demo;
 pub mod device;
 pub mod doctor;
+pub mod find;
+pub mod group;
 pub mod health;
 pub mod init;
 pub mod invite;
 pub mod link;
 pub mod member;
+pub mod meta;
 pub mod network;
 pub mod output;
 pub mod role;
@@ -24,6 +28,7 @@ pub mod token;
 pub mod user;
 pub mod verdict;
 pub mod version;
+pub mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,9 +96,20 @@ pub enum Command {
     /// Roles: what a user is in a network.
     #[command(subcommand)]
     Role(role::Command),
+    /// Groups: users of a network under one name.
+    #[command(subcommand)]
+    Group(group::Command),
+    /// Metadata: what people write about users, networks, devices and members.
+    #[command(subcommand)]
+    Meta(meta::Command),
+    /// Find devices, members, users or networks: os:windows tag:nas site:berlin.
+    Find(find::Find),
     /// Tokens: how programs act for a user.
     #[command(subcommand)]
     Token(token::Command),
+    /// Webhooks: addresses of other programs that hear what happens.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// How pairs of devices reach each other, and what stands in the way.
     #[command(subcommand)]
     Verdict(verdict::Verdict),
@@ -107,6 +123,8 @@ pub enum Command {
     /// The database itself: copy it from SQLite to Postgres or back.
     #[command(subcommand)]
     Db(db::Db),
+    /// Show the panel with a made-up town of devices that come and go.
+    Demo(demo::Demo),
     /// Make a new one-time admin link; the one before stops working.
     SetupLink,
     /// Print completions for a shell.
@@ -143,12 +161,17 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Device(command) => wait_for(command.run(&place)),
         Command::User(command) => wait_for(command.run(&place)),
         Command::Role(command) => wait_for(command.run(&place)),
+        Command::Group(command) => wait_for(command.run(&place)),
+        Command::Meta(command) => wait_for(command.run(&place)),
+        Command::Find(command) => wait_for(command.run(&place)),
         Command::Token(command) => wait_for(command.run(&place)),
+        Command::Webhook(command) => wait_for(command.run(&place)),
         Command::Verdict(command) => wait_for(command.run(&place)),
         Command::Link(command) => wait_for(command.run(&place)),
         Command::Backup(command) => wait_for(command.run(&place)),
         Command::Restore(command) => wait_for(command.run(&place)),
         Command::Db(command) => wait_for(command.run(&place)),
+        Command::Demo(command) => wait_for(command.run(&place)),
         Command::SetupLink => wait_for(setup_link::run(&place)),
     }
 }

@@ -1,15 +1,18 @@
 //! `lanyard-server network add|set|list|show`
 
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use ipnetwork::Ipv4Network;
-use lanyard_wire::names::NetworkName;
+use lanyard_wire::names::{JoinPassword, NetworkName};
 
 use super::output::table;
 use super::{Place, args, member, operator};
-use crate::index::Clock;
 use crate::index::networks::{self, Approve, JoinMode, NetworkWishes, NewNetwork};
+use crate::index::{Clock, IndexError};
 use crate::routes::local_prefixes;
 use crate::words::ago;
 
@@ -63,12 +66,15 @@ pub enum Door {
 }
 
 /// Settings of a network, at least one.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = true)]
 pub struct Wishes {
-    /// Who may ask to join.
-    #[arg(long, value_enum)]
-    join: Option<Door>,
+    /// Who may ask to join: invite, password (once there is one), request or locked.
+    #[arg(long, value_name = "MODE")]
+    join: Option<JoinMode>,
+    /// File whose first line is another password to join with; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// What an invite is worth.
     #[arg(long, value_enum)]
     approve: Option<Admit>,
@@ -135,8 +141,12 @@ impl Network {
                 })
             }
             Self::Set { name, wishes } => {
+                let password = wishes.password_file.as_deref().map(first_line).transpose()?;
+                let password =
+                    password.map(|password| index.password_hashing().hash_join(&password)).transpose()?;
                 let wishes = NetworkWishes {
-                    join_mode: wishes.join.map(JoinMode::from),
+                    join_mode: wishes.join,
+                    password,
                     approve: wishes.approve.map(Approve::from),
                     peer_relay: wishes.peer_relay.map(|switch| switch == Switch::On),
                 };
@@ -145,10 +155,7 @@ impl Network {
             }
             Self::List => {
                 let networks = index.networks().await?;
-                place.output.print("networks", &networks, || {
-                    let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
-                    table(&["NETWORK", "PREFIX", "JOIN", "APPROVE", "MEMBERS", "WAITING"], &rows)
-                })
+                place.output.print("networks", &networks, || render(&networks))
             }
             Self::Show { name } => {
                 let network = index.network(&name).await?;
@@ -161,6 +168,25 @@ impl Network {
             }
         }
     }
+}
+
+/// The password in the first line of a file.
+fn first_line(path: &Path) -> anyhow::Result<JoinPassword> {
+    let mut line = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().read_line(&mut line)
+    } else {
+        std::fs::File::open(path).and_then(|file| std::io::BufReader::new(file).read_line(&mut line))
+    };
+    read.with_context(|| format!("read the password from {}", path.display()))?;
+    JoinPassword::parse(line.trim_end_matches(['\r', '\n']))
+        .map_err(|error| IndexError::Invalid { what: "the password", why: error.to_string() }.into())
+}
+
+/// The table of networks.
+pub(super) fn render(networks: &[networks::Network]) -> String {
+    let rows: Vec<Vec<String>> = networks.iter().map(row).collect();
+    table(&["NETWORK", "PREFIX", "JOIN", "APPROVE", "MEMBERS", "WAITING"], &rows)
 }
 
 fn row(network: &networks::Network) -> Vec<String> {

@@ -83,7 +83,7 @@ pub struct Set {
     disabled: Option<bool>,
 }
 
-fn yes_or_no(text: &str) -> Result<bool, String> {
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -201,7 +201,8 @@ fn role_row(role: &NetworkRole) -> Vec<String> {
     vec![role.network.to_string(), role.role.to_string()]
 }
 
-fn render(users: &[User], now: i64) -> String {
+/// The table of users.
+pub(super) fn render(users: &[User], now: i64) -> String {
     let rows: Vec<Vec<String>> = users
         .iter()
         .map(|user| {

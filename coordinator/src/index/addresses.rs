@@ -8,7 +8,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::Ipv4Network;
 
+use super::db::sql;
+use super::draft::Draft;
 use super::error::{IndexError, Result};
+use super::memberships::{ADDRESS_REST_MS, Member};
+use super::networks::Network;
 
 /// Length of a drawn prefix: 1,022 members, and 16,384 of them in 10/8.
 const DRAWN_LENGTH: u8 = 22;
@@ -153,6 +157,37 @@ pub(super) fn draw_ula() -> Result<Ipv6Addr> {
 #[must_use]
 pub(super) fn subnet6(ula: Ipv6Addr, number: u16) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(ula) | (u128::from(number) << 64))
+}
+
+impl Draft<'_> {
+    /// Gives a member addresses of its network, its former ones if they still fit.
+    ///
+    /// # Errors
+    /// [`IndexError::Full`].
+    pub(super) async fn settle_addresses(&mut self, network: &Network, member: &mut Member) -> Result<()> {
+        if member.ip4.is_some_and(|ip| network.prefix4.contains(ip)) && member.ip6.is_some() {
+            return Ok(());
+        }
+        let rested = self.now() - ADDRESS_REST_MS;
+        sql!(
+            "UPDATE memberships SET ip4 = NULL, ip6 = NULL WHERE network_id = $1 AND state IN ('left', 'denied') \
+             AND updated_at < $2",
+        )
+        .bind(network.id.to_string())
+        .bind(rested)
+        .execute(self.connection())
+        .await?;
+        let used: Vec<String> = sql!("SELECT ip4 FROM memberships WHERE network_id = $1 AND ip4 IS NOT NULL")
+            .bind(network.id.to_string())
+            .fetch_all(self.connection())
+            .await?;
+        let used: Vec<Ipv4Addr> = used.iter().filter_map(|ip| ip.parse().ok()).collect();
+        let (place, ip4) = free_address(network.prefix4, &used)
+            .ok_or_else(|| IndexError::Full(format!("network \"{}\" ({})", network.slug, network.prefix4)))?;
+        member.ip4 = Some(ip4);
+        member.ip6 = Some(network.ip6_at(place));
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -85,12 +85,12 @@ impl Actor {
         }
     }
 
-    /// Somebody who holds the one-time admin link.
+    /// Somebody who holds a link, by what kind of link it is.
     #[must_use]
-    pub fn link_holder(ip: Option<IpAddr>) -> Self {
+    pub fn link_holder(link: &str, ip: Option<IpAddr>) -> Self {
         Self {
             kind: ActorKind::Operator,
-            id: "admin link".to_owned(),
+            id: link.to_owned(),
             via: Via::Panel,
             ip,
             power: Power::Link,

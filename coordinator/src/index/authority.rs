@@ -41,6 +41,15 @@ pub enum Need {
         /// The user it belongs to.
         owner: Option<String>,
     },
+    /// To administer that network, or to be the user whose device is in it.
+    Member {
+        /// The network.
+        network: NetworkId,
+        /// The user it belongs to.
+        owner: Option<String>,
+    },
+    /// To be a user of this server.
+    Anybody,
     /// To hold the one-time link to this server.
     Link,
 }
@@ -78,6 +87,19 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// What whoever may read the data directory sees: everything.
+    #[must_use]
+    pub const fn operator() -> Self {
+        Self {
+            user: String::new(),
+            is_server_admin: true,
+            roles: BTreeMap::new(),
+            only: None,
+            may_write: true,
+            by_token: false,
+        }
+    }
+
     /// What they are in a network; a server administrator is its owner everywhere.
     #[must_use]
     pub fn role(&self, network: NetworkId) -> Option<Role> {
@@ -98,6 +120,12 @@ impl Grants {
             Need::Device { owner, .. } => {
                 self.only.is_none() && (self.is_server_admin || owner.as_ref() == Some(&self.user))
             }
+            Need::Member { network, owner } => {
+                let is_own = owner.as_ref() == Some(&self.user);
+                self.role(*network) >= Some(Role::Admin)
+                    || (is_own && self.only.is_none_or(|only| only == *network))
+            }
+            Need::Anybody => self.only.is_none(),
             Need::Link => false,
         }
     }
@@ -132,6 +160,8 @@ impl Power {
             Need::Server => "an administrator of this server",
             Need::User(_) => "the user themselves, or an administrator of this server",
             Need::Device { .. } => "the device's owner, or an administrator of this server",
+            Need::Member { .. } => "an administrator of this network, or the device's owner",
+            Need::Anybody => "a user of this server",
             Need::Link => "whoever holds the one-time link",
         }))
     }

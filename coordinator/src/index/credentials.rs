@@ -7,6 +7,7 @@
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use lanyard_wire::names::JoinPassword;
 use zeroize::Zeroizing;
 
 use super::Index;
@@ -15,6 +16,7 @@ use super::authority::Need;
 use super::db::{FromRow, Row, sql};
 use super::draft::{Draft, Entry};
 use super::error::{IndexError, Result};
+use super::networks::StoredPassword;
 use super::secrets::{Purpose, Secret};
 use super::users::{User, UserKind, UserName};
 
@@ -90,6 +92,22 @@ impl PasswordHashing {
     pub fn hash(&self, password: &Password) -> Result<String> {
         let hash = self.argon2()?.hash_password(password.0.as_bytes());
         Ok(hash.map_err(|error| IndexError::Randomness(error.to_string()))?.to_string())
+    }
+
+    /// What to store of a network's password. Many know it, and it is typed once: it costs what a user's does.
+    ///
+    /// # Errors
+    /// When the operating system gives no random numbers.
+    pub fn hash_join(&self, password: &JoinPassword) -> Result<StoredPassword> {
+        self.hash(&Password::typed(password.reveal().to_owned())).map(StoredPassword)
+    }
+
+    /// Whether that is the password of which this was stored.
+    ///
+    /// # Errors
+    /// When what is stored cannot be read.
+    pub fn is_join_password(&self, password: &JoinPassword, stored: &StoredPassword) -> Result<bool> {
+        self.is_right(&Password::typed(password.reveal().to_owned()), Some(&stored.0))
     }
 
     /// Whether it is that password. Without a stored one it takes as long and is not.

@@ -167,6 +167,10 @@ impl Index {
     pub async fn record_presence(&self, transitions: &[Presence]) -> Result<()> {
         let mut transaction = self.db.begin_write().await?;
         for presence in transitions {
+            let was: Option<bool> = sql!("SELECT online FROM devices WHERE id = $1")
+                .bind(presence.device.to_string())
+                .fetch_optional(&mut transaction)
+                .await?;
             let ip = presence.ip.map(|ip| ip.to_string());
             let written = sql!(
                 "UPDATE devices SET online = $2, last_seen_at = $3, last_ip = COALESCE($4, last_ip) WHERE id = $1 \
@@ -179,7 +183,8 @@ impl Index {
             .execute(&mut transaction)
             .await?;
             if written > 0 {
-                let change = Change::Presence { device: presence.device };
+                let online = (was != Some(presence.online)).then_some(presence.online);
+                let change = Change::Presence { device: presence.device, online };
                 outbox::publish((&mut transaction).into(), &change, self.clock.now_ms()).await?;
             }
         }

@@ -90,6 +90,11 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Whether whoever makes this change may do that as well: it decides what becomes of the change, not whether it is made.
+    pub(super) fn may(&self, need: &Need) -> bool {
+        self.power.meets(need)
+    }
+
     /// Compares a thing with how whoever makes this change saw it, if they said how.
     ///
     /// # Errors

@@ -13,11 +13,26 @@ use super::db::sql;
 use super::devices::Device;
 use super::draft::Draft;
 use super::error::{IndexError, Result};
+use super::groups::{self, Word};
 use super::memberships::{LeftBy, Member, MemberState, select_member};
 use super::networks::{Network, unknown};
 use super::outbox::Change;
 use super::roles::NetworkRole;
 use super::users::UserKind;
+
+/// Most members that are put out in one transaction.
+const EXPIRED_BATCH: i64 = 200;
+
+/// What is to be changed about a member; `None` leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct MemberWishes {
+    /// Its name in the network.
+    pub name: Option<DeviceName>,
+    /// Its tags, all of them.
+    pub tags: Option<Vec<Word>>,
+    /// Epoch milliseconds when it ends by itself, or never.
+    pub expires_at: Option<Option<i64>>,
+}
 
 /// What is to be changed about a device; `None` leaves it as it is.
 #[derive(Debug, Clone, Default)]
@@ -31,33 +46,82 @@ pub struct DeviceWishes {
 }
 
 impl Index {
-    /// Gives a member another name in its network.
+    /// Changes what is said of a member.
     ///
     /// # Errors
-    /// [`IndexError::NotFound`]; [`IndexError::Forbidden`] unless an administrator of the network asks;
-    /// [`IndexError::Taken`] when another member has the name.
-    pub async fn rename_member(
+    /// [`IndexError::NotFound`]; [`IndexError::Forbidden`] unless an administrator of the network asks, or its owner for another
+    /// name; [`IndexError::Taken`] when another member has the name; [`IndexError::Invalid`] for an end that has passed.
+    pub async fn set_member(
         &self,
         slug: &NetworkName,
         member: &str,
-        name: &DeviceName,
+        wishes: MemberWishes,
         actor: &Actor,
     ) -> Result<Member> {
         let mut draft = self.draft(actor).await?;
         let network = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
-        draft.must(&Need::Network(network.id, Role::Admin))?;
         let before = draft.find_member(&network, member).await?;
+        let is_about_power = wishes.tags.is_some() || wishes.expires_at.is_some();
+        let owner = before.owner.clone().filter(|_| !is_about_power);
+        draft.must(&Need::Member { network: network.id, owner })?;
         draft.must_be_as_seen("member", &before)?;
-        if before.name == *name {
+        let mut after = before.clone();
+        if let Some(name) = wishes.name.filter(|name| *name != before.name) {
+            if before.state.is_live() && draft.free_name(&network, &name, before.device).await? != name {
+                return Err(IndexError::Taken { what: "member", name: name.to_string() });
+            }
+            after.name = name;
+        }
+        if let Some(tags) = wishes.tags {
+            after.tags = groups::sorted(tags)?;
+        }
+        if let Some(end) = wishes.expires_at {
+            if end.is_some_and(|end| end <= draft.now()) {
+                let why = "the time has passed already: remove the member instead".to_owned();
+                return Err(IndexError::Invalid { what: "expires_at", why });
+            }
+            after.expires_at = end;
+        }
+        if after == before {
             return Ok(before);
         }
-        if before.state.is_live() && draft.free_name(&network, name, before.device).await? != *name {
-            return Err(IndexError::Taken { what: "member", name: name.to_string() });
-        }
-        let after = Member { name: name.clone(), ..before.clone() };
-        let after = draft.write_member("member.rename", Some(&before), after).await?;
+        let code = if after.name == before.name { "member.set" } else { "member.rename" };
+        let after = draft.write_member(code, Some(&before), after).await?;
         draft.commit().await?;
         Ok(after)
+    }
+
+    /// Puts out whose time is over, at most [`EXPIRED_BATCH`] of them; returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire_members(&self) -> Result<usize> {
+        let due: i64 = sql!(
+            "SELECT COUNT(*) FROM memberships WHERE expires_at <= $1 AND state IN ('pending', 'active', 'suspended')"
+        )
+        .bind(self.now_ms())
+        .fetch_one(&self.db)
+        .await?;
+        if due == 0 {
+            return Ok(0);
+        }
+        let actor = Actor::system();
+        let mut draft = self.draft(&actor).await?;
+        draft.must(&Need::Server)?;
+        let now = draft.now();
+        let over: Vec<Member> = sql!(select_member!(
+            "m.expires_at <= $1 AND m.state IN ('pending', 'active', 'suspended') ORDER BY m.expires_at LIMIT $2"
+        ))
+        .bind(now)
+        .bind(EXPIRED_BATCH)
+        .fetch_all(draft.connection())
+        .await?;
+        for before in &over {
+            let after = Member { state: MemberState::Left, left_by: Some(LeftBy::Admin), ..before.clone() };
+            draft.write_member("member.expire", Some(before), after).await?;
+        }
+        draft.commit_if_recorded().await?;
+        Ok(over.len())
     }
 
     /// Changes what is said of a device. Suspended, it is switched off in each of its networks, until that is taken back.
@@ -148,6 +212,7 @@ impl Index {
             .bind(now)
             .execute(draft.connection())
             .await?;
+        draft.erase_webhooks_of(&network).await?;
         sql!("UPDATE networks SET deleted_at = $2, updated_at = $2 WHERE id = $1")
             .bind(network.id.to_string())
             .bind(now)
@@ -186,7 +251,12 @@ impl Draft<'_> {
         self.write_device("device.update", &before, &after).await
     }
 
-    async fn write_device(&mut self, code: &'static str, before: &Device, after: &Device) -> Result<()> {
+    pub(super) async fn write_device(
+        &mut self,
+        code: &'static str,
+        before: &Device,
+        after: &Device,
+    ) -> Result<()> {
         let now = self.now();
         sql!(
             "UPDATE devices SET name = $2, suspended_at = $3, user_id = $4, removed_at = $5, updated_at = $6 \

@@ -138,6 +138,9 @@ pub enum IndexError {
         /// What would do.
         why: String,
     },
+    /// What somebody looks for cannot be read.
+    #[error("the query cannot be read: {0}")]
+    Query(String),
     /// The thing is not in a state that allows this.
     #[error("{0}")]
     State(String),
@@ -187,6 +190,7 @@ impl IndexError {
             Self::Full(_) => "index.full",
             Self::Forbidden(_) => "index.forbidden",
             Self::Invalid { .. } => "index.invalid",
+            Self::Query(_) => "index.query",
             Self::State(_) => "index.state",
             Self::Changed(_) => "index.changed",
             Self::Unreadable { .. } => "index.unreadable",

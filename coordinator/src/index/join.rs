@@ -21,9 +21,9 @@ use super::authority::Need;
 use super::devices::{Device, Introduction};
 use super::draft::Draft;
 use super::error::{IndexError, Result};
-use super::invites::{Invite, Unredeemable};
+use super::invites::{Gives, Invite, Unredeemable};
 use super::memberships::{JoinedVia, LeftBy, Member, MemberState};
-use super::networks::{Approve, JoinMode, Network};
+use super::networks::{Approve, JoinMode, Network, StoredPassword};
 
 /// Most devices that may wait for approval in one network.
 ///
@@ -37,6 +37,8 @@ pub struct JoinRequest {
     pub network: NetworkName,
     /// The code it came with.
     pub invite: Option<InviteCode>,
+    /// What the right password that it came with is stored as; a wrong one is told at once ([`Index::join_password`]).
+    pub password: Option<StoredPassword>,
     /// Who asks.
     pub device: Introduction,
     /// Where it asks from.
@@ -46,7 +48,8 @@ pub struct JoinRequest {
 /// How a device may come in.
 enum Admission {
     Refused(JoinRefusal),
-    ByInvite(Invite),
+    ByInvite(Box<Invite>),
+    ByPassword,
     ByRequest,
 }
 
@@ -91,7 +94,7 @@ impl Draft<'_> {
             Some(MemberState::Active) => {
                 return self.refresh(&network, device.as_ref(), member, request).await;
             }
-            Some(MemberState::Pending) if request.invite.is_none() => {
+            Some(MemberState::Pending) if request.invite.is_none() && request.password.is_none() => {
                 return self.refresh(&network, device.as_ref(), member, request).await;
             }
             Some(MemberState::Suspended | MemberState::Denied) => {
@@ -99,9 +102,9 @@ impl Draft<'_> {
             }
             Some(MemberState::Pending | MemberState::Left) | None => {}
         }
-        let admission = match self.admission(&network, id, member.as_ref(), request.invite).await? {
+        let admission = match self.admission(&network, id, member.as_ref(), request).await? {
             Admission::Refused(why) => return Ok(JoinOutcome::Refused(why)),
-            admission @ (Admission::ByInvite(_) | Admission::ByRequest) => admission,
+            admission @ (Admission::ByInvite(_) | Admission::ByPassword | Admission::ByRequest) => admission,
         };
         self.admit(network, id, device, member, request, admission).await
     }
@@ -112,19 +115,22 @@ impl Draft<'_> {
         network: &Network,
         device: DeviceId,
         member: Option<&Member>,
-        invite: Option<InviteCode>,
+        JoinRequest { invite, password, .. }: &JoinRequest,
     ) -> Result<Admission> {
         if network.join_mode == JoinMode::Locked {
             return Ok(Admission::Refused(JoinRefusal::Locked));
         }
         let Some(code) = invite else {
+            if network.join_mode == JoinMode::Password {
+                return self.by_password(network, member, password.as_ref()).await;
+            }
             if network.join_mode != JoinMode::Request {
                 return Ok(Admission::Refused(JoinRefusal::InvalidInvite));
             }
             let is_full = self.pending_members(network.id).await? >= PENDING_MAX;
             return Ok(if is_full { Admission::Refused(JoinRefusal::Full) } else { Admission::ByRequest });
         };
-        let invite = match self.open_invite(network, code).await? {
+        let invite = match self.open_invite(network, *code).await? {
             Ok(invite) => invite,
             Err(Unredeemable::Invalid) => return Ok(Admission::Refused(JoinRefusal::InvalidInvite)),
             Err(Unredeemable::Expired) => return Ok(Admission::Refused(JoinRefusal::InviteExpired)),
@@ -135,7 +141,7 @@ impl Draft<'_> {
         if was_removed && self.has_used(&invite, device).await? {
             return Ok(Admission::Refused(JoinRefusal::Denied));
         }
-        Ok(Admission::ByInvite(invite))
+        Ok(Admission::ByInvite(Box::new(invite)))
     }
 
     /// Writes the new member.
@@ -153,14 +159,20 @@ impl Draft<'_> {
         let Some(device) = self.device(id).await? else {
             return Err(IndexError::State("the device just enrolled is not there; report this".to_owned()));
         };
-        let (joined_via, invite, is_approved) = match admission {
+        let (joined_via, invite, is_approved, gives) = match admission {
             Admission::ByInvite(invite) => {
                 self.use_invite(&invite, id).await?;
                 let is_approved = invite.auto_approve && network.approve == Approve::Auto;
-                (JoinedVia::Invite, Some(invite.id), is_approved)
+                (JoinedVia::Invite, Some(invite.id), is_approved, invite.gives)
             }
-            Admission::ByRequest | Admission::Refused(_) => (JoinedVia::Request, None, false),
+            Admission::ByPassword => {
+                (JoinedVia::Password, None, network.approve == Approve::Auto, Gives::membership())
+            }
+            Admission::ByRequest | Admission::Refused(_) => {
+                (JoinedVia::Request, None, false, Gives::membership())
+            }
         };
+        let owner = self.hand_over(&device, gives.owner_id.as_deref()).await?;
         let mut after = Member {
             id: before.as_ref().map_or_else(|| self.new_id(), |before| Ok(before.id.clone()))?,
             network_id: network.id,
@@ -180,6 +192,9 @@ impl Draft<'_> {
             online: device.online,
             last_seen_at: device.last_seen_at,
             device_suspended_at: device.suspended_at,
+            owner,
+            expires_at: gives.end(self.now()),
+            tags: gives.tags,
             created_at: before.as_ref().map_or(self.now(), |before| before.created_at),
         };
         self.settle_addresses(&network, &mut after).await?;
@@ -192,6 +207,36 @@ impl Draft<'_> {
         } else {
             JoinOutcome::Pending { network: network.id }
         })
+    }
+
+    /// With the password that holds now a device comes in, or waits as many as may.
+    async fn by_password(
+        &mut self,
+        network: &Network,
+        member: Option<&Member>,
+        password: Option<&StoredPassword>,
+    ) -> Result<Admission> {
+        let stored = self.network_password(network.id).await?.map(StoredPassword);
+        if password.is_none() || password != stored.as_ref() {
+            return Ok(Admission::Refused(JoinRefusal::WrongPassword));
+        }
+        // Whoever was put out knows the password still.
+        if member.is_some_and(|member| member.left_by == Some(LeftBy::Admin)) {
+            return Ok(Admission::Refused(JoinRefusal::Denied));
+        }
+        let waits = network.approve == Approve::Manual;
+        let is_full = waits && self.pending_members(network.id).await? >= PENDING_MAX;
+        Ok(if is_full { Admission::Refused(JoinRefusal::Full) } else { Admission::ByPassword })
+    }
+
+    /// Gives a device that is nobody's to a user; whose it is then.
+    async fn hand_over(&mut self, device: &Device, to: Option<&str>) -> Result<Option<String>> {
+        if let (None, Some(to)) = (&device.user_id, to) {
+            let after = Device { user_id: Some(to.to_owned()), ..device.clone() };
+            self.write_device("device.set", device, &after).await?;
+            return Ok(after.user_id);
+        }
+        Ok(device.user_id.clone())
     }
 
     /// A device that is in (or waits) asks again: only what it says about itself may have changed.

@@ -11,13 +11,13 @@ use lanyard_wire::names::{DeviceName, NetworkName};
 use serde::Serialize;
 
 use super::Index;
-use super::addresses::free_address;
 use super::audit::Actor;
-use super::authority::{Need, Role};
-use super::db::{FromRow, Row, sql};
+use super::authority::Need;
+use super::db::{FromRow, Row, Target, sql};
 use super::devices::number_from;
 use super::draft::{Draft, Entry, revision_from, revision_to};
 use super::error::{IndexError, Result};
+use super::groups::{Word, tags_from};
 use super::networks::{Network, unknown};
 use super::outbox::{Change, MemberChange};
 use super::text::{self, text_enum};
@@ -123,6 +123,12 @@ pub struct Member {
     pub last_seen_at: Option<i64>,
     /// Epoch milliseconds, when its device was suspended everywhere.
     pub device_suspended_at: Option<i64>,
+    /// Row id of the user its device belongs to.
+    pub owner: Option<String>,
+    /// Its tags, in their order.
+    pub tags: Vec<Word>,
+    /// Epoch milliseconds, when it ends by itself.
+    pub expires_at: Option<i64>,
     /// Epoch milliseconds.
     pub created_at: i64,
 }
@@ -130,8 +136,9 @@ pub struct Member {
 macro_rules! select_member {
     ($($rest:tt)+) => {
         concat!(
-            "SELECT m.*, n.slug, d.number, d.identity_key, d.wg_key, d.online, d.last_seen_at, \
-             d.suspended_at AS device_suspended_at FROM memberships m \
+            "SELECT m.*, n.slug, d.number, d.identity_key, d.wg_key, d.online, d.last_seen_at, d.user_id, \
+             d.suspended_at AS device_suspended_at, \
+             (SELECT string_agg(t.tag, ' ') FROM member_tags t WHERE t.membership_id = m.id) AS tags FROM memberships m \
              JOIN networks n ON n.id = m.network_id JOIN devices d ON d.id = m.device_id \
              WHERE n.deleted_at IS NULL AND ",
             $($rest)+
@@ -217,6 +224,9 @@ impl FromRow for Member {
             online: row.get("online")?,
             last_seen_at: row.get("last_seen_at")?,
             device_suspended_at: row.get("device_suspended_at")?,
+            owner: row.get("user_id")?,
+            tags: tags_from(row, "tags")?,
+            expires_at: row.get("expires_at")?,
             created_at: row.get("created_at")?,
         })
     }
@@ -236,6 +246,15 @@ impl Index {
         .bind(with_gone)
         .fetch_all(&self.db)
         .await
+    }
+
+    /// The member of that id, else of that number, else of that name, in whatever state.
+    ///
+    /// # Errors
+    /// [`IndexError::NotFound`], [`IndexError::Ambiguous`].
+    pub async fn member_named(&self, slug: &NetworkName, name: &str) -> Result<Member> {
+        let network = self.network(slug).await?;
+        find_member(Target::from(&self.db), &network, name).await
     }
 
     /// Memberships of a device, by network.
@@ -265,8 +284,10 @@ impl Index {
     ) -> Result<Member> {
         let mut draft = self.draft(actor).await?;
         let network = draft.network(slug).await?.ok_or_else(|| unknown(slug))?;
-        draft.must(&Need::Network(network.id, Role::Admin))?;
         let before = draft.find_member(&network, name).await?;
+        // Whose device it is may take it out.
+        let owner = before.owner.clone().filter(|_| verdict == Verdict::Remove);
+        draft.must(&Need::Member { network: network.id, owner })?;
         draft.must_be_as_seen("member", &before)?;
         refuse_untimely(&before, verdict)?;
         let (state, code) = match verdict {
@@ -284,6 +305,8 @@ impl Index {
         let mut after = before.clone();
         after.state = state;
         after.left_by = (!state.is_live()).then_some(LeftBy::Admin);
+        // Who is let in again is so without the end that has passed.
+        after.expires_at = before.expires_at.filter(|end| !state.is_live() || *end > draft.now());
         if state.is_live() {
             draft.settle_addresses(&network, &mut after).await?;
             after.name = draft.free_name(&network, &before.name, after.device).await?;
@@ -349,64 +372,9 @@ impl Draft<'_> {
             .await
     }
 
-    /// The member of that id, else of that number, else of that name; of several with one name, the one that is still in.
-    ///
-    /// A device chooses its name, and may choose what reads like the id or the number of another: the other is meant.
+    /// The member of that id, else of that number, else of that name.
     pub(super) async fn find_member(&mut self, network: &Network, name: &str) -> Result<Member> {
-        let mut found: Vec<Member> = sql!(select_member!(
-            "m.network_id = $1 AND (d.number = $2 OR m.device_id = $3 OR m.nickname = $3)"
-        ))
-        .bind(network.id.to_string())
-        .bind(DeviceNumber::parse(name).ok().map(|number| i64::from(number.value())))
-        .bind(name.to_ascii_lowercase())
-        .fetch_all(self.connection())
-        .await?;
-        let (id, number) = (name.to_ascii_lowercase(), DeviceNumber::parse(name).ok());
-        let meant = found.iter().position(|member| member.device.to_string() == id);
-        let meant = meant.or_else(|| found.iter().position(|member| Some(member.number) == number));
-        if let Some(meant) = meant {
-            return Ok(found.swap_remove(meant));
-        }
-        if found.len() > 1 {
-            found.retain(|member| member.state.is_live());
-        }
-        if found.len() > 1 {
-            return Err(IndexError::Ambiguous { what: "member", name: name.to_owned() });
-        }
-        found.pop().ok_or_else(|| IndexError::NotFound {
-            what: "member",
-            name: name.to_owned(),
-            hint: ": \"lanyard-server member list NETWORK\" shows names and numbers",
-        })
-    }
-
-    /// Gives a member addresses of its network, its former ones if they still fit.
-    ///
-    /// # Errors
-    /// [`IndexError::Full`].
-    pub(super) async fn settle_addresses(&mut self, network: &Network, member: &mut Member) -> Result<()> {
-        if member.ip4.is_some_and(|ip| network.prefix4.contains(ip)) && member.ip6.is_some() {
-            return Ok(());
-        }
-        let rested = self.now() - ADDRESS_REST_MS;
-        sql!(
-            "UPDATE memberships SET ip4 = NULL, ip6 = NULL WHERE network_id = $1 AND state IN ('left', 'denied') \
-             AND updated_at < $2",
-        )
-        .bind(network.id.to_string())
-        .bind(rested)
-        .execute(self.connection())
-        .await?;
-        let used: Vec<String> = sql!("SELECT ip4 FROM memberships WHERE network_id = $1 AND ip4 IS NOT NULL")
-            .bind(network.id.to_string())
-            .fetch_all(self.connection())
-            .await?;
-        let used: Vec<Ipv4Addr> = used.iter().filter_map(|ip| ip.parse().ok()).collect();
-        let (place, ip4) = free_address(network.prefix4, &used)
-            .ok_or_else(|| IndexError::Full(format!("network \"{}\" ({})", network.slug, network.prefix4)))?;
-        member.ip4 = Some(ip4);
-        member.ip6 = Some(network.ip6_at(place));
-        Ok(())
+        find_member(self.connection(), network, name).await
     }
 
     /// The wanted name, or with a number behind it when another member has it.
@@ -419,12 +387,19 @@ impl Draft<'_> {
         wanted: &DeviceName,
         device: DeviceId,
     ) -> Result<DeviceName> {
+        let stem: String = wanted.as_str().chars().take(60).collect();
+        let stem = stem.trim_end_matches('-');
+        // Of thousands of names those alone are read that could be in the way: the name, and "stem-" up to what comes after.
         let taken: Vec<String> = sql!(
             "SELECT nickname FROM memberships WHERE network_id = $1 AND device_id <> $2 \
-             AND state IN ('pending', 'active', 'suspended')",
+             AND state IN ('pending', 'active', 'suspended') \
+             AND (nickname = $3 OR (nickname > $4 AND nickname < $5))",
         )
         .bind(network.id.to_string())
         .bind(device.to_string())
+        .bind(wanted.to_string())
+        .bind(format!("{stem}-"))
+        .bind(format!("{stem}."))
         .fetch_all(self.connection())
         .await?;
         let is_free = |name: &DeviceName| !taken.iter().any(|other| other == name.as_str());
@@ -432,10 +407,7 @@ impl Draft<'_> {
             return Ok(wanted.clone());
         }
         (2..=NAME_SUFFIXES)
-            .filter_map(|number| {
-                let stem: String = wanted.as_str().chars().take(60).collect();
-                DeviceName::parse(&format!("{}-{number}", stem.trim_end_matches('-'))).ok()
-            })
+            .filter_map(|number| DeviceName::parse(&format!("{stem}-{number}")).ok())
             .find(is_free)
             .ok_or_else(|| IndexError::Taken { what: "member", name: wanted.to_string() })
     }
@@ -451,11 +423,12 @@ impl Draft<'_> {
         let now = self.now();
         sql!(
             "INSERT INTO memberships (id, network_id, device_id, state, nickname, ip4, ip6, joined_via, invite_id, \
-             left_by, revision, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (network_id, device_id) \
+             left_by, revision, expires_at, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (network_id, device_id) \
              DO UPDATE SET state = excluded.state, nickname = excluded.nickname, ip4 = excluded.ip4, \
              ip6 = excluded.ip6, joined_via = excluded.joined_via, invite_id = excluded.invite_id, \
-             left_by = excluded.left_by, revision = excluded.revision, updated_at = excluded.updated_at",
+             left_by = excluded.left_by, revision = excluded.revision, \
+             expires_at = excluded.expires_at, updated_at = excluded.updated_at",
         )
         .bind(after.id.clone())
         .bind(after.network_id.to_string())
@@ -468,10 +441,12 @@ impl Draft<'_> {
         .bind(after.invite_id.clone())
         .bind(after.left_by.map(LeftBy::as_str))
         .bind(revision_to(after.revision))
+        .bind(after.expires_at)
         .bind(after.created_at)
         .bind(now)
         .execute(self.connection())
         .await?;
+        self.write_tags(before, &after).await?;
         let network = Some(after.network_id);
         self.record(Entry { code, entity: "member", id: &after.id, network, before, after: Some(&after) })
             .await?;
@@ -480,6 +455,36 @@ impl Draft<'_> {
         }
         Ok(after)
     }
+}
+
+/// The member of that id, else of that number, else of that name; of several with one name, the one that is still in.
+///
+/// A device chooses its name, and may choose what reads like the id or the number of another: the other is meant.
+async fn find_member(target: Target<'_>, network: &Network, name: &str) -> Result<Member> {
+    let (id, number) = (name.to_ascii_lowercase(), DeviceNumber::parse(name).ok());
+    let mut found: Vec<Member> =
+        sql!(select_member!("m.network_id = $1 AND (d.number = $2 OR m.device_id = $3 OR m.nickname = $3)"))
+            .bind(network.id.to_string())
+            .bind(number.map(|number| i64::from(number.value())))
+            .bind(id.clone())
+            .fetch_all(target)
+            .await?;
+    let meant = found.iter().position(|member| member.device.to_string() == id);
+    let meant = meant.or_else(|| found.iter().position(|member| Some(member.number) == number));
+    if let Some(meant) = meant {
+        return Ok(found.swap_remove(meant));
+    }
+    if found.len() > 1 {
+        found.retain(|member| member.state.is_live());
+    }
+    if found.len() > 1 {
+        return Err(IndexError::Ambiguous { what: "member", name: name.to_owned() });
+    }
+    found.pop().ok_or_else(|| IndexError::NotFound {
+        what: "member",
+        name: name.to_owned(),
+        hint: ": \"lanyard-server member list NETWORK\" shows names and numbers",
+    })
 }
 
 /// Only who is in is switched off and on: anything else is approved, denied or removed.

@@ -15,16 +15,22 @@ mod draft;
 pub mod edits;
 pub mod error;
 pub mod factors;
+pub mod flow;
+pub mod groups;
 pub mod identities;
 pub mod invites;
 pub mod join;
 pub mod links;
 pub mod lists;
 pub mod memberships;
+pub mod metadata;
 pub mod networks;
 pub mod outbox;
 pub mod passkeys;
+pub mod query;
+pub mod redeem;
 pub mod repeats;
+pub mod retry;
 pub mod roles;
 pub mod secrets;
 pub mod sessions;
@@ -36,6 +42,7 @@ mod ulid;
 pub mod users;
 pub mod verdicts;
 pub mod version;
+pub mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +59,7 @@ pub use self::audit::Actor;
 pub use self::db::{Copied, Location, PostgresUrl, Schema, copy};
 use self::db::{Db, sql};
 pub use self::error::{IndexError, Result};
+use self::networks::NetworksBy;
 
 /// The permanent data of one coordinator.
 #[derive(Debug)]
@@ -64,8 +72,10 @@ pub struct Index {
     vault: SymmetricKey,
     changed: Notify,
     published: broadcast::Sender<outbox::Published>,
+    flow: flow::Flow,
     answers: SymmetricKey,
     versions: SymmetricKey,
+    networks_by: NetworksBy,
 }
 
 impl Index {
@@ -91,9 +101,23 @@ impl Index {
             vault: derive_key(fleet, b"lanyard vault", &[]),
             changed: Notify::new(),
             published: broadcast::channel(outbox::BACKLOG).0,
+            flow: flow::Flow::default(),
             answers: derive_key(fleet, b"lanyard answers", &[]),
             versions: derive_key(fleet, b"lanyard versions", &[]),
+            networks_by: NetworksBy::Admins,
         })
+    }
+
+    /// The same, where these make networks.
+    #[must_use]
+    pub fn with_networks_by(self, networks_by: NetworksBy) -> Self {
+        Self { networks_by, ..self }
+    }
+
+    /// Who makes networks.
+    #[must_use]
+    pub const fn networks_by(&self) -> NetworksBy {
+        self.networks_by
     }
 
     /// Waits for what is under way and closes the database.

@@ -24,7 +24,7 @@ text_enum! {
         Locked = "locked",
         /// Whoever holds an invite.
         Invite = "invite",
-        /// Reserved: whoever knows the network's password.
+        /// Whoever knows the network's password, or holds an invite.
         Password = "password",
         /// Everybody; without an invite an administrator decides.
         Request = "request",
@@ -52,6 +52,8 @@ pub struct Network {
     pub slug: NetworkName,
     /// Who may ask to join.
     pub join_mode: JoinMode,
+    /// Whether it has a password.
+    pub has_password: bool,
     /// What an invite is worth.
     pub approve: Approve,
     /// Its IPv4 prefix.
@@ -97,11 +99,36 @@ impl NewNetwork {
     }
 }
 
+/// What is stored of a network's password; it does not show in debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredPassword(pub(super) String);
+
+impl core::fmt::Debug for StoredPassword {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("StoredPassword(..)")
+    }
+}
+
+text_enum! {
+    /// Who makes networks.
+    NetworksBy {
+        /// Administrators of the server.
+        Admins = "admins",
+        /// Every user; each owns what they make, up to [`OWNED_MAX`].
+        Users = "users",
+    }
+}
+
+/// Most networks that a user owns who does not administer the server.
+pub const OWNED_MAX: i64 = 16;
+
 /// What is to be changed about a network; `None` leaves it as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkWishes {
     /// Who may ask to join.
     pub join_mode: Option<JoinMode>,
+    /// What [`super::credentials::PasswordHashing::hash_join`] made of another password.
+    pub password: Option<StoredPassword>,
     /// What an invite is worth.
     pub approve: Option<Approve>,
     /// Whether members may pass on frames for each other.
@@ -127,6 +154,7 @@ impl FromRow for Network {
             id: text::column(row, "id")?,
             slug: text::column(row, "slug")?,
             join_mode: text::column(row, "join_mode")?,
+            has_password: row.get::<Option<String>>("password_hash")?.is_some(),
             approve: text::column(row, "approve")?,
             prefix4: text::column(row, "prefix4")?,
             prefix4_fixed: row.get("prefix4_fixed")?,
@@ -161,13 +189,36 @@ impl Index {
             .ok_or_else(|| unknown(slug))
     }
 
+    /// What is stored of the password by which a network is joined now, if it is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn join_password(&self, slug: &NetworkName) -> Result<Option<StoredPassword>> {
+        let stored: Option<String> = sql!(
+            "SELECT password_hash FROM networks WHERE slug = $1 AND deleted_at IS NULL AND join_mode = 'password' \
+             AND password_hash IS NOT NULL"
+        )
+        .bind(slug.to_string())
+        .fetch_optional(&self.db)
+        .await?;
+        Ok(stored.map(StoredPassword))
+    }
+
     /// Makes a network.
     ///
     /// # Errors
-    /// [`IndexError::Taken`] when the name is in use, [`IndexError::Prefix`] when the chosen prefix cannot be used.
+    /// [`IndexError::Taken`] when the name is in use, [`IndexError::Prefix`] when the chosen prefix cannot be used;
+    /// [`IndexError::Forbidden`] unless an administrator of the server asks, or a user where [`NetworksBy::Users`] holds;
+    /// [`IndexError::State`] for who owns [`OWNED_MAX`] already.
     pub async fn add_network(&self, new: &NewNetwork, actor: &Actor) -> Result<Network> {
         let mut draft = self.draft(actor).await?;
-        draft.must(&Need::Server)?;
+        match self.networks_by {
+            NetworksBy::Admins => draft.must(&Need::Server)?,
+            NetworksBy::Users => {
+                draft.must(&Need::Anybody)?;
+                draft.must_own_few().await?;
+            }
+        }
         let prefix4 = match new.prefix4 {
             Some(chosen) => check_prefix(chosen, &draft.network_prefixes(None).await?)?,
             None => draft.draw_prefix(None, &new.avoid).await?,
@@ -176,6 +227,7 @@ impl Index {
             id: NetworkId::from_bytes(self.ids.new_bytes(draft.now())?),
             slug: new.slug.clone(),
             join_mode: new.join_mode,
+            has_password: false,
             approve: new.approve,
             prefix4,
             prefix4_fixed: new.prefix4.is_some(),
@@ -214,8 +266,16 @@ impl Index {
             peer_relay: wishes.peer_relay.unwrap_or(before.peer_relay),
             ..before.clone()
         };
-        if network == before {
+        network.has_password |= wishes.password.is_some();
+        if network.join_mode == JoinMode::Password && !network.has_password {
+            let why = "the network has no password yet: give it one with the same change".to_owned();
+            return Err(IndexError::Invalid { what: "join_mode", why });
+        }
+        if network == before && wishes.password.is_none() {
             return Ok(network);
+        }
+        if let Some(StoredPassword(hash)) = wishes.password {
+            draft.write_network_password(network.id, &hash).await?;
         }
         // How one gets in is nothing that devices see.
         if network.peer_relay != before.peer_relay {
@@ -269,6 +329,27 @@ impl Draft<'_> {
         Ok(network)
     }
 
+    /// Refuses who has made enough, unless they administer the server.
+    async fn must_own_few(&mut self) -> Result<()> {
+        let Some(user) = self.actor().user_id().map(str::to_owned) else { return Ok(()) };
+        if self.may(&Need::Server) {
+            return Ok(());
+        }
+        let owned: i64 = sql!(
+            "SELECT COUNT(*) FROM network_roles r JOIN networks n ON n.id = r.network_id \
+             WHERE r.user_id = $1 AND r.role = 'owner' AND n.deleted_at IS NULL"
+        )
+        .bind(user)
+        .fetch_one(self.connection())
+        .await?;
+        if owned >= OWNED_MAX {
+            return Err(IndexError::State(format!(
+                "you own {OWNED_MAX} networks: pass one on, or remove one first"
+            )));
+        }
+        Ok(())
+    }
+
     async fn insert_network(&mut self, network: &Network) -> Result<()> {
         let inserted = sql!(
             "INSERT INTO networks (id, slug, join_mode, approve, prefix4, prefix4_fixed, prefix6, revision, \
@@ -306,6 +387,23 @@ impl Draft<'_> {
         .execute(self.connection())
         .await?;
         Ok(())
+    }
+
+    async fn write_network_password(&mut self, network: NetworkId, hash: &str) -> Result<()> {
+        sql!("UPDATE networks SET password_hash = $2 WHERE id = $1")
+            .bind(network.to_string())
+            .bind(hash)
+            .execute(self.connection())
+            .await
+            .map(drop)
+    }
+
+    /// What is stored of a network's password.
+    pub(super) async fn network_password(&mut self, network: NetworkId) -> Result<Option<String>> {
+        sql!("SELECT password_hash FROM networks WHERE id = $1 AND password_hash IS NOT NULL")
+            .bind(network.to_string())
+            .fetch_optional(self.connection())
+            .await
     }
 
     /// Writes the audit row of a network.

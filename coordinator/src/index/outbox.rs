@@ -20,9 +20,12 @@ use tokio::sync::broadcast;
 use super::Index;
 use super::db::{Target, sql};
 use super::error::{IndexError, Result};
+use super::links::LinkPath;
 use super::memberships::{Member, MemberState};
+use super::metadata::Kind;
 use super::networks::Network;
 use super::text;
+use super::webhooks::queue::BEHIND_MAX_MS;
 
 /// How long published rows stay, for a look at what happened.
 const KEPT_MS: i64 = 24 * 3_600_000;
@@ -94,6 +97,9 @@ pub enum Change {
         /// Which one.
         #[serde(with = "text")]
         device: DeviceId,
+        /// What it became; nothing where its address alone is another, and in rows from before that was said.
+        #[serde(default)]
+        online: Option<bool>,
     },
     /// A pair of devices reported how they reach each other.
     Link {
@@ -103,6 +109,35 @@ pub enum Change {
         /// The other one.
         #[serde(with = "text")]
         b: DeviceId,
+    },
+    /// Somebody wants a pair of devices to try for a direct path now.
+    TryAgain {
+        /// The end with the smaller id.
+        #[serde(with = "text")]
+        a: DeviceId,
+        /// The other one.
+        #[serde(with = "text")]
+        b: DeviceId,
+    },
+    /// What is said of a thing changed, and devices do not see it: its metadata, a member's tags or end.
+    About {
+        /// What kind of thing.
+        entity: Kind,
+        /// Its id, as the metadata has it.
+        id: String,
+    },
+    /// Data goes another way between two devices, as one of them reports; said where a webhook wants to hear it.
+    Path {
+        /// The end that reported.
+        #[serde(with = "text")]
+        device: DeviceId,
+        /// The other one.
+        #[serde(with = "text")]
+        peer: DeviceId,
+        /// Which way it went.
+        from: LinkPath,
+        /// Which way it goes.
+        to: LinkPath,
     },
     /// The audit trail has a new row.
     Event {
@@ -178,7 +213,8 @@ impl Change {
             Self::User { .. } => "user",
             Self::Role { .. } => "role",
             Self::Device { .. } | Self::Presence { .. } => "device",
-            Self::Link { .. } => "link",
+            Self::Link { .. } | Self::Path { .. } | Self::TryAgain { .. } => "link",
+            Self::About { .. } => "about",
             Self::Event { .. } => "event",
             Self::Setting { .. } => "setting",
         }
@@ -290,16 +326,20 @@ impl Index {
         self.changed.notified().await;
     }
 
-    /// Removes published rows that are older than a day.
+    /// Removes published rows that are older than a day, but for those that webhooks were not told of yet.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn prune_outbox(&self) -> Result<u64> {
-        let mut transaction = self.db.begin_write().await?;
-        let removed = sql!("DELETE FROM outbox WHERE created_at < $1")
-            .bind(self.clock.now_ms() - KEPT_MS)
-            .execute(&mut transaction)
-            .await?;
+        let (now, mut transaction) = (self.clock.now_ms(), self.db.begin_write().await?);
+        let removed = sql!(
+            "DELETE FROM outbox WHERE created_at < $1 AND (created_at < $2 OR id <= COALESCE( \
+             (SELECT CAST(value AS BIGINT) FROM settings WHERE key = 'webhook_cursor'), id))"
+        )
+        .bind(now - KEPT_MS)
+        .bind(now - BEHIND_MAX_MS)
+        .execute(&mut transaction)
+        .await?;
         transaction.commit().await?;
         Ok(removed)
     }

@@ -259,6 +259,7 @@ impl Draft<'_> {
                     .bind(user.id.clone())
                     .execute(self.connection())
                     .await?;
+                self.leave_groups(network, &user.id).await?;
             }
         }
         let was_owner = before.is_some_and(|role| role.role == Role::Owner);

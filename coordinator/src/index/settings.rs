@@ -118,7 +118,7 @@ impl Index {
         stored: &str,
         ip: Option<IpAddr>,
     ) -> Result<Option<User>> {
-        let actor = Actor::link_holder(ip);
+        let actor = Actor::link_holder("admin link", ip);
         let mut draft = self.draft(&actor).await?;
         draft.must(&Need::Link)?;
         let Some(mut link) = draft.link().await? else { return Ok(None) };

@@ -58,7 +58,7 @@ where
     T::Err: Display,
 {
     let text: String = row.get(name)?;
-    parse(name, &text)
+    parsed(name, &text)
 }
 
 /// Reads one text column that may be NULL.
@@ -68,10 +68,11 @@ where
     T::Err: Display,
 {
     let text: Option<String> = row.get(name)?;
-    text.map(|text| parse(name, &text)).transpose()
+    text.map(|text| parsed(name, &text)).transpose()
 }
 
-fn parse<T>(name: &'static str, text: &str) -> Result<T>
+/// Reads a text that came out of the column of that name.
+pub(super) fn parsed<T>(name: &'static str, text: &str) -> Result<T>
 where
     T: FromStr,
     T::Err: Display,

@@ -15,7 +15,7 @@ use super::error::Result;
 use super::outbox::{self, Change};
 use super::text;
 
-/// For how long a verdict is kept, in milliseconds: 30 days. Pairs that still speak report again sooner.
+/// For how long a verdict is kept, in milliseconds: 30 days, and as long as there are hours of its pair.
 pub const KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
 
 /// How often a verdict that says the same is written again, in milliseconds: an hour.
@@ -115,10 +115,20 @@ impl Index {
             }
             written += changed;
         }
-        sql!("DELETE FROM pair_verdicts WHERE at < $1")
-            .bind(now.saturating_sub(KEPT_MS))
-            .execute(&mut transaction)
-            .await?;
+        let gone: Vec<(String, String)> = sql!(
+            "DELETE FROM pair_verdicts WHERE at < $1 AND NOT EXISTS ( \
+                 SELECT 1 FROM link_hours h WHERE h.device = pair_verdicts.a AND h.peer = pair_verdicts.b) \
+             AND NOT EXISTS ( \
+                 SELECT 1 FROM link_hours h WHERE h.device = pair_verdicts.b AND h.peer = pair_verdicts.a) \
+             RETURNING a, b",
+        )
+        .bind(now.saturating_sub(KEPT_MS))
+        .fetch_all(&mut transaction)
+        .await?;
+        for (a, b) in gone {
+            let change = Change::Link { a: text::parsed("a", &a)?, b: text::parsed("b", &b)? };
+            outbox::publish((&mut transaction).into(), &change, now).await?;
+        }
         transaction.commit().await?;
         self.changed.notify_one();
         Ok(written)

@@ -13,6 +13,7 @@ use super::devices::Device;
 use super::memberships::Member;
 use super::networks::Network;
 use super::users::User;
+use super::webhooks::Webhook;
 
 /// A state of one thing: 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,5 +75,11 @@ impl Versioned for Member {
 impl Versioned for Device {
     fn compared(&self) -> String {
         json(&Self { online: false, last_seen_at: None, last_ip: None, ..self.clone() })
+    }
+}
+
+impl Versioned for Webhook {
+    fn compared(&self) -> String {
+        json(&Self { failing_since: None, ..self.clone() })
     }
 }

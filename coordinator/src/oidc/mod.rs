@@ -4,7 +4,6 @@
 //! one that is down stops nobody but those who want to go through it. Tokens are judged in [`token`]; what comes out is an
 //! [`Account`], whose identity is issuer and subject.
 
-mod http;
 mod token;
 
 use std::fmt;
@@ -20,14 +19,18 @@ use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::http::{Http, Reply};
 pub use self::token::Account;
 use self::token::{Expected, Keys};
 use crate::config::Oidc;
+use crate::http::{Bounds, Http, Longer, Reply};
 use crate::problem::Problem;
 
 /// How long what a provider says of itself is believed.
 const KNOWN: Duration = Duration::from_secs(3_600);
+
+/// How long a provider may take, and how much it may say: a set of keys has a few thousand bytes.
+const BOUNDS: Bounds =
+    Bounds { patience: Duration::from_secs(10), answer_max: 256 << 10, longer: Longer::Refused };
 
 /// Why somebody cannot sign in at a provider.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +106,7 @@ impl Provider {
     /// # Errors
     /// [`Problem`] `oidc.secret` when the file with a client's secret cannot be read.
     pub fn all(settings: &[Oidc], dir: &Path) -> Result<Vec<Self>, Problem> {
-        let http = Arc::new(Http::default());
+        let http = Arc::new(Http::new(BOUNDS));
         let provider = |settings: &Oidc| {
             let secret = match settings.client_secret_file.as_str() {
                 "" => String::new(),
@@ -182,7 +185,8 @@ impl Provider {
     ) -> Result<Tokens, Failure> {
         let (form, authorization) = self.form(document, redirect, code, request);
         let url = self.endpoint(&document.token_endpoint)?;
-        let reply = self.http.post(&url, form, authorization).await.map_err(|why| self.unreachable(why))?;
+        let reply =
+            self.http.post_form(&url, form, authorization).await.map_err(|why| self.unreachable(why))?;
         if reply.status != 200 {
             // RFC 6749, 5.2: the error is a short word; nothing else of the answer is repeated.
             let word = serde_json::from_slice::<serde_json::Value>(&reply.body).ok();

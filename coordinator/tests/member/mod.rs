@@ -64,7 +64,7 @@ impl Member {
     pub(crate) fn join(&mut self, join: &JoinString, control: SocketAddr) {
         self.command(Command::AddCoordinator { key: join.key, addrs: vec![control], cache: None });
         let (network, invite) = (join.network.clone(), join.invite);
-        self.command(Command::Join { tag: 1, key: join.key, network, invite, name: None });
+        self.command(Command::Join { tag: 1, key: join.key, network, invite, password: None, name: None });
     }
 
     pub(crate) fn command(&mut self, command: Command) {

@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
-use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
+use lanyard_wire::names::{DeviceName, InviteCode, JoinPassword, NetworkName};
 
 use super::cache::CoordinatorCache;
 
@@ -49,6 +49,8 @@ pub enum Command {
         network: NetworkName,
         /// The invite, where one is at hand.
         invite: Option<InviteCode>,
+        /// The network's password, where it is joined by one.
+        password: Option<JoinPassword>,
         /// The name to ask for instead of the device's own.
         name: Option<DeviceName>,
     },

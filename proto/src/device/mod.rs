@@ -61,7 +61,6 @@ use lanyard_wire::door::{is_door, is_peers};
 use lanyard_wire::envelope::{CARRY, PING, PONG};
 use lanyard_wire::ids::{DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
-use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
 use lanyard_wire::probe::Probe;
 
 pub use cache::{CoordinatorCache, DeviceCache, MemberCache, NetworkCache};
@@ -74,7 +73,7 @@ pub use status::{Advice, Status};
 use self::attempt::AttemptWish;
 use self::carriers::Carriers;
 use self::consent::Consent;
-use self::coordinator::{Coordinator, Shared};
+use self::coordinator::{Coordinator, Shared, Wish};
 use self::early::EarlyPackets;
 use self::forwarding::Forwarding;
 use self::memory::Memory;
@@ -206,8 +205,8 @@ impl Device {
                 }
             }
             Command::RemoveCoordinator { key } => self.remove_coordinator(&key, now),
-            Command::Join { tag, key, network, invite, name } => {
-                self.join(tag, &key, (network, invite, name), now);
+            Command::Join { tag, key, network, invite, password, name } => {
+                self.join(tag, &key, Wish { network, invite, password, name }, now);
             }
             Command::Leave { tag, network } => self.leave(tag, network, now),
             Command::Enable { network, enabled } => {
@@ -378,13 +377,7 @@ impl Device {
         self.memory.changed(now);
     }
 
-    fn join(
-        &mut self,
-        tag: u64,
-        key: &PublicKey,
-        wish: (NetworkName, Option<InviteCode>, Option<DeviceName>),
-        now: Instant,
-    ) {
+    fn join(&mut self, tag: u64, key: &PublicKey, wish: Wish, now: Instant) {
         let wireguard = self.wireguard;
         let prefixes = core::mem::take(&mut self.prefixes);
         match self.coordinator_mut(key) {

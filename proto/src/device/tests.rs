@@ -4,6 +4,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use lanyard_wire::names::NetworkName;
+
 use super::*;
 use crate::overlay::{ForwardingTable, Path};
 
@@ -305,6 +307,7 @@ fn commands_about_strangers_change_nothing() {
         key: coordinator(9),
         network: NetworkName::parse("home").unwrap(),
         invite: None,
+        password: None,
         name: None,
     };
     world.command(0, join);

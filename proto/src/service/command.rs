@@ -54,6 +54,13 @@ pub enum EndpointCommand {
         /// The question.
         ask: u64,
     },
+    /// Somebody wants two devices to try once more for a direct path, now.
+    TryAgain {
+        /// One end.
+        a: DeviceId,
+        /// The other one.
+        b: DeviceId,
+    },
     /// The program is about to end: no new sessions and channels, and whoever has a channel is told to go elsewhere; what
     /// exists goes on.
     Drain,

@@ -185,6 +185,11 @@ impl Endpoint {
                     checkpoint.join_decided(ask, outcome, &mut self.says);
                 }
             }
+            EndpointCommand::TryAgain { a, b } => {
+                if let Some(checkpoint) = &mut self.checkpoint {
+                    checkpoint.try_again(a, b, &mut self.says, now);
+                }
+            }
             EndpointCommand::LeaveDone { ask } => {
                 if let Some(checkpoint) = &mut self.checkpoint {
                     checkpoint.leave_done(ask, &mut self.says);

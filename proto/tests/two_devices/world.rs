@@ -98,8 +98,14 @@ impl World {
             let addrs = vec![self.devices[at].address];
             self.command(at, Command::LocalAddresses { addrs, prefixes: Vec::new() });
             let network = NetworkName::parse("home").unwrap();
-            let join =
-                Command::Join { tag: 1, key: coordinator().public(), network, invite: None, name: None };
+            let join = Command::Join {
+                tag: 1,
+                key: coordinator().public(),
+                network,
+                invite: None,
+                password: None,
+                name: None,
+            };
             self.command(at, join);
         }
         self.run_for(Duration::from_secs(3));

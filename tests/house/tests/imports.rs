@@ -38,8 +38,8 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
         &["coordinator/src/index/db/", "coordinator/src/index/error.rs", "coordinator/src/index/tests/"],
     ),
     ("axum::", &["coordinator/src/api/", "coordinator/src/panel.rs", "coordinator/src/bus/remote.rs"]),
-    // The third place asks OIDC providers.
-    ("rustls::", &["agent/src/door/", "coordinator/src/api/", "coordinator/src/oidc/http.rs"]),
+    // The third place asks OIDC providers, and sends to webhooks.
+    ("rustls::", &["agent/src/door/", "coordinator/src/api/", "coordinator/src/http.rs"]),
     ("jsonwebtoken::", &["coordinator/src/oidc/token.rs"]),
     ("rcgen::", &["agent/src/door/", "coordinator/src/api/"]),
     ("tungstenite::", &["agent/src/door/"]),
@@ -63,9 +63,10 @@ const SPOKEN_IN: &[(&str, &[&str])] = &[
     ("rust_embed::", &["coordinator/src/api/pages/panel.rs"]),
     // What a passkey signed is judged where somebody is let in.
     ("webauthn_rs::", &["coordinator/src/accounts/passkeys.rs"]),
-    ("governor::", &["coordinator/src/accounts.rs"]),
+    ("governor::", &["coordinator/src/accounts.rs", "coordinator/src/bus/passwords.rs"]),
     ("utoipa::", &["coordinator/src/api/v1/"]),
     ("utoipa_axum::", &["coordinator/src/api/v1/"]),
+    ("rpassword::", &["agent/src/cli/join.rs"]),
     ("crab_nat::", &["agent/src/portmap/pcp.rs"]),
     ("igd_next::", &["agent/src/portmap/upnp.rs"]),
 ];

@@ -13,6 +13,8 @@ fn no_source_file_is_longer_than_five_hundred_lines() {
         .into_iter()
         .chain(files_below(&["web/"], ".ts"))
         .chain(files_below(&["web/"], ".tsx"))
+        // Made of web/openapi.json; nobody reads it from top to bottom.
+        .filter(|name| name != "web/src/api/schema.d.ts")
         .filter_map(|name| {
             let lines = text(&name).lines().count();
             (lines > LINES_MAX).then(|| format!("{name}: {lines} lines"))

@@ -5,6 +5,7 @@
     reason = "a test that fails panics, and tells what it measured"
 )]
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -65,6 +66,27 @@ fn a_join_that_cannot_be_says_why() {
     refused(verb(&agent, &["join", &wrong]), 7, &["invite"]);
     agent.run(&["join", string, "--name", "a"]).unwrap();
     refused(verb(&agent, &["ping", "nobody", "-c", "1"]), 1, &["nobody", "("]);
+
+    // By the network's password, without an invite.
+    let file = fleet.directory().join("password");
+    std::fs::write(&file, "three birds\n").unwrap();
+    let file = file.to_str().unwrap();
+    fleet.admin(&["network", "set", "home", "--join", "password", "--password-file", file]).unwrap();
+    let plain = format!("{front}#{}", rest.split_once('#').unwrap().1);
+    let other = fleet.agent("b").unwrap();
+    refused(verb(&other, &["join", &plain, "--name", "b"]), 7, &["--password", "(join.wrong_password)"]);
+    let by_password = |typed: &str| {
+        let mut asked = verb(&other, &["join", &plain, "--name", "b", "--password"]);
+        let mut asked =
+            asked.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        asked.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        asked.wait_with_output().unwrap()
+    };
+    let wrong = by_password("two birds\n");
+    assert!(told(&wrong).contains("(join.wrong_password)"), "{}", told(&wrong));
+    let right = by_password("three birds\n");
+    assert!(right.status.success(), "{}", told(&right));
+    assert!(!fleet.log("server").contains("birds") && !fleet.log("b").contains("birds"), "no log has it");
 }
 
 #[test]

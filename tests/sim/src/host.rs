@@ -221,7 +221,7 @@ impl Host {
         invite: Option<InviteCode>,
         now: Instant,
     ) -> Effects {
-        self.commanded(Command::Join { tag: 1, key, network, invite, name: None }, now)
+        self.commanded(Command::Join { tag: 1, key, network, invite, password: None, name: None }, now)
     }
 
     /// Gives the machine a wish.

@@ -36,6 +36,8 @@ function handle(request: IncomingMessage, response: ServerResponse, next: Connec
     response.end();
     return;
   }
+  // Pages that are not the panel's have no icon of their own, and a browser asks for one whenever it likes.
+  if (url.pathname === "/favicon.ico") return void response.writeHead(204).end();
   if (["/account", "/signin", "/signout"].includes(url.pathname)) {
     response.setHeader("content-type", "text/html");
     response.end(`<!doctype html><title>${url.pathname}</title><h1>${url.pathname}</h1>`);

@@ -2,18 +2,12 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type * as T from "../../src/api/types";
+import { changeMetadata, metadataOf, putGroup } from "./about.ts";
+import { listed } from "./find.ts";
+import { addInvite } from "./invites.ts";
+import { Refused } from "./refused.ts";
+import { hoursOf, reportOf } from "./links.ts";
 import { type World, eventOf, worldOf } from "./world.ts";
-
-/** A refusal, thrown by routes. */
-class Refused extends Error {
-  constructor(
-    readonly status: number,
-    readonly code: string,
-    detail: string,
-  ) {
-    super(detail);
-  }
-}
 
 interface Asked {
   method: string;
@@ -92,6 +86,16 @@ export class Server {
     } else if (what === "rename") {
       const member = this.#world.members.get(url.searchParams.get("id")!)!;
       this.#put("member", this.#world.members, { ...member, name: url.searchParams.get("name")! });
+    } else if (what === "describe") {
+      const { devices } = this.#world;
+      const id = url.searchParams.get("device")!;
+      const entries = { [url.searchParams.get("key")!]: { value: url.searchParams.get("value")! } };
+      const asked = { method: "PATCH", path: [], query: url.searchParams, body: { entries }, ifMatch: undefined };
+      this.#about("device", devices.get(id)!, asked);
+    } else if (what === "report") {
+      const link = this.#world.links.get(url.searchParams.get("id")!)!;
+      const report = { ...reportOf(link, () => 0), tx_bps: Number(url.searchParams.get("bps")) };
+      this.#put("link", this.#world.links, { ...link, report });
     } else if (what === "join") {
       this.#join(url.searchParams.get("name") ?? "newcomer");
     } else if (what === "reset") {
@@ -154,6 +158,10 @@ export class Server {
         code: link.code === "direct" ? "mapping_varies_there" : "direct",
         at: Date.now(),
       });
+    for (const busy of world.links.values()) {
+      if (busy.report && world.random() < 0.05)
+        this.#put("link", world.links, { ...busy, report: reportOf(busy, world.random) });
+    }
   }
 
   #join(name: string): void {
@@ -187,6 +195,9 @@ export class Server {
       joined_via: "invite",
       online: true,
       last_seen_at: Date.now(),
+      user_id: null,
+      tags: [],
+      expires_at: null,
       created_at: Date.now(),
     });
     this.#put("network", world.networks, { ...network, pending: network.pending + 1 });
@@ -230,15 +241,23 @@ export class Server {
       case "events":
         return this.#events(asked);
       case "devices":
+        if (id === undefined) return listed(world, "device", asked.query);
+        if (more === "metadata") return this.#about("device", found(world.devices, id), asked);
         return this.#device(asked, found(world.devices, id));
+      case "links": {
+        const link = found(world.links, [id, more].sort().join("/"));
+        return part === "history" ? page(hoursOf(link, Number(asked.query.get("hours") ?? 720))) : link;
+      }
       case "users":
-        if (id === undefined) return this.#addUser(body);
+        if (id === undefined) return method === "GET" ? listed(world, "user", asked.query) : this.#addUser(body);
+        if (more === "metadata") return this.#about("user", found(world.users, id), asked);
         if (more === "code") return { code: "7f9kq2", url: `/welcome/7f9kq2`, expires_at: Date.now() + 86_400_000 };
         this.#match(id, asked);
         return method === "GET"
           ? found(world.users, id)
           : this.#put("user", world.users, this.#edited(found(world.users, id), body));
       case "networks":
+        if (id === undefined && method === "GET") return listed(world, "network", asked.query);
         return id === undefined ? this.#addNetwork(body) : this.#network(asked, networkOf(world, id), more, part, verb);
       default:
         throw new Refused(404, "api.no_route", "there is no such route");
@@ -297,7 +316,7 @@ export class Server {
       for (const member of [...members.values()])
         if (member.device_id === device.id) this.#gone("member", members, member.id);
       for (const link of [...links.values()])
-        if (link.device_id === device.id || link.peer_id === device.id) links.delete(link.id);
+        if (link.device_id === device.id || link.peer_id === device.id) this.#gone("link", links, link.id);
       return this.#gone("device", devices, device.id);
     }
     const { suspended, ...fields } = asked.body;
@@ -331,6 +350,7 @@ export class Server {
     return this.#put("network", networks, {
       id: `n_${String(body.name)}`,
       join_mode: "invite",
+      has_password: false,
       approve: "auto",
       prefix4: `10.${90 + n}.0.0/16`,
       prefix6: `fd5a:${90 + n}::/64`,
@@ -359,13 +379,19 @@ export class Server {
         if (method === "DELETE") return this.#gone("network", networks, network.id);
         this.#match(network.id, asked);
         return this.#put("network", networks, { ...network, ...body, revision: network.revision + 1 });
+      case "metadata":
+        return this.#about("network", network, asked);
+      case "groups":
+        return this.#groups(network, id, asked);
       case "members":
+        if (id === undefined) return listed(this.#world, "member", asked.query, network.name);
+        if (verb === "metadata") return this.#about("member", found(this.#world.members, id), asked);
         return this.#member(asked, network, found(this.#world.members, id), verb);
       case "invites":
         if (method === "GET") return page([...invites.values()].filter((invite) => invite.network === network.name));
         if (method === "DELETE")
           return void this.#put("invite", invites, { ...found(invites, id), revoked_at: Date.now() });
-        return this.#addInvite(network, body);
+        return addInvite(this.#world, network, body, (invite) => void this.#put("invite", invites, invite));
       case "roles": {
         if (method === "GET") return page([...roles.values()].filter((role) => role.network === network.name));
         const key = `${network.id}/${id!}`;
@@ -394,26 +420,24 @@ export class Server {
     }
   }
 
-  #addInvite(network: T.Network, body: Record<string, unknown>): T.NewInvite {
-    const { invites, me } = this.#world;
-    const invite = this.#put("invite", invites, {
-      id: `i_${network.name}_${invites.size}`,
-      network: network.name,
-      code_prefix: "R9",
-      max_uses: Number(body.max_uses),
-      uses: 0,
-      auto_approve: Boolean(body.auto_approve),
-      expires_at: Date.now() + Number(body.expires_in) * 1_000,
-      revoked_at: null,
-      created_by: me.user.id,
-      created_at: Date.now(),
-    });
-    return {
-      ...invite,
-      code: "R9Q2-MX4D",
-      join_string: `lanyard://vpn.example.org/${network.name}?invite=R9Q2-MX4D#p=wQ3n8cVx1rJ5sT7uY2aBd4eF6gH9kLmN0pRzXcVbNmA`,
-      join_url: "https://vpn.example.org/join/R9Q2-MX4D",
-    };
+  /** What is written about a thing; a change is told as a change of the thing. */
+  #about(kind: "user" | "network" | "device" | "member", item: { id: string }, { method, body }: Asked): unknown {
+    if (method === "PATCH") {
+      changeMetadata(this.#world, `${kind}/${item.id}`, body);
+      this.#tell(kind, { op: "put", item });
+    }
+    return { entries: metadataOf(this.#world, `${kind}/${item.id}`) };
+  }
+
+  #groups(network: T.Network, name: string | undefined, { method, body }: Asked): unknown {
+    const { groups } = this.#world;
+    const key = `${network.name}/${name}`;
+    if (method === "GET")
+      return page([...groups].flatMap(([at, group]) => (at.startsWith(`${network.name}/`) ? group : [])));
+    if (method === "DELETE") groups.delete(key);
+    else putGroup(this.#world, network.name, name!, body.users as string[]);
+    this.#tell("network", { op: "put", item: network });
+    return groups.get(key);
   }
 
   #member(asked: Asked, network: T.Network, member: T.Member, verb: string | undefined): unknown {
@@ -442,7 +466,9 @@ export class Server {
     if (method === "GET") return member;
     if (method === "DELETE") return this.#gone("member", members, member.id);
     this.#match(member.id, asked);
-    return this.#put("member", members, { ...member, name: String(body.name) });
+    if (typeof body.expires_at === "number" && body.expires_at <= Date.now())
+      throw new Refused(422, "index.invalid", "expires_at: the time has passed already: remove the member instead");
+    return this.#put("member", members, { ...member, ...body });
   }
 }
 

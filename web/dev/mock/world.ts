@@ -1,18 +1,12 @@
 // A made-up server: networks, people and devices drawn from a seed, so that every run and every screenshot is alike.
 
 import type * as T from "../../src/api/types";
+import type { Group } from "../../src/api/groups";
+import type { Entries } from "../../src/api/metadata";
 import { grouped } from "../../src/grouped.ts";
-
-/** Numbers between 0 and 1 from a seed (mulberry32). */
-export function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let value = Math.imul(state ^ (state >>> 15), 1 | state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
+import { describe, tagsOf } from "./about.ts";
+import { putLink } from "./links.ts";
+import { randomOf } from "./random.ts";
 
 export interface Wish {
   devices: number;
@@ -73,6 +67,10 @@ export interface World {
   roles: Map<string, T.NetworkRole>;
   sessions: Map<string, T.Session>;
   tokens: Map<string, T.Token>;
+  /** What is written about things, by kind and id. */
+  metadata: Map<string, Entries>;
+  /** By network and name. */
+  groups: Map<string, Group>;
   /** Newest first. */
   events: T.AuditEvent[];
   /** Version of a thing, for its ETag. */
@@ -121,6 +119,7 @@ export function worldOf(wish: Wish): World {
       id: id("n", n),
       name,
       join_mode: n === 3 ? "locked" : n === 1 ? "request" : "invite",
+      has_password: false,
       approve: n === 1 ? "manual" : "auto",
       prefix4: `10.${61 + n}.0.0/16`,
       prefix6: `fd5a:${(n + 17).toString(16)}::/64`,
@@ -173,6 +172,9 @@ export function worldOf(wish: Wish): World {
         joined_via: network.join_mode === "request" ? "request" : "invite",
         online: online && state === "active",
         last_seen_at: device.last_seen_at,
+        user_id: device.user_id,
+        tags: tagsOf(kind, n),
+        expires_at: n % 23 === 5 ? now + ((n % 9) + 1) * 36 * HOUR : null,
         created_at: device.created_at,
       };
       members.set(member.id, member);
@@ -204,7 +206,7 @@ export function worldOf(wish: Wish): World {
     wish,
     random,
     revision: 1_000,
-    me: { user: me, roles: [], server_admin: me.is_server_admin, via: "session", may_write: true, version: "0.1.0" },
+    me: { user: me, roles: [], server_admin: me.is_server_admin, via: "session", may_write: true, may_make_networks: me.is_server_admin, version: "0.1.0" },
     users,
     networks,
     devices,
@@ -214,36 +216,15 @@ export function worldOf(wish: Wish): World {
     roles: new Map(),
     sessions: new Map(),
     tokens: new Map(),
+    metadata: new Map(),
+    groups: new Map(),
     events: [],
     versions: new Map(),
   };
   furnish(world, now);
+  describe(world, now);
   if (wish.as === "member") narrow(world);
   return world;
-}
-
-interface LinkWish {
-  a: T.Member;
-  b: T.Member;
-  code: string;
-  at: number;
-  random: () => number;
-}
-
-function putLink(links: Map<string, T.Link>, { a, b, code, at, random }: LinkWish): void {
-  const ids = [a.device_id, b.device_id].sort();
-  const id = ids.join("/");
-  links.set(id, {
-    id,
-    device_id: a.device_id,
-    device: a.name,
-    peer_id: b.device_id,
-    peer: b.name,
-    code,
-    plan: code === "both_mappings_vary" ? "predict" : code.startsWith("mapping") ? "open" : "plain",
-    took_ms: Math.floor(200 + random() * (code === "direct" ? 1_800 : 9_000)),
-    at,
-  });
 }
 
 /** Roles, invites, tokens, sessions and a past. */
@@ -273,6 +254,11 @@ function furnish(world: World, now: number): void {
         max_uses: [5, 25, 1][n]!,
         uses,
         auto_approve: n !== 1,
+        target: n === 2 ? "person" : "device",
+        role: n === 2 ? "member" : null,
+        owner_id: null,
+        tags: n === 1 ? ["lab"] : [],
+        member_for: n === 1 ? 30 * 86_400 : null,
         expires_at: now + (n === 1 ? 150 : 20) * HOUR,
         revoked_at: null,
         created_by: users[0]!.id,

@@ -1,6 +1,6 @@
 // One function for each question and change the panel has.
 
-import { type Answer, ask, get, step } from "./client";
+import { type Answer, type Ask, ask, get, step } from "./client";
 import type * as T from "./types";
 
 export const snapshot = () => get<T.Snapshot>("/snapshot");
@@ -11,6 +11,7 @@ const member = (of: T.Member) => `${network(of.network)}/members/${step(of.id)}`
 
 export interface NetworkEdit {
   join_mode?: T.JoinMode;
+  password?: string;
   approve?: "auto" | "manual";
   peer_relay?: boolean;
 }
@@ -30,12 +31,19 @@ export const networks = {
   remove: (name: string, keepalive = false) => ask<void>("DELETE", network(name), { keepalive }),
 };
 
+export interface MemberEdit {
+  name?: string;
+  tags?: string[];
+  /** Never, if it is null. */
+  expires_at?: number | null;
+}
+
 export type MemberVerb = "approve" | "deny" | "suspend" | "resume";
 
 export const members = {
   one: (of: T.Member) => ask<T.Member>("GET", member(of)),
-  rename: (of: T.Member, name: string, ifMatch?: string) =>
-    ask<T.Member>("PATCH", member(of), { body: { name }, ifMatch }),
+  set: (of: T.Member, body: MemberEdit, how: Pick<Ask, "ifMatch" | "keepalive">) =>
+    ask<T.Member>("PATCH", member(of), { body, ...how }),
   act: (of: T.Member, verb: MemberVerb, keepalive = false) =>
     ask<T.Member>("POST", `${member(of)}/${verb}`, { keepalive }),
   remove: (of: T.Member, keepalive = false) => ask<void>("DELETE", member(of), { keepalive }),
@@ -46,6 +54,14 @@ export interface InviteWish {
   /** Seconds. */
   expires_in: number;
   auto_approve: boolean;
+  target?: "device" | "person";
+  /** For a person. */
+  role?: string;
+  /** For devices. */
+  owner_id?: string;
+  tags?: string[];
+  /** Seconds that membership or role last; for ever without. */
+  member_for?: number;
 }
 
 export const invites = {
@@ -75,6 +91,23 @@ export const devices = {
   set: (id: string, body: DeviceEdit, ifMatch?: string) =>
     ask<T.Device>("PATCH", `/devices/${step(id)}`, { body, ifMatch }),
   remove: (id: string, keepalive = false) => ask<void>("DELETE", `/devices/${step(id)}`, { keepalive }),
+};
+
+/** Most hours of a link that are kept: 30 days. */
+export const HOURS_KEPT = 720;
+
+export const links = {
+  /** The hours of a pair, newest first, as its first device saw them. */
+  async history({ device_id, peer_id }: T.Link, hours: number): Promise<T.LinkHour[]> {
+    const path = `/links/${step(device_id)}/${step(peer_id)}/history?limit=500&hours=${hours}`;
+    const all: T.LinkHour[] = [];
+    for (let after: string | null = ""; after !== null; ) {
+      const page: T.Page<T.LinkHour> = await get(after === "" ? path : `${path}&after=${step(after)}`);
+      all.push(...page.items);
+      after = page.next;
+    }
+    return all;
+  },
 };
 
 export interface UserEdit {

@@ -21,7 +21,7 @@ export interface Language {
 
 export const LANGUAGES: readonly Language[] = [
   { id: "en", name: "English", load: () => Promise.resolve(en) },
-  { id: "de", name: "Deutsch", load: () => import("./de.json").then((module) => module.default) },
+  { id: "de", name: "Deutsch", load: () => import("./de.json").then((module) => keyed(module.default)) },
 ];
 
 const STORED = "lanyard.language";
@@ -71,6 +71,12 @@ export function preferred(languages: readonly string[], stored: string | null): 
 
 export function storedLanguage(): string | null {
   return localStorage.getItem(STORED);
+}
+
+/** A catalogue with its keys, which the build leaves out: they are the English ones, in their order (dev/texts.ts). */
+function keyed(texts: Catalogue | readonly string[]): Catalogue {
+  if (!Array.isArray(texts)) return texts as Catalogue;
+  return Object.fromEntries(Object.keys(en).map((key, at) => [key, texts[at] as string]));
 }
 
 function fill(text: string, params: Params | undefined): string {

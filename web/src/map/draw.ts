@@ -1,7 +1,7 @@
 // The map on a canvas: edges below, nodes above, names where there is room.
 
 import { grouped } from "../grouped";
-import type { EdgeState, Graph, Node } from "./graph";
+import { type Edge, type EdgeState, type Graph, type Node, labelOf, thickness } from "./graph";
 
 /** Where the map is looked at: its point in the middle of the canvas, and how large. */
 export interface View {
@@ -86,28 +86,66 @@ export function draw(canvas: HTMLCanvasElement, { graph, view, hovered, chosen }
     ratio * (height / 2 - view.y * view.scale),
   );
 
-  const isNear = (node: Node) => hovered === undefined || node === hovered;
-  for (const state of ["recent", "trying", "direct", "relayed", "failed"] as const) {
-    context.setLineDash(DASHES[state].map((dash) => dash / view.scale));
-    context.strokeStyle = paint.edges[state];
-    for (const isLit of [false, true]) {
-      context.globalAlpha = isLit ? 0.95 : hovered ? 0.12 : 0.55;
-      context.lineWidth = (isLit ? 2 : 1.2) / view.scale;
-      context.beginPath();
-      for (const edge of graph.edges) {
-        if (edge.state !== state || (hovered !== undefined && (isNear(edge.source) || isNear(edge.target))) !== isLit)
-          continue;
-        context.moveTo(edge.source.x, edge.source.y);
-        context.lineTo(edge.target.x, edge.target.y);
-      }
-      context.stroke();
-    }
-  }
+  edges(context, graph, view, hovered, paint);
   context.setLineDash([]);
   context.globalAlpha = 1;
   for (const node of graph.nodes) dot(context, node, node === hovered || node.id === chosen, paint, view.scale);
   names(context, { graph, view, hovered, chosen }, paint, width, height);
+  if (hovered) figures(context, graph, view, hovered, paint);
   if (view.scale < NAMES_FROM * 1.5) groups(context, graph, view, paint);
+}
+
+const ORDER: readonly EdgeState[] = ["recent", "trying", "direct", "relayed", "failed"];
+
+/** Lines of one look are one stroke: those of the node under the pointer stand out, busy ones are thicker. */
+function edges(
+  context: CanvasRenderingContext2D,
+  graph: Graph,
+  view: View,
+  hovered: Node | undefined,
+  paint: Paint,
+): void {
+  const isLit = (edge: Edge) => hovered !== undefined && (edge.source === hovered || edge.target === hovered);
+  const looks = grouped(
+    graph.edges,
+    (edge) => ORDER.indexOf(edge.state) * 20 + thickness(edge.bps) * 2 + Number(isLit(edge)),
+  );
+  for (const [look, list] of [...looks].sort(([a], [b]) => a - b)) {
+    const state = ORDER[Math.floor(look / 20)]!;
+    const isBright = look % 2 === 1;
+    context.setLineDash(DASHES[state].map((dash) => dash / view.scale));
+    context.strokeStyle = paint.edges[state];
+    context.globalAlpha = isBright ? 0.95 : hovered ? 0.12 : 0.55;
+    context.lineWidth = ((isBright ? 2 : 1.2) + 0.7 * Math.floor((look % 20) / 2)) / view.scale;
+    context.beginPath();
+    for (const edge of list) {
+      context.moveTo(edge.source.x, edge.source.y);
+      context.lineTo(edge.target.x, edge.target.y);
+    }
+    context.stroke();
+  }
+}
+
+/** On more lines than that the figures would cover each other. */
+const FIGURES_MAX = 16;
+
+/** Round trip and throughput on the lines of a node. */
+function figures(context: CanvasRenderingContext2D, graph: Graph, view: View, node: Node, paint: Paint): void {
+  const own = graph.edges.filter((edge) => edge.source === node || edge.target === node);
+  if (own.length > FIGURES_MAX) return;
+  context.font = `${11 / view.scale}px ${paint.font}`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.lineJoin = "round";
+  context.lineWidth = 4 / view.scale;
+  context.strokeStyle = paint.paper;
+  context.fillStyle = paint.ink;
+  for (const edge of own) {
+    const [x, y] = [(edge.source.x + edge.target.x) / 2, (edge.source.y + edge.target.y) / 2];
+    const label = labelOf(edge);
+    context.strokeText(label, x, y);
+    context.fillText(label, x, y);
+  }
 }
 
 /** Name of each network over the middle of its devices. */

@@ -2,8 +2,9 @@
 
 import { type Simulation, forceCollide, forceLink, forceManyBody, forceSimulation, forceX, forceY } from "d3-force";
 import type { Link } from "../api/types";
+import { rate, roundTrip } from "../format";
 import type { DeviceRow } from "../store/rows";
-import { type LinkState, stateOfLink } from "../verdict";
+import { type LinkState, isIdle, pathInWords, rateOf, stateOfLink } from "../verdict";
 
 /** More nodes than this are a cloud, not a map. */
 export const NODES_MAX = 1_500;
@@ -17,7 +18,7 @@ export interface Node {
   y: number;
 }
 
-/** How an edge is drawn; `recent` if one end is not online now. */
+/** How an edge is drawn; `recent` if one end is not online now, or nothing was heard of the pair for a while. */
 export type EdgeState = LinkState | "recent";
 
 export interface Edge {
@@ -26,6 +27,8 @@ export interface Edge {
   source: Node;
   target: Node;
   state: EdgeState;
+  /** Bits per second, both ways together; 0 where nothing flows or nothing is known. */
+  bps: number;
 }
 
 export interface Graph {
@@ -36,7 +39,12 @@ export interface Graph {
 }
 
 /** Makes a graph of what is in sight; nodes that were there keep their places. */
-export function graphOf(rows: readonly DeviceRow[], links: readonly Link[], before: ReadonlyMap<string, Node>): Graph {
+export function graphOf(
+  rows: readonly DeviceRow[],
+  links: readonly Link[],
+  before: ReadonlyMap<string, Node>,
+  now: number,
+): Graph {
   const ends = new Set(links.flatMap((link) => [link.device_id, link.peer_id]));
   // Who talks to somebody comes first where not all have room.
   const ranked =
@@ -55,10 +63,24 @@ export function graphOf(rows: readonly DeviceRow[], links: readonly Link[], befo
   const edges = links.flatMap((link): Edge[] => {
     const [source, target] = [byId.get(link.device_id), byId.get(link.peer_id)];
     if (!source || !target) return [];
-    const isLive = source.row.device.online && target.row.device.online;
-    return [{ id: link.id, link, source, target, state: isLive ? stateOfLink(link) : "recent" }];
+    const isLive = source.row.device.online && target.row.device.online && !isIdle(link, now);
+    const { tx, rx } = rateOf(link, now) ?? { tx: 0, rx: 0 };
+    const bps = isLive ? tx + rx : 0;
+    return [{ id: link.id, link, source, target, state: isLive ? stateOfLink(link) : "recent", bps }];
   });
   return { nodes, edges, left: rows.length - kept.length };
+}
+
+/** Lines get thicker with every tenfold: 0 up to 10 kbit/s, 5 from 1 Gbit/s on. */
+export function thickness(bps: number): number {
+  return Math.max(0, Math.min(5, Math.ceil(Math.log10(Math.max(1, bps))) - 4));
+}
+
+/** What is written on an edge: its path, the round trip, and how much goes over it. */
+export function labelOf({ link, bps }: Edge): string {
+  const rtt = link.report?.rtt_ms ?? null;
+  const parts = [pathInWords(link), rtt === null ? "" : roundTrip(rtt), bps > 0 ? rate(bps) : ""];
+  return parts.filter((part) => part !== "").join(" · ");
 }
 
 function groupOf(row: DeviceRow): string {

@@ -10,7 +10,7 @@ interface Around {
 }
 
 interface TextProps extends Around {
-  type?: "text" | "number" | "email";
+  type?: "text" | "number" | "email" | "password";
   value: string | number;
   required?: boolean;
   min?: number;
@@ -18,7 +18,7 @@ interface TextProps extends Around {
   maxLength?: number;
   pattern?: string;
   autofocus?: boolean;
-  autocomplete?: "off";
+  autocomplete?: "off" | "new-password";
   onInput: (event: TargetedInputEvent<HTMLInputElement>) => void;
 }
 
@@ -139,7 +139,8 @@ export function CheckField({ label, hint, checked, onCheck, disabled }: CheckPro
   );
 }
 
-function Frame({ id, label, hint, error, children }: Around & { id: string; children: ComponentChildren }) {
+/** What stands around a field: its label above, its hint or error below. */
+export function Frame({ id, label, hint, error, children }: Around & { id: string; children: ComponentChildren }) {
   return (
     <div class="field">
       <label for={id}>{label}</label>

@@ -1,12 +1,13 @@
 // The filter of a page: what is typed, the same as chips, and quick choices. The address has it too.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Words } from "../complete";
 import { t, word } from "../i18n/t";
 import { parse, valueOf, withKey, without } from "../query";
 import { go, here, route } from "../route";
 import { IconButton } from "./Button";
 import { type Choice, Select } from "./Field";
-import { Icon } from "./Icon";
+import { FilterBox } from "./FilterBox";
 import { Menu } from "./Menu";
 
 /** The address follows the keyboard after this; browsers limit how often it may change. */
@@ -48,25 +49,16 @@ interface Props {
   onText: (text: string) => void;
   placeholder: string;
   quick?: readonly Quick[];
+  /** For completions. */
+  words?: Words;
+  /** What is wrong with the text. */
+  wrong?: string;
 }
 
-export function Filter({ text, onText, placeholder, quick = NONE }: Props) {
+export function Filter({ text, onText, placeholder, quick = NONE, words, wrong = "" }: Props) {
   return (
     <div class="filter">
-      <div class="filter-box">
-        <Icon name="search" size={16} />
-        <input
-          type="search"
-          data-key="filter"
-          value={text}
-          placeholder={placeholder}
-          aria-label={placeholder}
-          spellcheck={false}
-          autocomplete="off"
-          onInput={(event) => onText(event.currentTarget.value)}
-        />
-        <kbd aria-hidden="true">/</kbd>
-      </div>
+      <FilterBox text={text} onText={onText} placeholder={placeholder} words={words} wrong={wrong} />
       {quick.length > 0 && (
         <Menu icon="filter" label={t("filter.quick")} shown>
           {() => (

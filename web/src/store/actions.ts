@@ -1,9 +1,11 @@
 // What the panel changes: shown at once, confirmed by the answer, taken back when it is refused.
 
-import { devices, invites, members, networks, roles, users, type MemberVerb } from "../api/calls";
+import { devices, invites, members, networks, roles, users, type MemberEdit, type MemberVerb } from "../api/calls";
 import type { Answer } from "../api/client";
 import type * as T from "../api/types";
+import { ago } from "../format";
 import { n, t } from "../i18n/t";
+import { union } from "../tags";
 import type { Collection, Patch } from "./collection";
 import { complain, later, note } from "./later";
 import { store } from "./store";
@@ -80,6 +82,31 @@ export function removeMembers(list: readonly T.Member[]): void {
     show: () => each(list, (member) => store.members.patch(member.id, null)),
     send: (keepalive) =>
       all(list, async (member) => settle(store.members, member.id, null, await members.remove(member, keepalive))),
+  });
+}
+
+/** Gives members more tags, after the time to undo. */
+export function tagMembers(list: readonly T.Member[], tags: readonly string[]): void {
+  const text = n("did.tag", list.length, { name: list[0]?.name ?? "", tags: tags.join(", ") });
+  edit(list, text, (member) => ({ tags: union(member.tags, tags) }));
+}
+
+/** Says when members end by themselves, after the time to undo. */
+export function endMembers(list: readonly T.Member[], expires_at: number | null): void {
+  const params = { name: list[0]?.name ?? "", ago: ago(expires_at) };
+  edit(list, n(expires_at === null ? "did.noEnd" : "did.end", list.length, params), () => ({ expires_at }));
+}
+
+function edit(list: readonly T.Member[], text: string, editOf: (member: T.Member) => MemberEdit): void {
+  if (list.length === 0) return;
+  const edits = list.map((member) => ({ member, body: editOf(member) }));
+  later({
+    text,
+    show: () => each(edits, ({ member, body }) => store.members.patch(member.id, body)),
+    send: (keepalive) =>
+      all(edits, async ({ member, body }) =>
+        settle(store.members, member.id, body, await members.set(member, body, { keepalive })),
+      ),
   });
 }
 

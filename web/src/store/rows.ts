@@ -39,6 +39,7 @@ export class Rows {
   readonly #links = new Map<string, Set<string>>();
   readonly #rows = new Map<string, DeviceRow>();
   readonly #version = signal(0);
+  readonly #linksVersion = signal(0);
 
   /** Every device the caller sees. */
   readonly all: ReadonlySignal<readonly DeviceRow[]> = computed(() => {
@@ -51,8 +52,12 @@ export class Rows {
       this.#index(this.#members, id, before?.device_id, after?.device_id);
     };
     store.links.onChange = (id, before, after) => {
-      this.#index(this.#links, id, before?.device_id, after?.device_id);
-      this.#index(this.#links, id, before?.peer_id, after?.peer_id);
+      // What a device reports of its data many times a minute changes no row, unless the path is another.
+      if (!before || !after || !isSameForRows(before, after)) {
+        this.#index(this.#links, id, before?.device_id, after?.device_id);
+        this.#index(this.#links, id, before?.peer_id, after?.peer_id);
+      }
+      this.#linksVersion.value += 1;
     };
     store.devices.onChange = (id) => this.#forget(id);
     store.users.onChange = () => {
@@ -75,7 +80,7 @@ export class Rows {
 
   /** Links of a device, whichever end reported. */
   linksOf(device: string): T.Link[] {
-    this.#version.value;
+    this.#linksVersion.value;
     return things(this.#links.get(device), (id) => this.store.links.peek(id));
   }
 
@@ -89,6 +94,7 @@ export class Rows {
       add(this.#links, link.peer_id, id);
     }
     this.#version.value += 1;
+    this.#linksVersion.value += 1;
   }
 
   #index(map: Map<string, Set<string>>, id: string, before: string | undefined, after: string | undefined): void {
@@ -150,6 +156,14 @@ export class Rows {
       sortName: natural(name),
     };
   }
+}
+
+function isSameForRows(before: T.Link, after: T.Link): boolean {
+  return (
+    before.device_id === after.device_id &&
+    before.peer_id === after.peer_id &&
+    stateOfLink(before) === stateOfLink(after)
+  );
 }
 
 function stateOf(device: T.Device, members: readonly T.Member[]): DeviceState {

@@ -3,7 +3,7 @@
 // Messages are collected and applied together every FLUSH_MS: a hundred devices that come online at once are one
 // painting, and a change is on the screen well within 100 ms.
 
-import { batch, computed, signal } from "@preact/signals";
+import { type Signal, batch, computed, signal } from "@preact/signals";
 import { snapshot } from "../api/calls";
 import { Problem, get } from "../api/client";
 import { type Kind, Live, type Listener } from "../api/live";
@@ -46,6 +46,8 @@ export class Store {
   readonly isReady = computed(() => this.me.value !== undefined);
   readonly rows = new Rows(this);
 
+  /** Messages that told of a thing somebody looks at, by kind and id. */
+  readonly #told = new Map<string, Signal<number>>();
   #live: Live | undefined;
   #waiting: [Kind, T.Delta<unknown>][] = [];
   #flush: ReturnType<typeof setTimeout> | undefined;
@@ -93,6 +95,14 @@ export class Store {
     else void this.start();
   }
 
+  /** Counts what the stream tells of a thing, for what hangs on it and is in no message; a new snapshot counts too. */
+  told(kind: Kind, id: string): number {
+    const key = `${kind}/${id}`;
+    let count = this.#told.get(key);
+    if (!count) this.#told.set(key, (count = signal(0)));
+    return count.value;
+  }
+
   /** Networks by name, as members know them. */
   network(name: string): T.Network | undefined {
     return this.networks.all.value.find((network) => network.name === name);
@@ -127,6 +137,7 @@ export class Store {
       this.members.reset(members);
       this.links.reset(links);
       this.rows.reset();
+      for (const count of this.#told.values()) count.value += 1;
       this.heardAt.value = Date.now();
     });
   }
@@ -142,6 +153,9 @@ export class Store {
   }
 
   #apply(kind: Kind, delta: T.Delta<unknown>): void {
+    const id = delta.op === "put" ? (delta.item as { id?: string }).id : delta.id;
+    const told = this.#told.get(`${kind}/${id}`);
+    if (told) told.value += 1;
     switch (kind) {
       case "presence":
         if (delta.op === "put") this.#presence(delta.item as Presence);

@@ -1,16 +1,18 @@
 // One device: where it is, its networks, whom it talks to and how, what happened to it. In the drawer and on its own page.
 
 import { useState } from "preact/hooks";
-import { devices, events, members } from "../api/calls";
+import { devices, events } from "../api/calls";
+import { about } from "../api/metadata";
 import type * as T from "../api/types";
 import { ago, moment } from "../format";
 import { t } from "../i18n/t";
 import { mayChangeDevice } from "../may";
 import { Button, LinkButton } from "../parts/Button";
 import { Copy } from "../parts/Copy";
-import { Dot, State } from "../parts/Dot";
+import { State } from "../parts/Dot";
 import { EditDialog } from "../parts/Edit";
 import { Empty } from "../parts/Empty";
+import { EntriesCard } from "../parts/Entries";
 import { EventList } from "../parts/Events";
 import { TextField } from "../parts/Field";
 import { Facts, PageHead, Section, Waiting } from "../parts/Page";
@@ -19,8 +21,10 @@ import { opening, route, to } from "../route";
 import { removeDevices, suspendDevices } from "../store/actions";
 import type { DeviceRow } from "../store/rows";
 import { store } from "../store/store";
-import { inWords, stateOfLink } from "../verdict";
 import { MemberActions, MemberState } from "./DeviceParts";
+import { EditMember } from "./Member";
+import { Marks } from "./MemberParts";
+import { Peers } from "./Peers";
 
 /** `/devices/ID` */
 export function DevicePage() {
@@ -71,11 +75,12 @@ export function DeviceDetail({ row }: { row: DeviceRow }) {
         </div>
       )}
       <Facts facts={factsOf(row)} />
+      <EntriesCard of={about.device(device)} mayEdit={mayChangeDevice(row)} />
       <Section title={t("device.networks")}>
         <Networks members={row.members} onRename={(member) => setEditing({ kind: "member", member })} />
       </Section>
       <Section title={t("links")}>
-        <Links device={device} />
+        <Peers device={device} />
       </Section>
       <Section title={t("device.events")}>
         <Events device={device} />
@@ -85,7 +90,7 @@ export function DeviceDetail({ row }: { row: DeviceRow }) {
         <pre>{JSON.stringify({ device, members: row.members }, null, 2)}</pre>
       </details>
       {editing?.kind === "device" && <RenameDevice device={device} onClose={done} />}
-      {editing?.kind === "member" && <RenameMember member={editing.member} onClose={done} />}
+      {editing?.kind === "member" && <EditMember member={editing.member} onClose={done} />}
     </div>
   );
 }
@@ -114,42 +119,17 @@ function Networks({ members: list, onRename }: { members: readonly T.Member[]; o
             <MemberState member={member} />
           </div>
           <div class="line-about">
+            <Marks member={member} />
             {member.ip4 && <Copy text={member.ip4} />}
             {member.ip6 && <Copy text={member.ip6} />}
+            <a class="link" href={opening("member", member.id)}>
+              {t("member")}
+              <span class="unseen">{member.network}</span>
+            </a>
           </div>
           <MemberActions member={member} onRename={onRename} />
         </li>
       ))}
-    </ul>
-  );
-}
-
-/** Relayed and failed first: those are why somebody looks. */
-const RANK = { failed: 0, relayed: 1, trying: 2, direct: 3 } as const;
-
-function Links({ device }: { device: T.Device }) {
-  const links = store.rows
-    .linksOf(device.id)
-    .sort((a, b) => RANK[stateOfLink(a)] - RANK[stateOfLink(b)] || b.at - a.at);
-  if (links.length === 0) return <p class="quiet">{t("links.none")}</p>;
-  return (
-    <ul class="lines">
-      {links.map((link) => {
-        const other = link.device_id === device.id ? link.peer : link.device;
-        const state = stateOfLink(link);
-        return (
-          <li key={link.id} class="line">
-            <a class="line-main" href={opening("link", link.id)}>
-              <Dot state={state} />
-              <span>{other}</span>
-              <span class="unseen">{t(`state.${state}`)}</span>
-            </a>
-            <p class="line-about">
-              {state === "direct" ? t("state.direct") : inWords(link).reason} · {ago(link.at)}
-            </p>
-          </li>
-        );
-      })}
     </ul>
   );
 }
@@ -173,22 +153,6 @@ function RenameDevice({ device, onClose }: { device: T.Device; onClose: () => vo
       draftOf={({ name }) => ({ name })}
       save={(changed, ifMatch) => devices.set(device.id, changed, ifMatch)}
       onSaved={(saved) => store.devices.put(saved)}
-      theirs={({ name }) => name}
-      onClose={onClose}
-    >
-      {(draft, change) => <NameField value={draft.name} onName={(name) => change({ name })} />}
-    </EditDialog>
-  );
-}
-
-export function RenameMember({ member, onClose }: { member: T.Member; onClose: () => void }) {
-  return (
-    <EditDialog
-      title={t("member.rename", { name: member.name, network: member.network })}
-      load={() => members.one(member)}
-      draftOf={({ name }) => ({ name })}
-      save={({ name = member.name }, ifMatch) => members.rename(member, name, ifMatch)}
-      onSaved={(saved) => store.members.put(saved)}
       theirs={({ name }) => name}
       onClose={onClose}
     >

@@ -5,7 +5,7 @@ import { n, t } from "../i18n/t";
 import { Icon } from "../parts/Icon";
 import { Menu, MenuItem } from "../parts/Menu";
 import { Dot, State } from "../parts/Dot";
-import { mayChangeMember } from "../may";
+import { mayChangeMember, mayEditMember } from "../may";
 import { opening } from "../route";
 import { actOn, removeMembers } from "../store/actions";
 import type { DeviceRow } from "../store/rows";
@@ -56,8 +56,9 @@ interface ActionsProps {
 
 /** What can be done with a member, for those who may. */
 export function MemberActions({ member, onRename }: ActionsProps) {
-  if (!mayChangeMember(member)) return null;
-  if (member.state === "pending") {
+  if (!mayEditMember(member)) return null;
+  const mayChange = mayChangeMember(member);
+  if (member.state === "pending" && mayChange) {
     return (
       <span class="row-actions">
         <button type="button" class="button main small" onClick={() => void actOn([member], "approve")}>
@@ -82,9 +83,9 @@ export function MemberActions({ member, onRename }: ActionsProps) {
         return (
           <>
             <MenuItem icon="edit" onPick={then(() => onRename(member))}>
-              {t("rename")}
+              {t("edit")}
             </MenuItem>
-            {member.state === "suspended" ? (
+            {!mayChange ? null : member.state === "suspended" ? (
               <MenuItem icon="play" onPick={then(() => void actOn([member], "resume"))}>
                 {t("resume")}
               </MenuItem>

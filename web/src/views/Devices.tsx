@@ -10,14 +10,17 @@ import { Chips, Filter, type Quick, useFilter } from "../parts/Filter";
 import { Menu } from "../parts/Menu";
 import { PageHead } from "../parts/Page";
 import { NARROW, Table } from "../parts/Table";
+import { NoMatch } from "../parts/NoMatch";
 import { stageWidth, useMedia } from "../parts/media";
-import { isAdmin, mayChangeDevice, mayChangeMember } from "../may";
-import { compile } from "../query";
+import { useSearch } from "../parts/search";
+import { isAdmin, isServerAdmin, mayBring, mayChangeDevice, mayChangeMember } from "../may";
 import { go, here, route, scope, to } from "../route";
 import { actOn, removeDevices, removeMembers, suspendDevices } from "../store/actions";
 import type { DeviceRow } from "../store/rows";
 import { store } from "../store/store";
-import { DEVICE_FIELDS, choices, choose, deviceColumns, isShown, textOfRow } from "./columns";
+import { Bulk } from "./MemberParts";
+import { SEARCHED_DEVICES, choices, choose, deviceColumns, isShown } from "./columns";
+import { DEVICE_WORDS } from "./words";
 
 const selected = signal<ReadonlySet<string>>(new Set());
 
@@ -27,7 +30,7 @@ export const inScope = computed(() => {
   return scope.value === "" ? rows : rows.filter((row) => row.networks.includes(scope.value));
 });
 
-const idOf = (row: DeviceRow) => row.device.id;
+const { idOf } = SEARCHED_DEVICES;
 const nameOf = (row: DeviceRow) => row.name;
 
 export function Devices() {
@@ -41,8 +44,8 @@ export function Devices() {
     () => all.filter((column) => (isNarrow ? column.card : isShown(column, width))),
     [names, isNarrow, width, choices.value],
   );
-  const filter = useMemo(() => compile(text, DEVICE_FIELDS, textOfRow), [text]);
-  const shown = useMemo(() => (text === "" ? rows.length : rows.filter(filter).length), [rows, filter]);
+  const { fits, wrong, isAsking } = useSearch(text, SEARCHED_DEVICES);
+  const shown = useMemo(() => (text === "" ? rows.length : rows.filter(fits).length), [rows, fits]);
   const online = useMemo(() => rows.filter((row) => row.device.online).length, [rows]);
   return (
     <div class="page fill">
@@ -50,14 +53,17 @@ export function Devices() {
         title={t("devices")}
         about={`${n("devices.count", rows.length)} · ${t("devices.online", { count: number(online) })}`}
       >
-        {isAdmin.value && (
-          <LinkButton icon="plus" look="main" href={addHref()}>
-            {t("devices.add")}
-          </LinkButton>
-        )}
+        <AddLink />
       </PageHead>
       <div class="tools">
-        <Filter text={text} onText={setText} placeholder={t("devices.filter")} quick={quick()} />
+        <Filter
+          text={text}
+          onText={setText}
+          placeholder={t("devices.filter")}
+          quick={quick()}
+          words={DEVICE_WORDS}
+          wrong={wrong}
+        />
         {!isNarrow && (
           <Menu icon="columns" label={t("table.columns")} shown>
             {() => (
@@ -89,13 +95,17 @@ export function Devices() {
         nameOf={nameOf}
         sort={route.value.query.get("sort") ?? "name"}
         onSort={(sort) => go(here({ sort }), "replace")}
-        filter={filter}
+        filter={fits}
         selected={selected.value}
         onSelect={(next) => {
           selected.value = next;
         }}
         empty={
-          rows.length === 0 ? <NoDevices /> : <NoMatch text={text} total={rows.length} onClear={() => setText("")} />
+          rows.length === 0 ? (
+            <NoDevices />
+          ) : (
+            <NoMatch text={text} total={rows.length} onClear={() => setText("")} isAsking={isAsking} />
+          )
         }
       />
       <Bar rows={rows} />
@@ -103,9 +113,20 @@ export function Devices() {
   );
 }
 
-function addHref(): string {
-  const name = scope.value || store.networks.all.value.find(({ role }) => role === "admin" || role === "owner")?.name;
-  return name === undefined ? to("networks") : `${to("networks", name, "invites")}${scope.value ? "&" : "?"}new=1`;
+/** To the dialog that brings a device in: of any device for administrators, of their own for members. */
+function AddLink() {
+  const networks = store.networks.all.value.filter(({ name }) => scope.value === "" || name === scope.value);
+  const network =
+    networks.find(({ role }) => role === "admin" || role === "owner") ??
+    networks.find((one) => isServerAdmin.value || mayBring(one));
+  if (!network && !isServerAdmin.value) return null;
+  const isOwn = network !== undefined && mayBring(network);
+  const at = to("networks", ...(network ? [network.name, ...(isOwn ? [] : ["invites"])] : []));
+  return (
+    <LinkButton icon="plus" look="main" href={`${at}${scope.value ? "&" : "?"}new=1`}>
+      {t(isOwn ? "devices.addMine" : "devices.add")}
+    </LinkButton>
+  );
 }
 
 function quick(): Quick[] {
@@ -127,20 +148,7 @@ function NoDevices() {
   return (
     <Empty icon="devices" title={t("devices.none")}>
       <p>{t(isAdmin.value ? "devices.none.admin" : "devices.none.member")}</p>
-      {isAdmin.value && (
-        <LinkButton icon="plus" look="main" href={addHref()}>
-          {t("devices.add")}
-        </LinkButton>
-      )}
-    </Empty>
-  );
-}
-
-function NoMatch({ text, total, onClear }: { text: string; total: number; onClear: () => void }) {
-  return (
-    <Empty icon="search" title={t("filter.nothing", { text })}>
-      <p>{n("filter.without", total)}</p>
-      <Button onClick={onClear}>{t("filter.clear")}</Button>
+      <AddLink />
     </Empty>
   );
 }
@@ -182,6 +190,7 @@ function Bar({ rows }: { rows: readonly DeviceRow[] }) {
           {t("resume")}
         </Button>
       )}
+      <Bulk members={members.filter(({ state }) => state !== "pending")} onDone={clear} />
       {scope.value !== "" && members.length > 0 && (
         <Button small look="danger" icon="trash" onClick={then(() => removeMembers(members))}>
           {t("member.remove", { network: scope.value })}

@@ -11,6 +11,7 @@ import { nameOf } from "../store/rows";
 import { store } from "../store/store";
 import { DeviceDetail } from "./Device";
 import { LinkDetail } from "./Link";
+import { MemberDetail } from "./Member";
 import { UserDetail } from "./User";
 
 export function Drawer() {
@@ -37,6 +38,11 @@ function content(kind: string, id: string): Content {
         href: to("devices", id),
         body: <DeviceDetail row={row} />,
       };
+    }
+    case "member": {
+      const member = store.members.get(id);
+      const title = member ? t("member.in", { name: member.name, network: member.network }) : t("member");
+      return { title, body: <MemberDetail member={member} /> };
     }
     case "link": {
       return { title: t("link"), body: <LinkDetail link={store.links.get(id)} /> };

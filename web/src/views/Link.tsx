@@ -1,20 +1,23 @@
 // Why a pair talks the way it does, and the one thing that would change it.
 
 import type * as T from "../api/types";
-import { ago, moment, span } from "../format";
+import { ago, moment, now, span } from "../format";
 import { t } from "../i18n/t";
 import { Copy } from "../parts/Copy";
 import { State } from "../parts/Dot";
 import { Empty } from "../parts/Empty";
 import { Facts } from "../parts/Page";
 import { opening } from "../route";
-import { inWords, planInWords, stateOfLink } from "../verdict";
+import { inWords, isIdle, pathInWords, planInWords, stateOfLink } from "../verdict";
+import { LinkHistory } from "./LinkHistory";
+import { Loss, Rates, Rtt } from "./LinkParts";
 
 export function LinkDetail({ link }: { link: T.Link | undefined }) {
   if (!link) return <Empty icon="link" title={t("link.gone")} />;
   const { reason, advice } = inWords(link);
   const state = stateOfLink(link);
   const plan = planInWords(link);
+  const { report } = link;
   return (
     <div class="detail">
       <div class="pair">
@@ -23,8 +26,17 @@ export function LinkDetail({ link }: { link: T.Link | undefined }) {
         <a href={opening("device", link.peer_id)}>{link.peer}</a>
       </div>
       <p class="pair-state">
-        <State state={state} />
+        <State state={state} /> {isIdle(link, now.value) && <span class="quiet">{t("link.idle")}</span>}
       </p>
+      <Facts
+        facts={[
+          [t("map.path"), report && pathInWords(link)],
+          [t("link.rtt"), report && <Rtt link={link} />],
+          [t("link.loss"), report && <Loss link={link} />],
+          [t("link.rate"), report && <Rates link={link} here={link.device_id} />],
+          [t("link.heard"), report && ago(report.seen_at)],
+        ]}
+      />
       <div class="why">
         <h3>{t("why.because")}</h3>
         <p>{sentence(reason, link)}</p>
@@ -40,6 +52,7 @@ export function LinkDetail({ link }: { link: T.Link | undefined }) {
           [t("why.code"), <code>{link.code}</code>],
         ]}
       />
+      <LinkHistory link={link} />
       <p class="quiet">{t("why.more", { name: link.device })}</p>
       <Copy text={`lanyard why ${link.peer}`} />
     </div>

@@ -1,7 +1,7 @@
 // Map: who is connected to whom, and how; as a picture, and as a table for whom a picture is no use.
 
 import { useCallback, useMemo, useRef } from "preact/hooks";
-import { ago } from "../format";
+import { ago, now } from "../format";
 import { n, t } from "../i18n/t";
 import { type Edge, type EdgeState, type Node, NODES_MAX, graphOf } from "../map/graph";
 import { Button, LinkButton } from "../parts/Button";
@@ -11,13 +11,15 @@ import { Chips, Filter, useFilter } from "../parts/Filter";
 import { PageHead } from "../parts/Page";
 import { type Column, NARROW, Table } from "../parts/Table";
 import { useMedia } from "../parts/media";
-import { compile } from "../query";
+import { useSearch } from "../parts/search";
 import { go, here, opened, opening, route, to } from "../route";
 import { store } from "../store/store";
-import { inWords } from "../verdict";
+import { heardAt, inWords, pathInWords, stateOfLink } from "../verdict";
 import { inScope } from "./Devices";
+import { Loss, Rates, Rtt } from "./LinkParts";
 import { MapCanvas } from "./MapCanvas";
-import { DEVICE_FIELDS, textOfRow } from "./columns";
+import { SEARCHED_DEVICES } from "./columns";
+import { DEVICE_WORDS } from "./words";
 
 const STATES = ["direct", "relayed", "failed", "recent"] as const satisfies readonly EdgeState[];
 
@@ -27,12 +29,13 @@ export function MapView() {
   const rows = inScope.value;
   const links = store.links.all.value;
   const places = useRef(new Map<string, Node>());
-  const fits = useMemo(() => compile(text, DEVICE_FIELDS, textOfRow), [text]);
+  const { fits, wrong } = useSearch(text, SEARCHED_DEVICES);
+  const moment = now.value;
   const graph = useMemo(() => {
-    const next = graphOf(rows.filter(fits), links, places.current);
+    const next = graphOf(rows.filter(fits), links, places.current, moment);
     places.current = new Map(next.nodes.map((node) => [node.id, node]));
     return next;
-  }, [rows, links, fits]);
+  }, [rows, links, fits, moment]);
   const counts = STATES.map((state) => [state, graph.edges.filter((edge) => edge.state === state).length] as const);
   const summary = counts.map(([state, count]) => n(`links.${state}`, count)).join(", ");
   const open = useCallback((id: string) => go(opening("device", id)), []);
@@ -52,7 +55,13 @@ export function MapView() {
         </Button>
       </PageHead>
       <div class="tools">
-        <Filter text={text} onText={setText} placeholder={t("devices.filter")} />
+        <Filter
+          text={text}
+          onText={setText}
+          placeholder={t("devices.filter")}
+          words={DEVICE_WORDS}
+          wrong={wrong}
+        />
         <ul class="legend" aria-label={t("map.legend")}>
           {counts.map(([state, count]) => (
             <li key={state}>
@@ -95,7 +104,7 @@ function Twin({ edges }: { edges: readonly Edge[] }) {
       idOf={edgeId}
       sort={route.value.query.get("sort") ?? "state"}
       onSort={(sort) => go(here({ sort }), "replace")}
-      cardHeight={104}
+      cardHeight={168}
       empty={<Empty icon="link" title={t("links.none")} />}
     />
   );
@@ -114,7 +123,7 @@ function columnsOf(): Column<Edge>[] {
       cell: (edge) => (
         <a class="name" href={opening("link", edge.id)}>
           <Dot state={edge.state === "recent" ? "offline" : edge.state} />
-          <span>{t(`state.${edge.state}`)}</span>
+          <span>{edge.state === "recent" ? t("state.recent") : pathInWords(edge.link)}</span>
           <span class="unseen">{t("map.between", { here: edge.link.device, there: edge.link.peer })}</span>
         </a>
       ),
@@ -122,7 +131,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "here",
       label: t("map.here"),
-      width: 200,
+      width: 140,
       card: true,
       sort: (edge) => edge.link.device,
       cell: (edge) => (
@@ -134,7 +143,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "there",
       label: t("map.there"),
-      width: 200,
+      width: 140,
       card: true,
       sort: (edge) => edge.link.peer,
       cell: (edge) => (
@@ -144,18 +153,45 @@ function columnsOf(): Column<Edge>[] {
       ),
     },
     {
+      id: "rtt",
+      label: t("link.rtt"),
+      width: 95,
+      end: true,
+      card: true,
+      sort: (edge) => edge.link.report?.rtt_ms ?? Number.MAX_VALUE,
+      cell: (edge) => <Rtt link={edge.link} />,
+    },
+    {
+      id: "loss",
+      label: t("link.loss"),
+      width: 65,
+      end: true,
+      card: true,
+      sort: (edge) => -(edge.link.report?.loss_permille ?? -1),
+      cell: (edge) => <Loss link={edge.link} />,
+    },
+    {
+      id: "rate",
+      label: t("link.rate"),
+      width: 205,
+      end: true,
+      card: true,
+      sort: (edge) => -edge.bps,
+      cell: (edge) => <Rates link={edge.link} />,
+    },
+    {
       id: "reason",
       label: t("why.because"),
-      cell: (edge) => <span class="clip quiet">{edge.state === "direct" ? "" : inWords(edge.link).reason}</span>,
+      cell: (edge) => <span class="clip quiet">{stateOfLink(edge.link) === "direct" ? "" : inWords(edge.link).reason}</span>,
     },
     {
       id: "at",
       label: t("why.at"),
-      width: 130,
+      width: 100,
       end: true,
       card: true,
-      sort: (edge) => -edge.link.at,
-      cell: (edge) => ago(edge.link.at),
+      sort: (edge) => -heardAt(edge.link),
+      cell: (edge) => ago(heardAt(edge.link)),
     },
   ];
 }

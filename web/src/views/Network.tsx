@@ -1,27 +1,38 @@
-// One network: its members, invites, roles and settings.
+// One network: its members, what is written about it, invites, roles, groups and settings.
 
 import { useMemo, useState } from "preact/hooks";
+import { about } from "../api/metadata";
 import type * as T from "../api/types";
 import { ago, natural } from "../format";
 import { n, t, word } from "../i18n/t";
+import { mayBring } from "../may";
 import { Button, LinkButton } from "../parts/Button";
 import { Copy } from "../parts/Copy";
 import { Empty } from "../parts/Empty";
+import { EntriesCard } from "../parts/Entries";
 import { Chips, Filter, useFilter } from "../parts/Filter";
+import { NoMatch } from "../parts/NoMatch";
 import { PageHead, Tabs } from "../parts/Page";
 import { type Column, NARROW, Table } from "../parts/Table";
 import { stageWidth, useMedia } from "../parts/media";
-import { type Fields, compile } from "../query";
+import { useSearch } from "../parts/search";
 import { go, here, opening, route, to } from "../route";
 import { actOn, removeMembers } from "../store/actions";
 import { store } from "../store/store";
-import { RenameMember } from "./Device";
 import { MemberActions, MemberState } from "./DeviceParts";
+import { Groups } from "./Groups";
+import { InviteDialog } from "./InviteDialog";
 import { Invites } from "./Invites";
+import { EditMember } from "./Member";
+import { Bulk, Marks } from "./MemberParts";
 import { NetworkSettings } from "./NetworkSettings";
 import { Roles } from "./Roles";
+import { searchedMembers } from "./fields";
+import { MEMBER_WORDS } from "./words";
 
-const TABS = ["members", "invites", "roles", "settings"] as const;
+/** The first two are for everybody in the network. */
+const TABS = ["members", "entries", "invites", "roles", "groups", "settings"] as const;
+const OPEN = 2;
 type TabId = (typeof TABS)[number];
 
 export function Network() {
@@ -39,10 +50,11 @@ export function Network() {
     );
   }
   const mayAdmin = store.mayAdmin(name);
-  const tab = (TABS as readonly string[]).includes(step) && mayAdmin ? (step as TabId) : "members";
-  const tabs = (mayAdmin ? TABS : TABS.slice(0, 1)).map((id) => ({
+  const allowed: readonly TabId[] = mayAdmin ? TABS : TABS.slice(0, OPEN);
+  const tab = allowed.find((id) => id === step) ?? "members";
+  const tabs = allowed.map((id) => ({
     id,
-    label: t(`network.${id}`),
+    label: id === "entries" ? t("entries") : t(`network.${id}`),
     href: id === "members" ? to("networks", name) : to("networks", name, id),
     ...(id === "members" ? { count: network.pending } : {}),
   }));
@@ -58,34 +70,38 @@ export function Network() {
             {t("invites.add")}
           </LinkButton>
         )}
+        {mayBring(network) && (
+          <Button icon="plus" look="main" onClick={() => go(here({ new: "1" }))}>
+            {t("devices.addMine")}
+          </Button>
+        )}
       </PageHead>
       <Tabs tabs={tabs} current={tab} label={network.name} />
       {tab === "members" && <Members network={network} mayAdmin={mayAdmin} />}
+      {tab === "entries" && <EntriesTab network={network} mayAdmin={mayAdmin} />}
       {tab === "invites" && <Invites network={network} />}
       {tab === "roles" && <Roles network={network} />}
+      {tab === "groups" && <Groups network={network} />}
       {tab === "settings" && <NetworkSettings network={network} />}
+      {mayBring(network) && route.value.query.has("new") && (
+        <InviteDialog network={network} isOwn onClose={() => go(here({ new: null }), "replace")} />
+      )}
     </div>
   );
 }
 
-const FIELDS: Fields<T.Member> = {
-  state: {
-    of: (member) => [member.state, ...(member.state === "active" ? [member.online ? "online" : "offline"] : [])],
-    exact: true,
-  },
-  ip: { of: (member) => [member.ip4 ?? "", member.ip6 ?? ""] },
-  name: { of: (member) => [member.name.toLowerCase()] },
-  number: { of: (member) => [member.number, member.number.replaceAll("-", "")] },
-  via: { of: (member) => [member.joined_via] },
-};
-
-const textOf = (member: T.Member) =>
-  [member.name, member.number, member.ip4, member.ip6, member.state].join("\n").toLowerCase();
+function EntriesTab({ network, mayAdmin }: { network: T.Network; mayAdmin: boolean }) {
+  return (
+    <>
+      <p class="about lead">{t("entries.ofNetwork")}</p>
+      <EntriesCard of={about.network(network)} mayEdit={mayAdmin} />
+    </>
+  );
+}
 
 /** Who waits comes first, then by name. */
 const ORDER: Readonly<Record<string, string>> = { pending: "0", active: "1", suspended: "2" };
 
-const idOf = (member: T.Member) => member.id;
 const nameOf = (member: T.Member) => member.name;
 
 function Members({ network, mayAdmin }: { network: T.Network; mayAdmin: boolean }) {
@@ -103,7 +119,8 @@ function Members({ network, mayAdmin }: { network: T.Network; mayAdmin: boolean 
     () => columnsOf(rename).filter((column) => (isNarrow ? column.card : width >= (column.from ?? 0))),
     [isNarrow, width, t("device.name")],
   );
-  const filter = useMemo(() => compile(text, FIELDS, textOf), [text]);
+  const searched = useMemo(() => searchedMembers(network.name), [network.name]);
+  const { fits, wrong, isAsking } = useSearch(text, searched);
   const chosen = rows.filter((member) => selected.has(member.id));
   return (
     <>
@@ -112,6 +129,8 @@ function Members({ network, mayAdmin }: { network: T.Network; mayAdmin: boolean 
           text={text}
           onText={setText}
           placeholder={t("members.filter")}
+          words={MEMBER_WORDS}
+          wrong={wrong}
           quick={[
             {
               key: "state",
@@ -129,12 +148,12 @@ function Members({ network, mayAdmin }: { network: T.Network; mayAdmin: boolean 
         label={t("network.members")}
         columns={columns}
         rows={rows}
-        idOf={idOf}
+        idOf={searched.idOf}
         nameOf={nameOf}
         sort={route.value.query.get("sort") ?? "name"}
         onSort={(sort) => go(here({ sort }), "replace")}
-        filter={filter}
-        cardHeight={122}
+        filter={fits}
+        cardHeight={160}
         {...(mayAdmin ? { selected, onSelect: select } : {})}
         empty={
           rows.length === 0 ? (
@@ -142,15 +161,12 @@ function Members({ network, mayAdmin }: { network: T.Network; mayAdmin: boolean 
               <p>{t(mayAdmin ? "members.none.admin" : "devices.none.member")}</p>
             </Empty>
           ) : (
-            <Empty icon="search" title={t("filter.nothing", { text })}>
-              <p>{n("filter.without", rows.length)}</p>
-              <Button onClick={() => setText("")}>{t("filter.clear")}</Button>
-            </Empty>
+            <NoMatch text={text} total={rows.length} onClear={() => setText("")} isAsking={isAsking} />
           )
         }
       />
       <Bar chosen={chosen} onDone={() => select(new Set())} network={network.name} />
-      {renamed && <RenameMember member={renamed} onClose={() => rename(undefined)} />}
+      {renamed && <EditMember member={renamed} onClose={() => rename(undefined)} />}
     </>
   );
 }
@@ -185,10 +201,20 @@ function columnsOf(onRename: (member: T.Member) => void): Column<T.Member>[] {
       cell: (member) => member.ip4 && <Copy text={member.ip4} />,
     },
     {
+      id: "tags",
+      label: t("tags"),
+      width: 190,
+      card: true,
+      from: 940,
+      sort: (member) => member.tags.join() || "￿",
+      // What ends soon is said where it is seen; the column of all ends needs more room.
+      cell: (member) => <Marks member={member} />,
+    },
+    {
       id: "number",
       label: t("device.number"),
       width: 140,
-      from: 960,
+      from: 1220,
       sort: (member) => member.number,
       cell: (member) => <Copy text={member.number} />,
     },
@@ -196,7 +222,7 @@ function columnsOf(onRename: (member: T.Member) => void): Column<T.Member>[] {
       id: "via",
       label: t("member.via"),
       width: 110,
-      from: 1080,
+      from: 1330,
       sort: (member) => member.joined_via,
       cell: (member) => word("door", member.joined_via),
     },
@@ -205,7 +231,8 @@ function columnsOf(onRename: (member: T.Member) => void): Column<T.Member>[] {
       label: t("device.seen"),
       width: 130,
       end: true,
-      from: 760,
+      card: true,
+      from: 1070,
       sort: (member) => -(member.online ? Number.MAX_SAFE_INTEGER : (member.last_seen_at ?? 0)),
       cell: (member) => (member.online ? t("state.online") : ago(member.last_seen_at)),
     },
@@ -249,6 +276,7 @@ function Bar({ chosen, onDone, network }: { chosen: readonly T.Member[]; onDone:
             {t(verb)}
           </Button>
         ))}
+      <Bulk members={chosen.filter(({ state }) => state !== "pending")} onDone={onDone} />
       <Button small look="danger" icon="trash" onClick={then(() => removeMembers(chosen))}>
         {t("member.remove", { network })}
       </Button>

@@ -16,9 +16,15 @@ import { removeNetwork } from "../store/actions";
 import { store } from "../store/store";
 import { joinModes } from "./Networks";
 
-type Draft = Pick<T.Network, "join_mode" | "approve" | "peer_relay">;
+type Draft = Pick<T.Network, "join_mode" | "approve" | "peer_relay"> & { password: string };
 
-const draftOf = ({ join_mode, approve, peer_relay }: T.Network): Draft => ({ join_mode, approve, peer_relay });
+/** The password is never shown: an empty one stays as it is. */
+const draftOf = ({ join_mode, approve, peer_relay }: T.Network): Draft => ({
+  join_mode,
+  approve,
+  peer_relay,
+  password: "",
+});
 
 export function NetworkSettings({ network }: { network: T.Network }) {
   const [isEditing, setEditing] = useState(false);
@@ -68,13 +74,21 @@ export function NetworkSettings({ network }: { network: T.Network }) {
                 label={t("network.joinMode")}
                 hint={t(`join.${draft.join_mode}.hint`)}
                 value={draft.join_mode}
-                choices={joinModes(
-                  draft.join_mode === "password"
-                    ? ["invite", "request", "locked", "password"]
-                    : ["invite", "request", "locked"],
-                )}
+                choices={joinModes(["invite", "password", "request", "locked"])}
                 onPick={(join_mode) => change({ join_mode })}
               />
+              {draft.join_mode === "password" && (
+                <TextField
+                  label={t(network.has_password ? "network.password.other" : "network.password")}
+                  hint={t("network.password.hint")}
+                  type="password"
+                  autocomplete="new-password"
+                  maxLength={64}
+                  required={!network.has_password}
+                  value={draft.password}
+                  onInput={(event) => change({ password: event.currentTarget.value })}
+                />
+              )}
               <SelectField
                 label={t("network.approve")}
                 value={draft.approve}

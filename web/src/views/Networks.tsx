@@ -5,7 +5,7 @@ import { networks } from "../api/calls";
 import type * as T from "../api/types";
 import { number } from "../format";
 import { n, t } from "../i18n/t";
-import { isServerAdmin } from "../may";
+import { mayMakeNetworks } from "../may";
 import { Button } from "../parts/Button";
 import { Dialog } from "../parts/Dialog";
 import { Empty } from "../parts/Empty";
@@ -18,7 +18,7 @@ import { store } from "../store/store";
 export function Networks() {
   const list = [...store.networks.all.value].sort((a, b) => (a.name < b.name ? -1 : 1));
   const isNew = route.value.query.has("new");
-  const add = isServerAdmin.value && (
+  const add = mayMakeNetworks.value && (
     <Button icon="plus" look="main" onClick={() => go(here({ new: "1" }))}>
       {t("networks.add")}
     </Button>
@@ -30,7 +30,7 @@ export function Networks() {
       </PageHead>
       {list.length === 0 && (
         <Empty icon="networks" title={t("networks.none")}>
-          <p>{t(isServerAdmin.value ? "networks.none.admin" : "networks.none.member")}</p>
+          <p>{t(mayMakeNetworks.value ? "networks.none.admin" : "networks.none.member")}</p>
           {add}
         </Empty>
       )}
@@ -39,7 +39,7 @@ export function Networks() {
           <Card key={network.id} network={network} />
         ))}
       </ul>
-      {isNew && isServerAdmin.value && <Add onClose={() => go(here({ new: null }), "replace")} />}
+      {isNew && mayMakeNetworks.value && <Add onClose={() => go(here({ new: null }), "replace")} />}
     </div>
   );
 }

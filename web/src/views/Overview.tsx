@@ -20,6 +20,7 @@ import { store } from "../store/store";
 import { inWords, stateOfLink } from "../verdict";
 import { MemberActions } from "./DeviceParts";
 import { inScope } from "./Devices";
+import { EndingSoon } from "./MemberParts";
 
 /** Rows of each list; the rest is behind a link. */
 const SHOWN = 8;
@@ -76,6 +77,7 @@ export function Overview() {
       <div class="columns">
         <div>
           <Waits members={pending.value} />
+          <EndingSoon />
           <Section title={t("overview.pairs")}>
             <Pairs links={problems} direct={count("direct")} />
           </Section>

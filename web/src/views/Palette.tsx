@@ -1,6 +1,7 @@
 // ⌘K: any device, person, network, page or action by a few letters of its name.
 
 import { useEffect, useId, useMemo, useRef, useState } from "preact/hooks";
+import { idsOf } from "../api/search";
 import { t } from "../i18n/t";
 import { Icon, type IconName } from "../parts/Icon";
 import { isHelpOpen, isPaletteOpen } from "../keys";
@@ -32,6 +33,45 @@ export function pick(items: readonly Item[], text: string): Item[] {
   return found.sort((a, b) => rank(a) - rank(b)).slice(0, SHOWN);
 }
 
+/** With fewer items than this the server is asked too: it also looks in the metadata. */
+const FEW = 5;
+const SETTLE_MS = 250;
+
+/** Lists of the API, and what their things are called here. */
+const LISTS = [
+  ["/devices", "device"],
+  ["/users", "user"],
+  ["/networks", "network"],
+] as const;
+
+/** Items that the server finds. */
+function useFar(items: readonly Item[], text: string, isWanted: boolean): readonly Item[] {
+  const [found, setFound] = useState<readonly Item[]>([]);
+  useEffect(() => {
+    setFound([]);
+    if (!isWanted || text.trim().length < 2) return;
+    let isLate = false;
+    const timer = setTimeout(async () => {
+      // What it cannot make out is no query: nothing is found.
+      const lists = await Promise.all(
+        LISTS.map(([list, kind]) =>
+          idsOf(list, text.trim(), SHOWN).then(
+            (ids) => [...ids].map((id) => `${kind}/${id}`),
+            () => [],
+          ),
+        ),
+      );
+      const ids = new Set(lists.flat());
+      if (!isLate) setFound(items.filter((item) => ids.has(item.id)));
+    }, SETTLE_MS);
+    return () => {
+      isLate = true;
+      clearTimeout(timer);
+    };
+  }, [text, isWanted]);
+  return found;
+}
+
 export function Palette() {
   return isPaletteOpen.value ? <Open /> : null;
 }
@@ -42,7 +82,9 @@ function Open() {
   const [at, setAt] = useState(0);
   const id = useId();
   const items = useMemo(gather, []);
-  const shown = useMemo(() => pick(items, text), [items, text]);
+  const near = useMemo(() => pick(items, text), [items, text]);
+  const far = useFar(items, text, near.length < FEW);
+  const shown = [...near, ...far.filter((item) => !near.includes(item))].slice(0, SHOWN);
   const close = () => {
     isPaletteOpen.value = false;
   };
@@ -136,8 +178,8 @@ function gather(): Item[] {
   const pages = entries().map(({ id, icon, label }) =>
     item(`page/${id}`, icon, label, t("palette.page"), () => go(id === "" ? to() : to(id))),
   );
-  const networks = store.networks.all.value.flatMap(({ name }) => [
-    item(`network/${name}`, "networks", name, t("network"), () => go(to("networks", name))),
+  const networks = store.networks.all.value.flatMap(({ id, name }) => [
+    item(`network/${id}`, "networks", name, t("network"), () => go(to("networks", name))),
     ...(store.mayAdmin(name)
       ? [
           item(`invite/${name}`, "link", t("palette.invite", { network: name }), t("palette.action"), () =>

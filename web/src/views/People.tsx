@@ -13,26 +13,17 @@ import { Dialog } from "../parts/Dialog";
 import { Empty } from "../parts/Empty";
 import { CheckField, TextField } from "../parts/Field";
 import { Chips, Filter, useFilter } from "../parts/Filter";
+import { NoMatch } from "../parts/NoMatch";
 import { PageHead } from "../parts/Page";
 import { type Column, NARROW, Table } from "../parts/Table";
 import { stageWidth, useMedia } from "../parts/media";
-import { type Fields, compile } from "../query";
+import { useSearch } from "../parts/search";
 import { go, here, opening, route } from "../route";
 import { complain, sentence } from "../store/later";
 import { nameOf } from "../store/rows";
 import { store } from "../store/store";
-
-const FIELDS: Fields<T.User> = {
-  name: { of: (user) => [user.name, user.display_name.toLowerCase()] },
-  kind: { of: (user) => [user.kind], exact: true },
-  state: {
-    of: (user) => [user.disabled_at === null ? "active" : "disabled", ...(user.is_server_admin ? ["admin"] : [])],
-    exact: true,
-  },
-};
-
-const idOf = (user: T.User) => user.id;
-const textOf = (user: T.User) => [user.name, user.display_name, user.email].join("\n").toLowerCase();
+import { SEARCHED_USERS } from "./fields";
+import { USER_WORDS } from "./words";
 
 export function People() {
   const [text, setText] = useFilter();
@@ -47,7 +38,7 @@ export function People() {
     () => columnsOf(owned).filter((column) => (isNarrow ? column.card : width >= (column.from ?? 0))),
     [owned, isNarrow, width, t("people")],
   );
-  const filter = useMemo(() => compile(text, FIELDS, textOf), [text]);
+  const { fits, wrong, isAsking } = useSearch(text, SEARCHED_USERS);
   if (!isAdmin.value) {
     return (
       <div class="page">
@@ -72,6 +63,8 @@ export function People() {
           text={text}
           onText={setText}
           placeholder={t("people.filter")}
+          words={USER_WORDS}
+          wrong={wrong}
           quick={[
             {
               key: "kind",
@@ -91,16 +84,13 @@ export function People() {
         label={t("people")}
         columns={columns}
         rows={rows}
-        idOf={idOf}
+        idOf={SEARCHED_USERS.idOf}
         sort={route.value.query.get("sort") ?? "name"}
         onSort={(sort) => go(here({ sort }), "replace")}
-        filter={filter}
+        filter={fits}
         cardHeight={96}
         empty={
-          <Empty icon="search" title={t("filter.nothing", { text })}>
-            <p>{n("filter.without", rows.length)}</p>
-            <Button onClick={() => setText("")}>{t("filter.clear")}</Button>
-          </Empty>
+          <NoMatch text={text} total={rows.length} onClear={() => setText("")} isAsking={isAsking} />
         }
       />
       {isAdding && (

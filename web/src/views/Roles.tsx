@@ -65,7 +65,7 @@ export function Roles({ network }: { network: T.Network }) {
                   <p class="line-about">
                     {role.expires_at === null
                       ? t("roles.since", { ago: ago(role.created_at) })
-                      : t("roles.ends", { ago: ago(role.expires_at) })}
+                      : t("ends", { ago: ago(role.expires_at) })}
                   </p>
                   <RoleActions role={role} onChange={change} onRemove={remove} onHandOver={setHeir} />
                 </li>

@@ -220,7 +220,7 @@ function TokenLine({ token, onEnd }: { token: T.Token; onEnd: () => void }) {
       </div>
       <p class="line-about">
         {t("tokens.used", { ago: ago(token.last_used_at) })} ·{" "}
-        {token.expires_at === null ? t("tokens.noEnd") : t("tokens.ends", { ago: ago(token.expires_at) })}
+        {token.expires_at === null ? t("tokens.noEnd") : t("ends", { ago: ago(token.expires_at) })}
       </p>
       <Button small onClick={onEnd} aria-label={t("tokens.endWhat", { name: token.name })}>
         {t("tokens.end")}

@@ -10,7 +10,7 @@ import { Notes } from "../parts/Notes";
 import { useStage } from "../parts/media";
 import { isPaletteOpen } from "../keys";
 import { isAdmin } from "../may";
-import { type PageId, go, here, page, scope, to } from "../route";
+import { type PageId, go, here, opening, page, scope, to } from "../route";
 import { nameOf } from "../store/rows";
 import { store } from "../store/store";
 import { THEMES, isDark, paint, theme } from "../theme";
@@ -191,7 +191,11 @@ function Account() {
       {(close) => (
         <>
           <div class="menu-head">
-            <strong>{nameOf(me.user)}</strong>
+            <strong>
+              <a href={opening("user", me.user.id)} onClick={close}>
+                {nameOf(me.user)}
+              </a>
+            </strong>
             <span class="quiet">{me.server_admin ? t("user.serverAdmin") : me.user.name}</span>
           </div>
           <a class="menu-item" href="/account">

@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { roles, users } from "../api/calls";
+import { about } from "../api/metadata";
 import type * as T from "../api/types";
 import { moment } from "../format";
 import { t, word } from "../i18n/t";
@@ -10,6 +11,7 @@ import { Button } from "../parts/Button";
 import { Dot } from "../parts/Dot";
 import { EditDialog } from "../parts/Edit";
 import { Empty } from "../parts/Empty";
+import { EntriesCard } from "../parts/Entries";
 import { CheckField, TextField } from "../parts/Field";
 import { Facts, Section, Waiting } from "../parts/Page";
 import { useLoad } from "../parts/load";
@@ -58,6 +60,7 @@ export function UserDetail({ user }: { user: T.User | undefined }) {
           [t("device.created"), moment(user.created_at)],
         ]}
       />
+      <EntriesCard of={about.user(user)} mayEdit={isMe || isServerAdmin.value} />
       <Section title={t("user.roles")}>
         <RolesOf user={user} />
       </Section>

@@ -5,15 +5,19 @@ import { ago, moment } from "../format";
 import { t } from "../i18n/t";
 import { Copy } from "../parts/Copy";
 import type { Column } from "../parts/Table";
+import type { Searched } from "../parts/search";
 import { opening } from "../route";
 import type { Fields } from "../query";
 import type { DeviceRow } from "../store/rows";
 import { DeviceName, Os, Paths } from "./DeviceParts";
+import { Ends, Tags, firstEnd, tagsOf } from "./MemberParts";
+import { SHARED_FIELDS } from "./fields";
 
 const STORED = "lanyard.columns";
 
 /** What a query may ask of a device. */
 export const DEVICE_FIELDS: Fields<DeviceRow> = {
+  ...SHARED_FIELDS,
   state: { of: (row) => [row.state, ...(row.device.online ? ["online"] : ["offline"])], exact: true },
   os: { of: (row) => [row.device.os.toLowerCase()] },
   owner: { of: (row) => [row.ownerName.toLowerCase(), row.owner?.name.toLowerCase() ?? ""] },
@@ -27,6 +31,14 @@ export const DEVICE_FIELDS: Fields<DeviceRow> = {
 };
 
 export const textOfRow = (row: DeviceRow): string => row.text;
+
+/** Devices, for filters. */
+export const SEARCHED_DEVICES: Searched<DeviceRow> = {
+  fields: DEVICE_FIELDS,
+  textOf: textOfRow,
+  idOf: (row) => row.device.id,
+  list: "/devices",
+};
 
 interface DeviceColumn extends Column<DeviceRow> {
   /** Shown only when somebody asks for it. */
@@ -95,6 +107,22 @@ export function deviceColumns(): DeviceColumn[] {
       end: true,
       sort: (row) => row.device.agent_version,
       cell: (row) => row.device.agent_version,
+    },
+    {
+      id: "tags",
+      label: t("tags"),
+      width: 170,
+      from: 1340,
+      sort: (row) => tagsOf(row).join() || "￿",
+      cell: (row) => <Tags tags={tagsOf(row)} />,
+    },
+    {
+      id: "ends",
+      label: t("member.ends"),
+      width: 140,
+      off: true,
+      sort: (row) => firstEnd(row) ?? Number.MAX_SAFE_INTEGER,
+      cell: (row) => <Ends at={firstEnd(row)} />,
     },
     {
       id: "number",

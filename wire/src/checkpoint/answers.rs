@@ -164,6 +164,8 @@ pub enum JoinRefusal {
     Denied,
     /// The coordinator cannot decide now; try later.
     Unavailable,
+    /// The network is joined by a password, and this is not it.
+    WrongPassword,
 }
 
 wire_variants!(JoinRefusal "join refusal" {
@@ -176,6 +178,7 @@ wire_variants!(JoinRefusal "join refusal" {
     0x07 => Full,
     0x08 => Denied,
     0x09 => Unavailable,
+    0x0A => WrongPassword,
 });
 
 /// Answer to Begin.

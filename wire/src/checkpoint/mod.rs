@@ -13,7 +13,7 @@ use crate::codec::messages::{wire_fields, wire_variants};
 use crate::ids::{DeviceId, NetworkId, PushId, RequestId, Revision};
 use crate::keys::PublicKey;
 use crate::limits::{CANDIDATES_MAX, OS_MAX, PREFIXES_MAX, REFUSED_MAX, VERSION_MAX};
-use crate::names::{DeviceName, InviteCode, NetworkName};
+use crate::names::{DeviceName, InviteCode, JoinPassword, NetworkName};
 use crate::nat::NatCard;
 
 mod answers;
@@ -109,6 +109,8 @@ pub struct Join {
     pub network: NetworkName,
     /// Lets the device in at once; without it an administrator is asked.
     pub invite: Option<InviteCode>,
+    /// The network's password, where it is joined by one.
+    pub password: Option<JoinPassword>,
     /// The name the device would like.
     pub name: DeviceName,
     /// The device's WireGuard key.
@@ -125,6 +127,7 @@ wire_fields!(Join {
     request,
     network,
     invite,
+    password,
     name,
     wireguard,
     os as Text(OS_MAX, "operating system"),

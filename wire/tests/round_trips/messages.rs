@@ -4,6 +4,7 @@ use lanyard_wire::body::{DeviceBody, ServiceBody};
 use lanyard_wire::checkpoint::*;
 use lanyard_wire::handshake::*;
 use lanyard_wire::ids::RelayTag;
+use lanyard_wire::names::JoinPassword;
 use lanyard_wire::relay::*;
 use lanyard_wire::session::{FromDevice, FromService};
 use proptest::collection::vec;
@@ -88,20 +89,17 @@ fn link() -> impl Strategy<Value = LinkReport> {
     )
 }
 
+fn password() -> impl Strategy<Value = JoinPassword> {
+    "[ -~]{1,64}".prop_map(|text| JoinPassword::parse(&text).unwrap())
+}
+
 fn join() -> impl Strategy<Value = Join> {
     (
-        (request(), network_name(), option::of(invite()), device_name()),
+        (request(), network_name(), option::of(invite()), option::of(password()), device_name()),
         (key(), short_text(), short_text(), vec(prefix4(), 0..=16)),
     )
-        .prop_map(|((request, network, invite, name), (wireguard, os, version, prefixes))| Join {
-            request,
-            network,
-            invite,
-            name,
-            wireguard,
-            os,
-            version,
-            prefixes,
+        .prop_map(|((request, network, invite, password, name), (wireguard, os, version, prefixes))| {
+            Join { request, network, invite, password, name, wireguard, os, version, prefixes }
         })
 }
 

@@ -31,8 +31,8 @@ struct Page<'a> {
 /// What the form sends.
 #[derive(Deserialize)]
 pub(super) struct Chosen {
-    name: String,
-    password: String,
+    pub(super) name: String,
+    pub(super) password: String,
 }
 
 pub(super) async fn show_setup(Desk(accounts): Desk, caller: Caller, Path(code): Path<String>) -> Response {
@@ -108,7 +108,7 @@ const fn welcome(name: &str, why: Option<String>) -> Page<'_> {
 }
 
 /// Whether the form can be sent again with something else in it.
-const fn can_be_mended(refused: &Refused) -> bool {
+pub(super) const fn can_be_mended(refused: &Refused) -> bool {
     matches!(refused, Refused::Busy | Refused::Index(IndexError::Invalid { .. } | IndexError::Taken { .. }))
 }
 

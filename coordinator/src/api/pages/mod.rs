@@ -8,6 +8,7 @@ mod account;
 mod choose;
 mod factor;
 mod identities;
+mod invited;
 mod panel;
 mod passkeys;
 mod signin;
@@ -44,6 +45,9 @@ pub(super) fn router(web: &Web) -> Router<Web> {
         .route("/signin/oidc/{id}/callback", get(identities::take_back))
         .route("/signout", post(signin::sign_out))
         .route("/setup/{code}", get(choose::show_setup).post(choose::set_up))
+        .route("/invite/{code}", get(invited::show_invite).post(invited::become_user))
+        .route("/invite/{code}/accept", post(invited::accept))
+        .route("/join/{code}", get(invited::show_join))
         .route("/welcome/{code}", get(choose::show_welcome).post(choose::choose))
         .route("/account", get(account::show))
         .route("/account/password", post(account::change_password))

@@ -7,10 +7,11 @@ use serde::{Deserialize, Deserializer};
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
+use super::links::LinkView;
 use super::page::{Items, Nothing, PageQuery, Wanted, looked_for, truth};
 use super::problem::Problem;
 use super::sent::{Gone, IfMatch, Named, Sent, Tagged, invalid};
-use super::views::{DeviceView, LinkView};
+use super::views::DeviceView;
 use crate::index::devices::Device;
 use crate::index::edits::DeviceWishes;
 use crate::index::lists::{Filter, Page};
@@ -32,9 +33,9 @@ pub(super) struct Which {
     #[serde(default)]
     #[param(required = false, pattern = "^(true|false)$")]
     online: String,
-    /// Only those that have this in their name, number or system.
+    /// Only those that this query finds.
     #[serde(default)]
-    #[param(required = false, max_length = 200)]
+    #[param(required = false, max_length = 512)]
     q: String,
 }
 
@@ -54,12 +55,14 @@ pub(super) struct DeviceBody {
 }
 
 /// Tells null from what is not there.
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Some)
+pub(super) fn said<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
 }
 
 /// The device of that id, if the caller may know of it.
-async fn seen(caller: &Caller, id: &str) -> Result<Device, Problem> {
+pub(super) async fn seen(caller: &Caller, id: &str) -> Result<Device, Problem> {
     let filter = Filter::id(id.to_ascii_lowercase());
     let found = caller.index().devices_page(&caller.grants, &filter, &Page::first(1)).await?;
     found.rows.into_iter().next().ok_or_else(|| Problem::not_found("device"))
@@ -81,7 +84,7 @@ pub(super) async fn list(caller: Caller, wanted: Wanted<Which>) -> Result<Json<I
         network,
         user: Some(user).filter(|user| !user.is_empty()),
         online: truth("online", &online)?,
-        text: looked_for(q)?,
+        query: looked_for(&q)?,
         ..Filter::default()
     };
     let found = caller.index().devices_page(&caller.grants, &filter, &wanted.page).await?;

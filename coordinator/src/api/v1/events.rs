@@ -11,6 +11,7 @@ use super::caller::Caller;
 use super::page::{Items, PageQuery, Wanted};
 use super::problem::Problem;
 use super::views::EventView;
+use super::words::StateWord;
 use crate::api::Web;
 use crate::config::Service;
 use crate::health::State as ServiceState;
@@ -35,6 +36,7 @@ pub(super) struct Which {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ServiceView {
     /// `starting`, `ok`, `degraded` or `failed`.
+    #[schema(value_type = StateWord)]
     state: &'static str,
     /// What is away, or went wrong.
     #[schema(required)]

@@ -8,14 +8,18 @@ use utoipa::ToSchema;
 use super::caller::Caller;
 use super::page::{Items, Nothing, PageQuery, Wanted};
 use super::problem::Problem;
-use super::sent::{Gone, Made, MaySay, Named, invalid};
+use super::sent::{Gone, Made, MaySay, Named, invalid, word, words};
 use super::views::InviteView;
 use crate::api::Web;
-use crate::index::invites::NewInvite;
+use crate::index::authority::Role;
+use crate::index::invites::{Gives, NewInvite};
 use crate::index::lists::{Filter, Page};
 
 /// Most devices of one invite, as at the command line.
 const USES_MAX: u32 = 100_000;
+
+/// Longest life of what an invite gives, in seconds: ten years.
+const MEMBER_MAX: u32 = 315_360_000;
 
 /// Longest life of an invite, in seconds: a year.
 const LIFE_MAX: u32 = 31_536_000;
@@ -24,7 +28,20 @@ const LIFE_MAX: u32 = 31_536_000;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct NewInviteBody {
-    /// How many devices it lets in: 1.
+    /// Whom it lets in: `device` (as if nothing is said) or `person`.
+    #[schema(pattern = "^(device|person)$")]
+    target: String,
+    /// What a person becomes in the network: `member` (as if nothing is said), `guest` or `admin`.
+    #[schema(pattern = "^(guest|member|admin)$")]
+    role: Option<String>,
+    /// Id of the user whose the devices become. A member may make invites for their own devices, of at most 10 uses and a week.
+    owner_id: Option<String>,
+    /// Tags that the devices get.
+    tags: Vec<String>,
+    /// Seconds that the membership or the role lasts from then; for ever without. At most ten years.
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    member_for: Option<u32>,
+    /// How many it lets in: 1.
     #[schema(minimum = 1, maximum = 100_000)]
     max_uses: u32,
     /// Seconds that it lasts: 86,400, a day. At most a year.
@@ -36,7 +53,36 @@ pub(super) struct NewInviteBody {
 
 impl Default for NewInviteBody {
     fn default() -> Self {
-        Self { max_uses: 1, expires_in: 86_400, auto_approve: true }
+        Self {
+            target: "device".to_owned(),
+            role: None,
+            owner_id: None,
+            tags: Vec::new(),
+            member_for: None,
+            max_uses: 1,
+            expires_in: 86_400,
+            auto_approve: true,
+        }
+    }
+}
+
+impl NewInviteBody {
+    fn gives(&self) -> Result<Gives, Problem> {
+        let role = match (self.target.as_str(), self.role.as_deref()) {
+            ("device", None) => None,
+            ("device", Some(_)) => return Err(invalid("role: it is for the target \"person\"".to_owned())),
+            ("person", role) => Some(role.map_or(Ok(Role::Member), |role| word("role", role))?),
+            _ => return Err(invalid("target: it is device or person".to_owned())),
+        };
+        if self.member_for.is_some_and(|seconds| !(1..=MEMBER_MAX).contains(&seconds)) {
+            return Err(invalid(format!("member_for is from 1 to {MEMBER_MAX} seconds")));
+        }
+        Ok(Gives {
+            role,
+            owner_id: self.owner_id.clone(),
+            member_life_ms: self.member_for.map(|seconds| i64::from(seconds) * 1_000),
+            tags: words("tags", &self.tags)?,
+        })
     }
 }
 
@@ -47,10 +93,10 @@ pub(super) struct NewInviteView {
     invite: InviteView,
     /// Shown this once.
     code: String,
-    /// What follows `lanyard join`; null where the server does not know its own name.
+    /// What follows `lanyard join`; null for people, and where the server does not know its own name.
     #[schema(required)]
     join_string: Option<String>,
-    /// The page that says how to join; null where this server serves none.
+    /// The page to open; null where this server serves none.
     #[schema(required)]
     join_url: Option<String>,
 }
@@ -87,6 +133,7 @@ pub(super) async fn add(
         max_uses: body.max_uses,
         lifetime_ms: i64::from(body.expires_in) * 1_000,
         auto_approve: body.auto_approve,
+        gives: body.gives()?,
     };
     let key = match &web.entrance {
         Some(_) => Some(caller.index().public_key().await?),
@@ -94,9 +141,13 @@ pub(super) async fn add(
     };
     let (invite, code) = caller.index().add_invite(&new, &caller.actor()).await?;
     let entrance = web.entrance.as_ref();
+    // What a person gets is a page, and nothing for an agent.
+    let is_for_people = invite.gives.role.is_some();
+    let join_string = entrance.zip(key).filter(|_| !is_for_people);
     let join_string =
-        entrance.zip(key).map(|(entrance, key)| entrance.join_string(network.slug, code, key).to_string());
-    let join_url = entrance.and_then(|entrance| entrance.link("join", &code.to_string()).ok());
+        join_string.map(|(entrance, key)| entrance.join_string(network.slug, code, key).to_string());
+    let page = if is_for_people { "invite" } else { "join" };
+    let join_url = entrance.and_then(|entrance| entrance.link(page, &code.to_string()).ok());
     Ok(Made(Json(NewInviteView { invite: invite.into(), code: code.to_string(), join_string, join_url })))
 }
 

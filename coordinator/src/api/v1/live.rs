@@ -4,8 +4,11 @@
 //! that moment, so nothing goes out that was taken from them meanwhile. The outbox keeps a day: a listener that comes back
 //! goes on after the last row it heard of, or is told that its place is lost and takes a new snapshot. A listener that does
 //! not read is dropped, and nobody waits for it.
+//!
+//! Reports of links are no rows of the outbox (`index::flow`): once a second each listener is told how the pairs are now that
+//! reported since, each once, and so many of them at the most. The rest follows a second later, as it is then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +31,8 @@ use super::places::{Place, Places};
 use super::problem::Problem;
 use crate::api::Web;
 use crate::index::authority::Grants;
+use crate::index::flow::Ends;
+use crate::index::lists::pairs::Link;
 use crate::index::lists::{Filter, PAGE_MAX, Page};
 use crate::index::outbox::{Change, Published};
 use crate::index::{Index, IndexError};
@@ -59,6 +64,16 @@ const BATCH: usize = 256;
 
 /// Most rows of the past that are told; whoever missed more takes a new snapshot.
 const PAST_MAX: usize = 4_096;
+
+/// How often reports of links are told.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// Most pairs of which reports are told at a time.
+const REPORTS_MAX: usize = 256;
+
+/// Pairs that are looked up by one statement, and most statements at a time: of those that reported, a listener may see few.
+const REPORTS_ASKED: usize = 512;
+const REPORTS_LOOKS: usize = 8;
 
 /// Places for listeners.
 pub(in crate::api) fn places() -> Places {
@@ -98,6 +113,10 @@ pub(super) async fn follow(
     let rows = caller.index().follow();
     let (oldest, newest) = caller.index().outbox_span().await?;
     let start = after.filter(|after| is_kept(*after, oldest, newest));
+    let reports = match start {
+        Some(start) => caller.index().reports_until(start).await?,
+        None => caller.index().reports_so_far(),
+    };
     let (sender, receiver) = mpsc::channel(QUEUE);
     let follower = Follower {
         own: own_devices(caller.index(), &caller.grants).await?,
@@ -107,6 +126,7 @@ pub(super) async fn follow(
         pass: caller.pass,
         grants: caller.grants,
         cursor: start.unwrap_or(newest),
+        reports,
         sender,
         _place: place,
     };
@@ -173,6 +193,8 @@ struct Follower {
     looked: Instant,
     /// The last row it was told of, or would have been.
     cursor: i64,
+    /// The place of the last pair whose report it was told of, or would have been.
+    reports: u64,
     sender: mpsc::Sender<Event>,
     _place: Place,
 }
@@ -195,6 +217,8 @@ impl Follower {
         }
         let mut quiet = interval(QUIET);
         quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = interval(PULSE);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let sender = self.sender.clone();
         loop {
             tokio::select! {
@@ -213,6 +237,7 @@ impl Follower {
                     }
                     self.tell(batch).await?;
                 }
+                _ = pulse.tick() => self.tell_reports().await?,
                 _ = quiet.tick() => drop(self.look().await?),
                 () = sender.closed() => return Ok(()),
             }
@@ -251,6 +276,9 @@ impl Follower {
             | Change::Invite { .. }
             | Change::Presence { .. }
             | Change::Link { .. }
+            | Change::TryAgain { .. }
+            | Change::About { .. }
+            | Change::Path { .. }
             | Change::Event { .. }
             | Change::Setting { .. } => false,
         }
@@ -281,6 +309,38 @@ impl Follower {
         }
         self.cursor = last;
         if std::mem::take(&mut self.is_shifted) { self.reset().await } else { Ok(()) }
+    }
+
+    /// Tells of the pairs that reported since, as far as this time allows.
+    async fn tell_reports(&mut self) -> Result<(), End> {
+        let mut told = 0;
+        for look in 0..REPORTS_LOOKS {
+            let news = self.index.reported_after(self.reports, REPORTS_ASKED);
+            if news.is_empty() {
+                break;
+            }
+            if look == 0 {
+                self.look().await?;
+            }
+            let pairs: Vec<Ends> = news.iter().map(|(_, ends)| *ends).collect();
+            let seen = self.index.links_among(&self.grants, &pairs).await?;
+            let mut seen: BTreeMap<Ends, Link> = seen.into_iter().map(|link| (link.ends(), link)).collect();
+            for (place, ends) in news {
+                if let Some(link) = seen.remove(&ends) {
+                    if told == REPORTS_MAX {
+                        return Ok(());
+                    }
+                    // Without a number: no row of the outbox is told by it.
+                    let delta = Delta::link(link);
+                    if !self.offer(Event::default().event(delta.kind).data(delta.data)).await? {
+                        return Ok(());
+                    }
+                    told += 1;
+                }
+                self.reports = place;
+            }
+        }
+        Ok(())
     }
 
     /// Tells an event, unless what the listener may see became another while it read slowly; it is told to begin anew then.

@@ -9,7 +9,9 @@ use super::page::{Asked, Items};
 use super::problem::Problem;
 use super::sent::{Gone, Made, Named, Sent, invalid, word};
 use super::views::{RoleView, SessionView, TokenView, UserView};
+use super::words::ViaWord;
 use crate::index::lists::{Filter, PAGE_MAX, Page};
+use crate::index::networks::NetworksBy;
 use crate::index::tokens::{BEGIN, NewToken};
 use crate::index::users::{User, UserKind};
 
@@ -22,9 +24,12 @@ pub(super) struct Me {
     /// Whether they may do everything on this server, with what they showed.
     pub(super) server_admin: bool,
     /// `session` or `token`: what they showed.
+    #[schema(value_type = ViaWord)]
     pub(super) via: &'static str,
     /// Whether they may change anything with it.
     pub(super) may_write: bool,
+    /// Whether they may make networks.
+    pub(super) may_make_networks: bool,
     /// Version of the server.
     pub(super) version: &'static str,
 }
@@ -42,6 +47,8 @@ impl Me {
                 Door::Token(_) => "token",
             },
             may_write: caller.grants.may_write,
+            may_make_networks: caller.grants.only.is_none()
+                && (caller.is_server_admin() || caller.index().networks_by() == NetworksBy::Users),
             version: env!("CARGO_PKG_VERSION"),
         })
     }

@@ -6,10 +6,12 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Caller;
+use super::devices::said;
 use super::page::{Items, PageQuery, Wanted, looked_for, truth};
 use super::problem::Problem;
-use super::sent::{Gone, IfMatch, Named, Sent, Tagged, invalid, word};
+use super::sent::{Gone, IfMatch, Named, Sent, Tagged, invalid, word, words};
 use super::views::MemberView;
+use crate::index::edits::MemberWishes;
 use crate::index::lists::{Filter, Page};
 use crate::index::memberships::{Member, MemberState, Verdict};
 
@@ -26,23 +28,29 @@ pub(super) struct Which {
     #[serde(default)]
     #[param(required = false, pattern = "^(true|false)$")]
     gone: String,
-    /// Only those that have this in their name, number or address.
+    /// Only those that this query finds.
     #[serde(default)]
-    #[param(required = false, max_length = 200)]
+    #[param(required = false, max_length = 512)]
     q: String,
 }
 
-/// What is to change about a member.
+/// What is to change about a member; what is not named stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MemberBody {
     /// Its name in this network.
     #[schema(min_length = 1, max_length = 63)]
-    name: String,
+    name: Option<String>,
+    /// Its tags, all of them: words of a-z 0-9 -.
+    tags: Option<Vec<String>>,
+    /// When it ends by itself; null for never.
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<i64>)]
+    expires_at: Option<Option<i64>>,
 }
 
 /// The member of that id, in whatever state, if the caller may know of it.
-async fn seen(caller: &Caller, network: &str, id: &str) -> Result<(NetworkName, Member), Problem> {
+pub(super) async fn seen(caller: &Caller, network: &str, id: &str) -> Result<(NetworkName, Member), Problem> {
     // Whoever owns a device sees its membership without a role in the network, but not by the network's name.
     let network = caller.network(network).await?;
     let filter = Filter { id: Some(id.to_owned()), with_gone: true, ..Filter::network(network.id) };
@@ -81,7 +89,7 @@ pub(super) async fn list(
     let filter = Filter {
         state,
         with_gone: truth("gone", &gone)? == Some(true) && state.is_none(),
-        text: looked_for(q)?,
+        query: looked_for(&q)?,
         ..Filter::network(network.id)
     };
     let found = caller.index().members_page(&caller.grants, &filter, &wanted.page).await?;
@@ -99,7 +107,7 @@ pub(super) async fn show(
     Ok(shown(&caller, member))
 }
 
-/// Give a member another name
+/// Change a member: its name also by its user, its tags and its end by an administrator of the network
 #[utoipa::path(patch, path = "/networks/{network}/members/{id}",
     params(("network" = String, Path), ("id" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = MemberBody, responses((status = 200, body = MemberView)))]
@@ -110,9 +118,14 @@ pub(super) async fn set(
     Sent(body): Sent<MemberBody>,
 ) -> Result<Tagged<MemberView>, Problem> {
     let (network, member) = seen(&caller, &network, &id).await?;
-    let name = DeviceName::parse(&body.name).map_err(|why| invalid(format!("name: {why}")))?;
+    let name = body.name.map(|name| DeviceName::parse(&name)).transpose();
+    let wishes = MemberWishes {
+        name: name.map_err(|why| invalid(format!("name: {why}")))?,
+        tags: body.tags.map(|tags| words("tags", &tags)).transpose()?,
+        expires_at: body.expires_at,
+    };
     let actor = caller.actor_if(version);
-    let member = caller.index().rename_member(&network, &member.device.to_string(), &name, &actor).await?;
+    let member = caller.index().set_member(&network, &member.device.to_string(), wishes, &actor).await?;
     Ok(shown(&caller, member))
 }
 

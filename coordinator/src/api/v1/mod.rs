@@ -9,15 +9,19 @@
 mod caller;
 mod devices;
 mod events;
+mod groups;
 mod invites;
+mod links;
 pub(super) mod live;
 mod me;
 mod members;
+mod metadata;
 mod networks;
 mod page;
 pub(super) mod places;
 mod problem;
 mod repeat;
+mod retry;
 mod roles;
 mod sent;
 pub(super) mod snapshot;
@@ -25,7 +29,10 @@ pub(super) mod snapshot;
 mod tests;
 mod users;
 mod views;
+mod webhooks;
+mod words;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use axum::Router;
@@ -36,7 +43,7 @@ use axum::routing::get;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
@@ -83,6 +90,12 @@ fn declared() -> OpenApiRouter<Web> {
         .routes(routes!(members::deny))
         .routes(routes!(members::suspend))
         .routes(routes!(members::resume))
+        .routes(routes!(metadata::of_user, metadata::about_user))
+        .routes(routes!(metadata::of_network, metadata::about_network))
+        .routes(routes!(metadata::of_device, metadata::about_device))
+        .routes(routes!(metadata::of_member, metadata::about_member))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::set, groups::remove))
         .routes(routes!(invites::list, invites::add))
         .routes(routes!(invites::revoke))
         .routes(routes!(roles::list))
@@ -91,6 +104,14 @@ fn declared() -> OpenApiRouter<Web> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::show, devices::set, devices::remove))
         .routes(routes!(devices::links))
+        .routes(routes!(retry::try_again))
+        .routes(routes!(webhooks::list, webhooks::add))
+        .routes(routes!(webhooks::show, webhooks::set, webhooks::remove))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::retry))
+        .routes(routes!(links::show))
+        .routes(routes!(links::history))
         .routes(routes!(events::list))
         .routes(routes!(events::health))
         .routes(routes!(snapshot::show))
@@ -125,7 +146,11 @@ fn document() -> utoipa::openapi::OpenApi {
     let none: [&str; 0] = [];
     document.security =
         Some(vec![SecurityRequirement::new("token", none), SecurityRequirement::new("session", none)]);
+    let mut sent = BTreeSet::new();
     for (path, item) in &mut document.paths.paths {
+        for operation in [&item.post, &item.put, &item.patch].into_iter().flatten() {
+            sent.extend(bodies(operation));
+        }
         let others = [
             ("get", &mut item.get),
             ("put", &mut item.put),
@@ -144,7 +169,35 @@ fn document() -> utoipa::openapi::OpenApi {
             operation.parameters.get_or_insert_default().push(RefOr::T(key));
         }
     }
+    // What is not said of something is null in an answer, never left out; who sends something may leave it out.
+    for (name, schema) in &mut document.components.get_or_insert_default().schemas {
+        if !sent.contains(name) {
+            require_all(schema);
+        }
+    }
     document
+}
+
+/// Names of what is sent with an operation.
+fn bodies(operation: &Operation) -> Vec<String> {
+    let Some(RefOr::T(body)) = &operation.request_body else { return Vec::new() };
+    let schemas = body.content.values().filter_map(|content| match content {
+        RefOr::T(content) => content.schema.as_ref(),
+        RefOr::Ref(_) => None,
+    });
+    let names = schemas.filter_map(|schema| match schema {
+        RefOr::Ref(target) => target.ref_location.rsplit('/').next().map(str::to_owned),
+        RefOr::T(_) => None,
+    });
+    names.collect()
+}
+
+fn require_all(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(object)) => object.required = object.properties.keys().cloned().collect(),
+        RefOr::T(Schema::AllOf(all)) => all.items.iter_mut().for_each(require_all),
+        RefOr::T(_) | RefOr::Ref(_) => {}
+    }
 }
 
 /// A name of its own for an operation, and how it fails: any request may be refused, and each refusal looks the same.

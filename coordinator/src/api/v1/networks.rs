@@ -1,18 +1,20 @@
 //! `/networks`: their names, prefixes and how one gets in.
 
 use axum::Json;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use lanyard_wire::names::NetworkName;
+use lanyard_wire::names::{JoinPassword, NetworkName};
 
 use super::caller::Caller;
+use super::links::LinkView;
 use super::page::{Items, Nothing, PageQuery, Text, Wanted};
 use super::problem::Problem;
 use super::sent::{Gone, IfMatch, Made, Named, Sent, Tagged, invalid, word};
-use super::views::{LinkView, NetworkView};
+use super::views::NetworkView;
 use crate::index::lists::Filter;
-use crate::index::networks::{Approve, JoinMode, Network, NetworkWishes, NewNetwork};
+use crate::index::networks::{Approve, JoinMode, Network, NetworkWishes, NewNetwork, StoredPassword};
 use crate::routes::local_prefixes;
 
 /// A network to be made.
@@ -37,9 +39,12 @@ pub(super) struct NewNetworkBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NetworkBody {
-    /// Who may ask to join: `invite`, `request` or `locked`.
-    #[schema(pattern = "^(locked|invite|request)$")]
+    /// Who may ask to join: `invite`, `password`, `request` or `locked`.
+    #[schema(pattern = "^(locked|invite|password|request)$")]
     join_mode: Option<String>,
+    /// Another password to join with.
+    #[schema(min_length = 1, max_length = 64)]
+    password: Option<String>,
     /// What an invite is worth: `auto` or `manual`.
     #[schema(pattern = "^(auto|manual)$")]
     approve: Option<String>,
@@ -47,12 +52,21 @@ pub(super) struct NetworkBody {
     peer_relay: Option<bool>,
 }
 
-/// Who may ask to join; a network's password is nothing that can be set here.
-fn join_mode(text: &str) -> Result<JoinMode, Problem> {
+/// Who may ask to join a new network, which has no password yet.
+fn first_join_mode(text: &str) -> Result<JoinMode, Problem> {
     match word("join_mode", text)? {
         JoinMode::Password => Err(invalid("join_mode: it is none of: locked, invite, request".to_owned())),
         mode @ (JoinMode::Locked | JoinMode::Invite | JoinMode::Request) => Ok(mode),
     }
+}
+
+/// What to store of a password; it is computed on another thread, as it takes a while on purpose.
+async fn stored(caller: &Caller, password: &str) -> Result<StoredPassword, Problem> {
+    let password = JoinPassword::parse(password).map_err(|why| invalid(format!("password: {why}")))?;
+    let hashing = caller.index().password_hashing();
+    let computing = tokio::task::spawn_blocking(move || hashing.hash_join(&password));
+    let failed = |_| Problem::new("index.failed", StatusCode::INTERNAL_SERVER_ERROR, "it was not computed");
+    Ok(computing.await.map_err(failed)??)
 }
 
 fn approve(text: &str) -> Result<Approve, Problem> {
@@ -82,7 +96,7 @@ pub(super) async fn add(
             Some(text) => Some(text.parse().map_err(|why| invalid(format!("prefix4: {why}")))?),
             None => None,
         },
-        join_mode: body.join_mode.map_or(Ok(JoinMode::Invite), |text| join_mode(&text))?,
+        join_mode: body.join_mode.map_or(Ok(JoinMode::Invite), |text| first_join_mode(&text))?,
         approve: body.approve.map_or(Ok(Approve::Auto), |text| approve(&text))?,
         avoid: local_prefixes(),
     };
@@ -108,9 +122,18 @@ pub(super) async fn set(
     IfMatch(version): IfMatch,
     Sent(body): Sent<NetworkBody>,
 ) -> Result<Tagged<NetworkView>, Problem> {
-    let network = caller.network(&name).await?;
+    let network = match &body.password {
+        // Nobody else makes the server compute.
+        Some(_) => caller.administered(&name).await?,
+        None => caller.network(&name).await?,
+    };
+    let password = match &body.password {
+        Some(password) => Some(stored(&caller, password).await?),
+        None => None,
+    };
     let wishes = NetworkWishes {
-        join_mode: body.join_mode.as_deref().map(join_mode).transpose()?,
+        join_mode: body.join_mode.map(|text| word("join_mode", &text)).transpose()?,
+        password,
         approve: body.approve.as_deref().map(approve).transpose()?,
         peer_relay: body.peer_relay,
     };

@@ -11,12 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::problem::Problem;
 use crate::api::Web;
 use crate::index::lists::{Filter, Listed, PAGE_MAX, Page};
+use crate::index::query::Query as Search;
 
 /// Rows of a page if nothing is said.
 const PAGE: u32 = 100;
-
-/// Longest text that is looked for, in bytes.
-const TEXT_MAX: usize = 200;
 
 /// Which page.
 #[derive(IntoParams)]
@@ -74,25 +72,22 @@ pub(super) struct Nothing {}
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Text {
-    /// Only what has this in its name.
+    /// Only what this query finds.
     #[serde(default)]
-    #[param(required = false, max_length = 200)]
+    #[param(required = false, max_length = 512)]
     pub(super) q: String,
 }
 
 impl Text {
     /// As a condition.
     pub(super) fn filter(self) -> Result<Filter, Problem> {
-        Ok(Filter { text: looked_for(self.q)?, ..Filter::default() })
+        Ok(Filter { query: looked_for(&self.q)?, ..Filter::default() })
     }
 }
 
-/// A text that is looked for, if there is one.
-pub(super) fn looked_for(text: String) -> Result<Option<String>, Problem> {
-    if text.len() > TEXT_MAX {
-        return Err(Problem::query(format!("q has at most {TEXT_MAX} bytes")));
-    }
-    Ok(Some(text).filter(|text| !text.trim().is_empty()))
+/// What is looked for, in the language of queries.
+pub(super) fn looked_for(text: &str) -> Result<Search, Problem> {
+    Ok(text.parse()?)
 }
 
 /// `true` or `false`, if something is said.

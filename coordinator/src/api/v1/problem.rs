@@ -86,6 +86,7 @@ fn status(error: &IndexError) -> StatusCode {
         | IndexError::Ambiguous { .. }
         | IndexError::State(_)
         | IndexError::Full(_) => StatusCode::CONFLICT,
+        IndexError::Query(_) => StatusCode::BAD_REQUEST,
         IndexError::Changed(_) => StatusCode::PRECONDITION_FAILED,
         IndexError::Invalid { .. } | IndexError::Prefix { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         IndexError::Busy | IndexError::Locked | IndexError::Unreachable(_) | IndexError::DiskFull => {

@@ -113,6 +113,14 @@ pub(super) fn word<T: std::str::FromStr<Err = String>>(name: &str, text: &str) -
     text.parse().map_err(|why| invalid(format!("{name}: {why}")))
 }
 
+/// Words of a list.
+pub(super) fn words<T: std::str::FromStr<Err = String>>(
+    name: &str,
+    texts: &[String],
+) -> Result<Vec<T>, Problem> {
+    texts.iter().map(|text| word(name, text)).collect()
+}
+
 /// A value that cannot be.
 pub(super) fn invalid(detail: String) -> Problem {
     Problem::new("index.invalid", StatusCode::UNPROCESSABLE_ENTITY, detail)

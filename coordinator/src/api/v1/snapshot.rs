@@ -17,10 +17,11 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
+use super::links::LinkView;
 use super::me::Me;
 use super::places::{Place, Places};
 use super::problem::Problem;
-use super::views::{DeviceView, LinkView, MemberView, NetworkView, UserView};
+use super::views::{DeviceView, MemberView, NetworkView, UserView};
 use crate::api::Web;
 
 /// Most snapshots of this process that are made or sent at a time, and of one user.

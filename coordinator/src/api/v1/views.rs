@@ -5,6 +5,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::words::{ApproveWord, JoinWord, MemberWord, RoleWord, ScopeWord, UserWord};
 use crate::index::audit::AuditEvent;
 use crate::index::authority::{Grants, Role};
 use crate::index::devices::Device;
@@ -15,7 +16,6 @@ use crate::index::roles::NetworkRole;
 use crate::index::sessions::Session;
 use crate::index::tokens::ApiToken;
 use crate::index::users::User;
-use crate::index::verdicts::Pair;
 
 /// A user.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,6 +28,7 @@ pub(super) struct UserView {
     /// For themselves and administrators of the server only.
     pub(super) email: Option<String>,
     /// `person` or `service`.
+    #[schema(value_type = UserWord)]
     pub(super) kind: &'static str,
     /// Whether they may do everything on this server.
     pub(super) is_server_admin: bool,
@@ -60,8 +61,12 @@ pub(super) struct NetworkView {
     /// Its name in join strings.
     pub(super) name: String,
     /// `locked`, `invite`, `password` or `request`: who may ask to join.
+    #[schema(value_type = JoinWord)]
     pub(super) join_mode: &'static str,
+    /// Whether it has a password to join with.
+    pub(super) has_password: bool,
     /// `auto` or `manual`: whether an invite's holder is a member at once.
+    #[schema(value_type = ApproveWord)]
     pub(super) approve: &'static str,
     /// Its IPv4 prefix.
     pub(super) prefix4: String,
@@ -77,6 +82,7 @@ pub(super) struct NetworkView {
     pub(super) pending: i64,
     pub(super) created_at: i64,
     /// What the caller is in it: `guest`, `member`, `admin` or `owner`.
+    #[schema(value_type = RoleWord)]
     pub(super) role: &'static str,
 }
 
@@ -88,6 +94,7 @@ impl NetworkView {
             id: network.id.to_string(),
             name: network.slug.to_string(),
             join_mode: network.join_mode.as_str(),
+            has_password: network.has_password,
             approve: network.approve.as_str(),
             prefix4: network.prefix4.to_string(),
             prefix6: format!("{}/64", network.prefix6),
@@ -114,6 +121,7 @@ pub(super) struct MemberView {
     /// Its name in this network.
     pub(super) name: String,
     /// `pending`, `active`, `suspended`, `left` or `denied`.
+    #[schema(value_type = MemberWord)]
     pub(super) state: &'static str,
     pub(super) ip4: Option<String>,
     pub(super) ip6: Option<String>,
@@ -121,6 +129,12 @@ pub(super) struct MemberView {
     pub(super) joined_via: &'static str,
     pub(super) online: bool,
     pub(super) last_seen_at: Option<i64>,
+    /// Id of the user whose device it is.
+    pub(super) user_id: Option<String>,
+    /// Its tags, in their order.
+    pub(super) tags: Vec<String>,
+    /// When it ends by itself.
+    pub(super) expires_at: Option<i64>,
     pub(super) created_at: i64,
 }
 
@@ -139,6 +153,9 @@ impl From<Member> for MemberView {
             joined_via: member.joined_via.as_str(),
             online: member.online,
             last_seen_at: member.last_seen_at,
+            user_id: member.owner,
+            tags: member.tags.iter().map(ToString::to_string).collect(),
+            expires_at: member.expires_at,
             created_at: member.created_at,
         }
     }
@@ -186,7 +203,7 @@ impl DeviceView {
     }
 }
 
-/// A code that lets devices join; the code itself is shown once, when it is made.
+/// A code that lets devices or people in; the code itself is shown once, when it is made.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InviteView {
     pub(super) id: String,
@@ -198,6 +215,16 @@ pub(super) struct InviteView {
     pub(super) uses: i64,
     /// Whether its holder is a member at once.
     pub(super) auto_approve: bool,
+    /// `device` or `person`: whom it lets in.
+    pub(super) target: &'static str,
+    /// What a person becomes in the network.
+    pub(super) role: Option<&'static str>,
+    /// Id of the user whose the devices become.
+    pub(super) owner_id: Option<String>,
+    /// Tags that the devices get.
+    pub(super) tags: Vec<String>,
+    /// Seconds that the membership or the role lasts; null for ever.
+    pub(super) member_for: Option<i64>,
     pub(super) expires_at: i64,
     pub(super) revoked_at: Option<i64>,
     pub(super) created_by: String,
@@ -213,6 +240,11 @@ impl From<Invite> for InviteView {
             max_uses: invite.max_uses,
             uses: invite.uses,
             auto_approve: invite.auto_approve,
+            target: if invite.gives.role.is_some() { "person" } else { "device" },
+            role: invite.gives.role.map(Role::as_str),
+            owner_id: invite.gives.owner_id,
+            tags: invite.gives.tags.iter().map(ToString::to_string).collect(),
+            member_for: invite.gives.member_life_ms.map(|life| life / 1_000),
             expires_at: invite.expires_at,
             revoked_at: invite.revoked_at,
             created_by: invite.created_by,
@@ -232,6 +264,7 @@ pub(super) struct RoleView {
     /// Name of the user.
     pub(super) user: String,
     /// `guest`, `member`, `admin` or `owner`.
+    #[schema(value_type = RoleWord)]
     pub(super) role: &'static str,
     /// When it ends by itself.
     pub(super) expires_at: Option<i64>,
@@ -289,6 +322,7 @@ pub(super) struct TokenView {
     /// The first characters of its secret.
     pub(super) prefix: String,
     /// `read` or `write`.
+    #[schema(value_type = ScopeWord)]
     pub(super) scope: &'static str,
     /// Id of the only network it may touch.
     pub(super) network_id: Option<String>,
@@ -351,45 +385,6 @@ impl From<AuditEvent> for EventView {
             entity_id: event.entity_id,
             before: read(event.before),
             after: read(event.after),
-        }
-    }
-}
-
-/// How two devices reach each other, as one of them reported last.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LinkView {
-    /// Ids of the two devices, the smaller first, with a slash between them.
-    pub(super) id: String,
-    /// Id of the device that reported: "here" in the code.
-    pub(super) device_id: String,
-    /// Its name.
-    pub(super) device: String,
-    /// Id of the other: "there" in the code.
-    pub(super) peer_id: String,
-    /// Its name.
-    pub(super) peer: String,
-    /// `direct`, or why not: the words of `lanyard why --json`.
-    pub(super) code: String,
-    /// The plan of the attempt, if there was one.
-    pub(super) plan: Option<String>,
-    /// How long the attempt took, in milliseconds.
-    pub(super) took_ms: i64,
-    pub(super) at: i64,
-}
-
-impl From<Pair> for LinkView {
-    fn from(pair: Pair) -> Self {
-        let (a, b) = (pair.reporter.min(pair.peer), pair.reporter.max(pair.peer));
-        Self {
-            id: format!("{a}/{b}"),
-            device_id: pair.reporter.to_string(),
-            device: pair.reporter_name.to_string(),
-            peer_id: pair.peer.to_string(),
-            peer: pair.peer_name.to_string(),
-            code: pair.code,
-            plan: pair.plan,
-            took_ms: pair.took_ms,
-            at: pair.at,
         }
     }
 }

@@ -33,6 +33,13 @@ pub(in crate::index) const TABLES: &[&str] = &[
     "user_codes",
     "api_tokens",
     "api_repeats",
+    "metadata",
+    "member_tags",
+    "invite_people",
+    "user_groups",
+    "group_users",
+    "webhooks",
+    "webhook_deliveries",
 ];
 
 /// What a column holds.

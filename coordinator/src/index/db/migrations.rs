@@ -27,6 +27,9 @@ steps![
     (5, "api", "0005_api"),
     (6, "providers", "0006_providers"),
     (7, "links", "0007_links"),
+    (8, "membership", "0008_membership"),
+    (9, "webhooks", "0009_webhooks"),
+    (10, "link_rates", "0010_link_rates"),
 ];
 
 /// One step of the schema.

@@ -25,7 +25,7 @@ pub use self::location::{Location, PostgresUrl};
 use self::migrations::{Dialect, migrations, newest};
 #[cfg(test)]
 pub(super) use self::statement::STATEMENTS;
-pub(super) use self::statement::{FromRow, Row, Statement, Target, sql};
+pub(super) use self::statement::{FromRow, Row, Statement, Target, Value, sql};
 use super::error::{IndexError, Result};
 
 /// How long a caller waits for a connection, or for its turn at SQLite's one writing connection.

@@ -139,6 +139,29 @@ impl Statement {
         self
     }
 
+    /// Goes on with another constant text.
+    pub(in crate::index) fn then(mut self, text: &'static str) -> Self {
+        self.text.to_mut().push_str(text);
+        self
+    }
+
+    /// The same; each `{name}` in the text becomes the next parameter, with the value that `value` gives that name.
+    pub(in crate::index) fn then_with(mut self, text: &'static str, value: impl Fn(&str) -> Value) -> Self {
+        let mut rest = text;
+        while let Some((before, (name, after))) =
+            rest.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+        {
+            self.values.push(value(name));
+            let number = self.values.len();
+            let whole = self.text.to_mut();
+            whole.push_str(before);
+            whole.push('$');
+            whole.push_str(&number.to_string());
+            rest = after;
+        }
+        self.then(rest)
+    }
+
     /// Every row of the answer.
     ///
     /// # Errors

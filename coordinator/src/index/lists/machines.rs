@@ -1,4 +1,4 @@
-//! Who sees which devices, members, and ways between devices.
+//! Who sees which devices and members.
 
 use super::{Filter, Listed, Page, Reader};
 use crate::index::Index;
@@ -7,10 +7,10 @@ use crate::index::db::{Target, sql};
 use crate::index::devices::Device;
 use crate::index::error::Result;
 use crate::index::memberships::{Member, MemberState, select_member};
-use crate::index::verdicts::Pair;
+use crate::index::metadata::Kind;
 
-// Each list is one text, whatever it is asked for. What names few rows is said once more at its beginning, alone: behind
-// "OR ... IS NULL" no index would be used for it.
+// Each list is one text, whatever it is asked for, and what a query adds to it. What names few rows is said once more at its
+// beginning, alone: behind "OR ... IS NULL" no index would be used for it.
 
 // A list takes the devices of the reader's networks all at once; one device, or those of a user, are looked up one by one.
 
@@ -29,10 +29,7 @@ macro_rules! select_device {
              AND ($7 IS NULL OR d.online = $7) AND ($8 IS NULL OR d.user_id = $8) \
              AND ($9 IS NULL OR d.id IN (SELECT m.device_id FROM memberships m WHERE m.network_id = $9 \
                  AND m.state IN ('pending', 'active', 'suspended'))) \
-             AND ($10 IS NULL OR d.id = $10) \
-             AND ($11 IS NULL OR d.name LIKE $11 ESCAPE '!' OR CAST(d.number AS TEXT) LIKE $13 ESCAPE '!' \
-                 OR lower(d.os) LIKE $11 ESCAPE '!') \
-             ORDER BY d.name, d.id LIMIT $12"
+             AND ($10 IS NULL OR d.id = $10)"
         )
     };
 }
@@ -48,31 +45,7 @@ macro_rules! select_seen_member {
              AND ($8 IS NULL OR m.id = $8) AND ($9 IS NULL OR m.device_id = $9) \
              AND ($10 OR ($11 IS NOT NULL AND $11 = CASE WHEN m.state = 'active' AND d.suspended_at IS NOT NULL \
                      THEN 'suspended' ELSE m.state END) \
-                 OR ($11 IS NULL AND m.state IN ('pending', 'active', 'suspended'))) \
-             AND ($12 IS NULL OR m.nickname LIKE $12 ESCAPE '!' OR CAST(d.number AS TEXT) LIKE $14 ESCAPE '!' \
-                 OR m.ip4 LIKE $12 ESCAPE '!') \
-             ORDER BY m.nickname, m.id LIMIT $13"
-        )
-    };
-}
-
-macro_rules! select_link {
-    ($first:literal) => {
-        concat!(
-            "SELECT v.reporter, one.name AS reporter_name, other.id AS peer, other.name AS peer_name, v.code, v.plan, \
-             v.took_ms, v.at FROM pair_verdicts v \
-             JOIN devices one ON one.id = v.reporter \
-             JOIN devices other ON other.id = CASE v.reporter WHEN v.a THEN v.b ELSE v.a END WHERE ",
-            $first,
-            "(v.a, v.b) > ($1, $2) AND EXISTS ( \
-                 SELECT 1 FROM memberships x JOIN memberships y ON x.network_id = y.network_id \
-                 WHERE x.device_id = v.a AND y.device_id = v.b AND x.state = 'active' AND y.state = 'active' \
-                 AND ($5 IS NULL OR x.network_id = $5) AND ($7 IS NULL OR x.network_id = $7) \
-                 AND ($3 OR ($5 IS NULL AND (one.user_id = $4 OR other.user_id = $4)) OR EXISTS ( \
-                     SELECT 1 FROM network_roles r WHERE r.network_id = x.network_id AND r.user_id = $4 \
-                     AND (r.expires_at IS NULL OR r.expires_at > $6)))) \
-             AND ($8 IS NULL OR v.a = $8 OR v.b = $8) AND ($9 IS NULL OR v.a = $9 OR v.b = $9) \
-             ORDER BY v.a, v.b LIMIT $10"
+                 OR ($11 IS NULL AND m.state IN ('pending', 'active', 'suspended')))"
         )
     };
 }
@@ -105,18 +78,6 @@ impl Index {
         let rows = members(Target::from(&self.db), &self.reader(grants), filter, page).await?;
         Ok(page.cut(rows, |member| (member.name.to_string(), member.id.clone())))
     }
-
-    /// Pairs of devices that share a network where one has a role, or of which one is one's own.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn links_page(&self, grants: &Grants, filter: &Filter, page: &Page) -> Result<Listed<Pair>> {
-        let rows = links(Target::from(&self.db), &self.reader(grants), filter, page).await?;
-        Ok(page.cut(rows, |pair| {
-            let (a, b) = (pair.reporter.min(pair.peer), pair.reporter.max(pair.peer));
-            (a.to_string(), b.to_string())
-        }))
-    }
 }
 
 /// Rows of [`Index::devices_page`].
@@ -139,7 +100,7 @@ pub(super) async fn devices(
             sql!(select_device!("", "d.id IN (SELECT m.device_id FROM memberships m WHERE "))
         }
     };
-    statement
+    let statement = statement
         .bind(page.after.0.clone())
         .bind(page.after.1.clone())
         .bind(reader.is_server_admin)
@@ -149,10 +110,8 @@ pub(super) async fn devices(
         .bind(filter.online)
         .bind(filter.user.clone())
         .bind(filter.network_text())
-        .bind(filter.id.clone())
-        .bind(filter.pattern())
-        .bind(page.rows())
-        .bind(filter.number_pattern())
+        .bind(filter.id.clone());
+    page.end(filter.query.narrow(Kind::Device, statement)?, " ORDER BY d.name, d.id LIMIT {rows}")
         .fetch_all(target)
         .await
 }
@@ -170,7 +129,7 @@ pub(super) async fn members(
         Filter { network: Some(_), .. } => sql!(select_seen_member!("m.network_id = $7 AND ")),
         Filter { id: None, device: None, network: None, .. } => sql!(select_seen_member!("")),
     };
-    statement
+    let statement = statement
         .bind(page.after.0.clone())
         .bind(page.after.1.clone())
         .bind(reader.is_server_admin)
@@ -181,40 +140,8 @@ pub(super) async fn members(
         .bind(filter.id.clone())
         .bind(filter.device.map(|device| device.to_string()))
         .bind(filter.with_gone)
-        .bind(filter.state.map(MemberState::as_str))
-        .bind(filter.pattern())
-        .bind(page.rows())
-        .bind(filter.number_pattern())
-        .fetch_all(target)
-        .await
-}
-
-/// Rows of [`Index::links_page`].
-pub(super) async fn links(
-    target: Target<'_>,
-    reader: &Reader,
-    filter: &Filter,
-    page: &Page,
-) -> Result<Vec<Pair>> {
-    let statement = match (filter.device, filter.peer) {
-        (Some(_), Some(_)) => sql!(select_link!("v.a IN ($8, $9) AND v.b IN ($8, $9) AND ")),
-        (Some(_), None) => sql!(select_link!("(v.a = $8 OR v.b = $8) AND ")),
-        (None, _) if filter.network.is_some() => sql!(select_link!(
-            "v.a IN (SELECT m.device_id FROM memberships m WHERE m.network_id = $7 AND m.state = 'active') AND "
-        )),
-        (None, Some(_) | None) => sql!(select_link!("")),
-    };
-    statement
-        .bind(page.after.0.clone())
-        .bind(page.after.1.clone())
-        .bind(reader.is_server_admin)
-        .bind(reader.user.clone())
-        .bind(reader.only.clone())
-        .bind(reader.now)
-        .bind(filter.network_text())
-        .bind(filter.device.map(|device| device.to_string()))
-        .bind(filter.peer.map(|device| device.to_string()))
-        .bind(page.rows())
+        .bind(filter.state.map(MemberState::as_str));
+    page.end(filter.query.narrow(Kind::Member, statement)?, " ORDER BY m.nickname, m.id LIMIT {rows}")
         .fetch_all(target)
         .await
 }

@@ -6,19 +6,22 @@
 
 mod events;
 mod machines;
+pub mod pairs;
 mod people;
+mod webhooks;
 
 use lanyard_wire::ids::{DeviceId, NetworkId};
 
+use self::pairs::Link;
 use super::Index;
 use super::authority::Grants;
-use super::db::{Target, sql};
+use super::db::{Statement, Target, sql};
 use super::devices::Device;
 use super::error::Result;
 use super::memberships::{Member, MemberState};
 use super::networks::Network;
+use super::query::Query;
 use super::users::User;
-use super::verdicts::Pair;
 
 /// Most rows of a page.
 pub const PAGE_MAX: u32 = 500;
@@ -47,6 +50,11 @@ impl Page {
     /// One row more than is shown tells whether there is another page.
     fn rows(&self) -> i64 {
         i64::from(self.limit).saturating_add(1)
+    }
+
+    /// Ends the statement of a list with its order and with this page's rows.
+    fn end(&self, statement: Statement, text: &'static str) -> Statement {
+        statement.then_with(text, |_| self.rows().into())
     }
 
     /// Cuts the row off that only tells that there are more; the place of the last row that is shown, if there are.
@@ -89,8 +97,8 @@ pub struct Filter {
     pub with_gone: bool,
     /// About things of this kind, or the one of this id among them.
     pub entity: Option<(String, Option<String>)>,
-    /// Whose name (or number, system, address) has this in it.
-    pub text: Option<String>,
+    /// What a query finds.
+    pub query: Query,
 }
 
 impl Filter {
@@ -108,18 +116,6 @@ impl Filter {
 
     fn network_text(&self) -> Option<String> {
         self.network.map(|network| network.to_string())
-    }
-
-    fn pattern(&self) -> Option<String> {
-        self.text.as_deref().map(holds)
-    }
-
-    /// The same for the number of a device, which is stored without the dashes it is read with.
-    fn number_pattern(&self) -> Option<String> {
-        let text = self.text.as_deref()?;
-        let digits: String = text.chars().filter(|letter| !matches!(letter, '-' | ' ')).collect();
-        let is_number = !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit());
-        Some(holds(if is_number { &digits } else { text }))
     }
 }
 
@@ -158,7 +154,7 @@ pub struct Seen {
     /// Members that are in or wait, by name.
     pub members: Vec<Member>,
     /// Pairs of devices.
-    pub links: Vec<Pair>,
+    pub links: Vec<Link>,
 }
 
 impl Index {
@@ -177,7 +173,7 @@ impl Index {
             networks: people::networks(Target::from(&mut transaction), &reader, &all, &page).await?,
             devices: machines::devices(Target::from(&mut transaction), &reader, &all, &page).await?,
             members: machines::members(Target::from(&mut transaction), &reader, &all, &page).await?,
-            links: machines::links(Target::from(&mut transaction), &reader, &all, &page).await?,
+            links: pairs::links(Target::from(&mut transaction), &reader, &all, &page).await?,
         })
     }
 
@@ -186,27 +182,9 @@ impl Index {
     }
 }
 
-/// A pattern of LIKE for whatever has that text in it.
-fn holds(text: &str) -> String {
-    let mut pattern = "%".to_owned();
-    for letter in text.trim().to_ascii_lowercase().chars() {
-        if matches!(letter, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    pattern
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_like_has_a_meaning_for_is_looked_for_as_it_is() {
-        assert_eq!(holds(" 50%_Off! "), "%50!%!_off!!%");
-    }
 
     #[test]
     fn a_page_knows_whether_another_comes() {

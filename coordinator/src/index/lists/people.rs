@@ -6,6 +6,7 @@ use crate::index::authority::Grants;
 use crate::index::db::{Target, sql};
 use crate::index::error::Result;
 use crate::index::invites::Invite;
+use crate::index::metadata::Kind;
 use crate::index::networks::Network;
 use crate::index::roles::NetworkRole;
 use crate::index::users::User;
@@ -123,27 +124,25 @@ pub(super) async fn networks(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<Network>> {
-    sql!(
+    let statement = sql!(
         "SELECT n.*, \
          (SELECT COUNT(*) FROM memberships m WHERE m.network_id = n.id AND m.state = 'active') AS active, \
          (SELECT COUNT(*) FROM memberships m WHERE m.network_id = n.id AND m.state = 'pending') AS pending \
-         FROM networks n WHERE n.deleted_at IS NULL AND n.slug > $1 \
-         AND ($2 OR EXISTS (SELECT 1 FROM network_roles r WHERE r.network_id = n.id AND r.user_id = $3 \
-             AND (r.expires_at IS NULL OR r.expires_at > $5))) \
-         AND ($4 IS NULL OR n.id = $4) \
-         AND ($6 IS NULL OR n.id = $6 OR n.slug = $6) AND ($7 IS NULL OR n.slug LIKE $7 ESCAPE '!') \
-         ORDER BY n.slug LIMIT $8"
+         FROM networks n WHERE n.deleted_at IS NULL AND (n.slug, n.id) > ($1, $2) \
+         AND ($3 OR EXISTS (SELECT 1 FROM network_roles r WHERE r.network_id = n.id AND r.user_id = $4 \
+             AND (r.expires_at IS NULL OR r.expires_at > $6))) \
+         AND ($5 IS NULL OR n.id = $5) AND ($7 IS NULL OR n.id = $7 OR n.slug = $7)"
     )
     .bind(page.after.0.clone())
+    .bind(page.after.1.clone())
     .bind(reader.is_server_admin)
     .bind(reader.user.clone())
     .bind(reader.only.clone())
     .bind(reader.now)
-    .bind(filter.id.clone())
-    .bind(filter.pattern())
-    .bind(page.rows())
-    .fetch_all(target)
-    .await
+    .bind(filter.id.clone());
+    page.end(filter.query.narrow(Kind::Network, statement)?, " ORDER BY n.slug, n.id LIMIT {rows}")
+        .fetch_all(target)
+        .await
 }
 
 /// Rows of [`Index::users_page`].
@@ -153,26 +152,24 @@ pub(super) async fn users(
     filter: &Filter,
     page: &Page,
 ) -> Result<Vec<User>> {
-    sql!(
-        "SELECT u.* FROM users u WHERE u.name > $1 \
-         AND (($2 AND $4 IS NULL) OR u.id = $3 OR EXISTS (SELECT 1 FROM network_roles theirs \
-             WHERE theirs.user_id = u.id AND (theirs.expires_at IS NULL OR theirs.expires_at > $5) \
-             AND ($4 IS NULL OR theirs.network_id = $4) \
-             AND ($2 OR EXISTS (SELECT 1 FROM network_roles mine WHERE mine.network_id = theirs.network_id \
-                 AND mine.user_id = $3 AND mine.role IN ('admin', 'owner') \
-                 AND (mine.expires_at IS NULL OR mine.expires_at > $5))))) \
-         AND ($6 IS NULL OR u.id = $6) \
-         AND ($7 IS NULL OR u.name LIKE $7 ESCAPE '!' OR lower(u.display_name) LIKE $7 ESCAPE '!') \
-         ORDER BY u.name LIMIT $8"
+    let statement = sql!(
+        "SELECT u.* FROM users u WHERE (u.name, u.id) > ($1, $2) \
+         AND (($3 AND $5 IS NULL) OR u.id = $4 OR EXISTS (SELECT 1 FROM network_roles theirs \
+             WHERE theirs.user_id = u.id AND (theirs.expires_at IS NULL OR theirs.expires_at > $6) \
+             AND ($5 IS NULL OR theirs.network_id = $5) \
+             AND ($3 OR EXISTS (SELECT 1 FROM network_roles mine WHERE mine.network_id = theirs.network_id \
+                 AND mine.user_id = $4 AND mine.role IN ('admin', 'owner') \
+                 AND (mine.expires_at IS NULL OR mine.expires_at > $6))))) \
+         AND ($7 IS NULL OR u.id = $7)"
     )
     .bind(page.after.0.clone())
+    .bind(page.after.1.clone())
     .bind(reader.is_server_admin)
     .bind(reader.user.clone())
     .bind(reader.only.clone())
     .bind(reader.now)
-    .bind(filter.id.clone())
-    .bind(filter.pattern())
-    .bind(page.rows())
-    .fetch_all(target)
-    .await
+    .bind(filter.id.clone());
+    page.end(filter.query.narrow(Kind::User, statement)?, " ORDER BY u.name, u.id LIMIT {rows}")
+        .fetch_all(target)
+        .await
 }

@@ -82,7 +82,7 @@ async fn each_role_may_what_it_may_and_no_more() {
             let role = index.set_role(&home(), "stranger", Some(Role::Guest), None, &actor).await;
             assert_eq!(code_of(role), may(2), "{name} makes a guest");
             index.set_role(&home(), "stranger", None, None, &admin()).await.unwrap();
-            let invite = NewInvite { network: home(), max_uses: 1, lifetime_ms: HOUR_MS, auto_approve: true };
+            let invite = NewInvite::for_devices(home(), 1, HOUR_MS);
             let invite = index.add_invite(&invite, &actor).await;
             let invited = invite.as_ref().ok().map(|(invite, _)| invite.id.clone());
             assert_eq!(code_of(invite), may(2), "{name} invites");
@@ -287,7 +287,7 @@ async fn what_was_taken_from_somebody_meanwhile_they_may_not_do_any_more() {
         add(&desk, "ben").await;
         become_(&desk, &anna, Role::Admin).await;
         let actor = acting(&desk, &anna).await;
-        let invite = NewInvite { network: home(), max_uses: 1, lifetime_ms: HOUR_MS, auto_approve: true };
+        let invite = NewInvite::for_devices(home(), 1, HOUR_MS);
         desk.index.add_invite(&invite, &actor).await.unwrap();
         become_(&desk, &anna, Role::Member).await;
         assert_eq!(code_of(desk.index.add_invite(&invite, &actor).await), "index.forbidden");

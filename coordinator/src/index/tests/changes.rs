@@ -35,7 +35,7 @@ async fn a_network_that_forbids_its_members_to_relay_says_so_to_checkpoint_and_a
         let cursor = desk.index.snapshot().await.unwrap().cursor;
         let wishes = NetworkWishes { peer_relay: Some(false), ..NetworkWishes::default() };
         for _ in 0..2 {
-            let after = desk.index.set_network(&home(), wishes, &admin()).await.unwrap();
+            let after = desk.index.set_network(&home(), wishes.clone(), &admin()).await.unwrap();
             assert_eq!((after.peer_relay, after.revision), (false, before.revision.next()));
             assert_eq!(desk.index.network(&home()).await.unwrap(), after);
         }
@@ -47,7 +47,7 @@ async fn a_network_that_forbids_its_members_to_relay_says_so_to_checkpoint_and_a
         assert_eq!(desk.index.audit_events(1).await.unwrap()[0].code, "network.set");
 
         let wishes = NetworkWishes { join_mode: Some(JoinMode::Locked), ..NetworkWishes::default() };
-        let after = desk.index.set_network(&home(), wishes, &admin()).await.unwrap();
+        let after = desk.index.set_network(&home(), wishes.clone(), &admin()).await.unwrap();
         assert_eq!(
             (after.join_mode, after.revision),
             (JoinMode::Locked, before.revision.next()),
@@ -106,6 +106,9 @@ async fn every_change_raises_the_revision_and_leaves_an_audit_and_an_outbox_row(
                 | Change::Device { .. }
                 | Change::Presence { .. }
                 | Change::Link { .. }
+                | Change::TryAgain { .. }
+                | Change::About { .. }
+                | Change::Path { .. }
                 | Change::Event { .. }
                 | Change::Setting { .. } => false,
             };
@@ -186,6 +189,9 @@ fn apply(roster: &mut Roster, change: Change) {
         | Change::Device { .. }
         | Change::Presence { .. }
         | Change::Link { .. }
+        | Change::TryAgain { .. }
+        | Change::About { .. }
+        | Change::Path { .. }
         | Change::Event { .. }
         | Change::Setting { .. } => {}
     }
@@ -225,8 +231,7 @@ async fn a_rotated_tunnel_key_reaches_every_network_of_the_device() {
         let office = NetworkName::parse("office").unwrap();
         desk.index.add_network(&NewNetwork::by_invite(office.clone(), Vec::new()), &admin()).await.unwrap();
         let code = desk.invite(1).await;
-        let new =
-            NewInvite { network: office.clone(), max_uses: 1, lifetime_ms: HOUR_MS, auto_approve: true };
+        let new = NewInvite::for_devices(office.clone(), 1, HOUR_MS);
         let (_, office_code) = desk.index.add_invite(&new, &admin()).await.unwrap();
         assert!(is_joined(desk.join(1, Some(code)).await));
         let there = JoinRequest { network: office.clone(), ..request(1, Some(office_code)) };

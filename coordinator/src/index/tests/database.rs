@@ -8,7 +8,13 @@ use lanyard_wire::checkpoint::{LinkPath, LinkReport, PairCode, PairVerdict};
 
 use super::super::authority::Role;
 use super::super::db::{STATEMENTS, TABLES};
+use super::super::edits::MemberWishes;
+use super::super::groups::Word;
+use super::super::invites::Gives;
+use super::super::metadata::{Subject, Wish};
 use super::super::tokens::{NewToken, Scope};
+use super::super::users::User;
+use super::super::webhooks::{HookEvent, NewWebhook};
 use super::*;
 
 /// Both databases with the newest schema and nothing in them.
@@ -157,6 +163,23 @@ async fn words_are_in_the_same_order_on_both_databases() {
     .await;
 }
 
+/// An entry of the metadata, a tag, a group, and an invite that a person used.
+async fn describe(desk: &Desk, user: &User) {
+    let word = |text: &str| text.parse::<Word>().unwrap();
+    let wish = Wish::Set("berlin".to_owned(), None);
+    let subject = Subject::User(user.id.clone());
+    desk.index.set_metadata(&subject, &[("site".parse().unwrap(), wish)], &admin()).await.unwrap();
+    let tags = MemberWishes { tags: Some(vec![word("nas")]), ..MemberWishes::default() };
+    desk.index.set_member(&home(), "device-1", tags, &admin()).await.unwrap();
+    let ids = std::slice::from_ref(&user.id);
+    desk.index.set_group(&home(), &word("family"), ids, &admin()).await.unwrap();
+    let gives = Gives { role: Some(Role::Guest), ..Gives::membership() };
+    let new = NewInvite { gives, ..NewInvite::for_devices(home(), 1, HOUR_MS) };
+    let code = desk.index.add_invite(&new, &admin()).await.unwrap().1;
+    let guest = NewUser::person("guest".parse().unwrap());
+    desk.index.accept_invite_anew(code, &guest, "stored", None).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn everything_goes_from_one_database_into_the_other_and_back() {
     let desk = Desk::open("").await;
@@ -171,6 +194,7 @@ async fn everything_goes_from_one_database_into_the_other_and_back() {
     let token =
         NewToken { name: "backup".to_owned(), scope: Scope::Read, network: Some(home()), lifetime_ms: None };
     desk.index.add_token(&anna, &token, &admin()).await.unwrap();
+    describe(&desk, &anna).await;
     let key = desk.index.repeat_key(&anna.id, b"key", &[b"request"]);
     desk.index.claim(&key).await.unwrap();
     desk.index.settle(&key, 201, b"answer").await.unwrap();
@@ -181,6 +205,14 @@ async fn everything_goes_from_one_database_into_the_other_and_back() {
     let (peer, path) = (verdict.peer, LinkPath::Lan);
     let link = LinkReport { peer, path, rtt_us: None, pings: 0, lost: 0, tx_bytes: 1, rx_bytes: 2 };
     desk.index.record_links(&[(DeviceId::of(&identity(3)), link)]).await.unwrap();
+    let hook = NewWebhook {
+        network: Some(home()),
+        url: "https://example.org/".to_owned(),
+        events: HookEvent::ALL.into(),
+        description: String::new(),
+    };
+    let (hook, _) = desk.index.add_webhook(&hook, &admin()).await.unwrap();
+    desk.index.test_webhook(&hook.id, &admin()).await.unwrap();
     let url = lanyard_postgres::server().database().unwrap();
     let there = Location::parse(&url, desk.dir.path()).unwrap();
     let back = Location::Sqlite(desk.dir.path().join("back.db"));

@@ -159,8 +159,7 @@ async fn a_locked_network_takes_nobody_not_even_with_an_invite() {
         let mut locked = NewNetwork::by_invite(NetworkName::parse("vault").unwrap(), Vec::new());
         locked.join_mode = JoinMode::Locked;
         desk.index.add_network(&locked, &admin()).await.unwrap();
-        let new =
-            NewInvite { network: locked.slug.clone(), max_uses: 1, lifetime_ms: HOUR_MS, auto_approve: true };
+        let new = NewInvite::for_devices(locked.slug.clone(), 1, HOUR_MS);
         let (_, code) = desk.index.add_invite(&new, &admin()).await.unwrap();
 
         let outcome =
@@ -238,8 +237,7 @@ async fn a_full_network_says_so() {
         let mut small = NewNetwork::by_invite(NetworkName::parse("small").unwrap(), Vec::new());
         small.prefix4 = Some("10.61.7.0/30".parse().unwrap());
         desk.index.add_network(&small, &admin()).await.unwrap();
-        let new =
-            NewInvite { network: small.slug.clone(), max_uses: 9, lifetime_ms: HOUR_MS, auto_approve: true };
+        let new = NewInvite::for_devices(small.slug.clone(), 9, HOUR_MS);
         let (_, code) = desk.index.add_invite(&new, &admin()).await.unwrap();
         let ask = |seed| JoinRequest { network: small.slug.clone(), ..request(seed, Some(code)) };
 

@@ -71,11 +71,18 @@ async fn absurd_reports_overflow_nothing_and_old_hours_go() {
         let hour = desk.index.link_hours(device(1), device(2), 0).await.unwrap().remove(0);
         assert_eq!((hour.tx_bytes, hour.rtt_us), (100 << 43, Some(i64::from(u32::MAX))));
         desk.pass(KEPT_MS - HOUR_MS);
-        desk.index.prune_links().await.unwrap();
+        desk.index.prune_links(KEPT_MS).await.unwrap();
         assert_eq!(desk.index.links(None).await.unwrap().len(), 1, "an hour that is kept");
         desk.pass(HOUR_MS);
-        desk.index.prune_links().await.unwrap();
+        desk.index.prune_links(KEPT_MS).await.unwrap();
         assert_eq!(desk.index.links(None).await.unwrap(), []);
+
+        // Whoever keeps nothing sees what goes on now.
+        desk.index.record_links(&[(device(1), report(2, 1))]).await.unwrap();
+        desk.pass(HOUR_MS);
+        desk.index.record_links(&[(device(1), report(2, 1))]).await.unwrap();
+        assert_eq!(desk.index.prune_links(0).await.unwrap(), 1);
+        assert_eq!(desk.index.links(None).await.unwrap().len(), 1);
     })
     .await;
 }

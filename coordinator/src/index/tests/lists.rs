@@ -15,7 +15,7 @@ async fn town(desk: &Desk) -> Vec<(User, Grants)> {
     desk.join_all(2).await;
     let work = NetworkName::parse("work").unwrap();
     desk.index.add_network(&NewNetwork::by_invite(work.clone(), Vec::new()), &admin()).await.unwrap();
-    let new = NewInvite { network: work.clone(), max_uses: 1, lifetime_ms: HOUR_MS, auto_approve: true };
+    let new = NewInvite::for_devices(work.clone(), 1, HOUR_MS);
     let code = desk.index.add_invite(&new, &admin()).await.unwrap().1;
     let third = JoinRequest { network: work, ..request(3, Some(code)) };
     assert!(is_joined(desk.index.join(&third).await.unwrap()));
@@ -146,7 +146,7 @@ async fn pages_have_each_row_once_also_while_rows_come_and_go() {
         let mut wanted: Vec<String> = (0..7).map(|number| format!("user-{number}")).collect();
         wanted.push("zoe".to_owned());
         assert_eq!(names, wanted);
-        let found = Filter { text: Some("ER-3".to_owned()), ..Filter::default() };
+        let found = Filter { query: "ER-3".parse().unwrap(), ..Filter::default() };
         let found = desk.index.users_page(&root, &found, &Page::first(9)).await.unwrap();
         assert_eq!(found.rows.len(), 1);
         let newest = desk.index.events_page(&root, &Filter::default(), &Page::first(2)).await.unwrap();
@@ -169,13 +169,13 @@ async fn a_device_is_found_by_its_number_as_it_is_read_out_and_a_member_by_the_s
         for text in
             [number.as_str(), &number.replace('-', ""), &number.replace('-', " "), &number[..7], "Vice-1"]
         {
-            let filter = Filter { text: Some(text.to_owned()), ..Filter::network(home_id) };
+            let filter = Filter { query: text.parse().unwrap(), ..Filter::network(home_id) };
             let devices = desk.index.devices_page(grants, &filter, &page).await.unwrap().rows;
             assert!(devices.iter().any(|device| device.id == first.id), "{text}");
             let members = desk.index.members_page(grants, &filter, &page).await.unwrap().rows;
             assert!(members.iter().any(|member| member.device == first.id), "{text}");
         }
-        let nobodys = Filter { text: Some("000-000".to_owned()), ..Filter::network(home_id) };
+        let nobodys = Filter { query: "000-000".parse().unwrap(), ..Filter::network(home_id) };
         assert_eq!(desk.index.devices_page(grants, &nobodys, &page).await.unwrap().rows, []);
 
         let off = DeviceWishes { is_suspended: Some(true), ..DeviceWishes::default() };

@@ -8,9 +8,13 @@ mod identities;
 mod joining;
 mod links;
 mod lists;
+mod membership;
+mod metadata;
+mod pairs;
 mod theft;
 mod tokens;
 mod verdicts;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -67,7 +71,7 @@ impl Desk {
     }
 
     async fn invite_with(&self, uses: u32, auto_approve: bool) -> InviteCode {
-        let new = NewInvite { network: home(), max_uses: uses, lifetime_ms: HOUR_MS, auto_approve };
+        let new = NewInvite { auto_approve, ..NewInvite::for_devices(home(), uses, HOUR_MS) };
         self.index.add_invite(&new, &admin()).await.unwrap().1
     }
 
@@ -117,6 +121,7 @@ fn request(seed: u32, invite: Option<InviteCode>) -> JoinRequest {
     JoinRequest {
         network: home(),
         invite,
+        password: None,
         device: Introduction {
             identity: identity(seed),
             wireguard: PublicKey::from_bytes(wireguard),

@@ -10,9 +10,13 @@ use super::super::factors::RecoveryCode;
 use super::super::secrets::Secret;
 use super::super::totp::{STEP_MS, TotpSecret};
 use super::super::users::User;
+use super::super::webhooks::{HookEvent, NewWebhook, SECRET_BEGIN, SigningSecret, WebhookWishes};
 use super::*;
 
 const PASSWORD: &str = "four words in a row";
+
+/// What makes the address of a webhook a password.
+const HOOK_PATH: &str = "/services/T0AB/xoxb-in-a-path";
 
 /// What was given out.
 struct Given {
@@ -24,6 +28,7 @@ struct Given {
     totp: TotpSecret,
     recovery: Vec<RecoveryCode>,
     pass: String,
+    hook: [SigningSecret; 2],
 }
 
 impl Given {
@@ -37,7 +42,18 @@ impl Given {
         let totp = index.waiting_totp(&anna).await.unwrap().unwrap();
         let code = totp.code(index.now_ms() / STEP_MS);
         let recovery = index.confirm_totp(&anna, &code, None, &actor).await.unwrap().unwrap();
+        let hook = NewWebhook {
+            network: None,
+            url: format!("https://example.org{HOOK_PATH}"),
+            events: HookEvent::ALL.into(),
+            description: String::new(),
+        };
+        let (webhook, first) = index.add_webhook(&hook, &admin()).await.unwrap();
+        index.test_webhook(&webhook.id, &admin()).await.unwrap();
+        let wishes = WebhookWishes { new_secret: true, ..WebhookWishes::default() };
+        let (_, second) = index.set_webhook(&webhook.id, &wishes, &admin()).await.unwrap();
         Self {
+            hook: [first, second.unwrap()],
             session: index.open_session(&anna, Some(&stored), "Firefox", None).await.unwrap().1,
             link: index.new_user_code(&anna, &admin()).await.unwrap(),
             admin_link: index.new_admin_link(&admin()).await.unwrap(),
@@ -70,6 +86,12 @@ impl Given {
             let (bytes, texts) = code(given);
             all.push((what, bytes, texts));
         }
+        for given in &self.hook {
+            let text = given.reveal();
+            let bytes = BASE64.decode(text.trim_start_matches(SECRET_BEGIN).as_bytes()).unwrap();
+            all.push(("secret of a webhook", bytes, vec![text]));
+        }
+        all.push(("address of a webhook", HOOK_PATH.as_bytes().to_vec(), vec![HOOK_PATH.to_owned()]));
         for given in &self.recovery {
             let bare = given.reveal().replace('-', "");
             all.push(("recovery code", bare.clone().into_bytes(), vec![given.reveal(), bare]));

@@ -36,6 +36,7 @@ pub(super) use self::event::CoordinatorEvent;
 use self::offers::Offers;
 use self::relays::Meetings;
 use self::requests::Requests;
+pub(super) use self::wishes::Wish;
 use super::cache::CoordinatorCache;
 use super::directory::{Directory, DirectoryEvent};
 use super::event::CoordinatorState;

@@ -12,7 +12,7 @@ use lanyard_wire::handshake::{Offer, Report, ToHandshake, Verdict};
 use lanyard_wire::ids::{AttemptId, Channel, DeviceId, NetworkId};
 use lanyard_wire::keys::PublicKey;
 use lanyard_wire::limits::{CANDIDATES_MAX, OS_MAX, PREFIXES_MAX, REFUSED_MAX, VERSION_MAX};
-use lanyard_wire::names::{DeviceName, InviteCode, NetworkName};
+use lanyard_wire::names::{DeviceName, InviteCode, JoinPassword, NetworkName};
 use lanyard_wire::nat::NatCard;
 use lanyard_wire::relay::{RelayRefusal, ToRelay};
 use lanyard_wire::token::Token;
@@ -24,12 +24,25 @@ use crate::device::link::Expect;
 use crate::device::presence::Standing;
 use crate::time::Instant;
 
+/// What somebody wants to join, and with what.
+#[derive(Debug)]
+pub(in crate::device) struct Wish {
+    /// The network.
+    pub(in crate::device) network: NetworkName,
+    /// The invite, where one is at hand.
+    pub(in crate::device) invite: Option<InviteCode>,
+    /// The network's password, where it is joined by one.
+    pub(in crate::device) password: Option<JoinPassword>,
+    /// A name instead of the device's own.
+    pub(in crate::device) name: Option<DeviceName>,
+}
+
 impl Coordinator {
     /// Asks to join a network, by a name of its own or the device's; answered by [`CoordinatorEvent::Joined`].
     pub(in crate::device) fn join(
         &mut self,
         tag: u64,
-        (network, invite, name): (NetworkName, Option<InviteCode>, Option<DeviceName>),
+        wish: Wish,
         wireguard: PublicKey,
         prefixes: &[(Ipv4Addr, u8)],
         now: Instant,
@@ -39,9 +52,10 @@ impl Coordinator {
         self.requests.ask(Ask::Join { tag }, now, |request| {
             ToCheckpoint::Join(Join {
                 request,
-                network,
-                invite,
-                name: name.unwrap_or_else(|| shared.name.clone()),
+                network: wish.network,
+                invite: wish.invite,
+                password: wish.password,
+                name: wish.name.unwrap_or_else(|| shared.name.clone()),
                 wireguard,
                 os: cut(&shared.os, OS_MAX),
                 version: cut(&shared.version, VERSION_MAX),

@@ -408,6 +408,20 @@ impl Checkpoint {
         BeginOutcome::Started { attempt, ticket, handshake }
     }
 
+    /// Calls both ends of a pair to an attempt that neither asked for; nothing happens where one is not here, refuses the other, or
+    /// has just been called.
+    pub(super) fn try_again(&mut self, a: DeviceId, b: DeviceId, says: &mut Says, now: Instant) {
+        let pair = (a.min(b), a.max(b));
+        let are_here = self.registry.is_here(&a) && self.registry.is_here(&b);
+        if a == b || !are_here || !self.may_meet(&a, &b) || self.recent.contains_key(&pair) {
+            return;
+        }
+        let attempt = AttemptId::new(self.rng.u64());
+        self.remember(pair, attempt, now);
+        self.invite(a, attempt, b, says, now);
+        self.invite(b, attempt, a, says, now);
+    }
+
     fn invite(
         &mut self,
         device: DeviceId,

@@ -4,12 +4,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Follower;
-use crate::api::v1::views::{
-    DeviceView, EventView, InviteView, LinkView, MemberView, NetworkView, RoleView, UserView,
-};
+use crate::api::v1::links::LinkView;
+use crate::api::v1::views::{DeviceView, EventView, InviteView, MemberView, NetworkView, RoleView, UserView};
 use crate::index::Result;
 use crate::index::authority::Role;
+use crate::index::lists::pairs::Link;
 use crate::index::lists::{Filter, PAGE_MAX, Page};
+use crate::index::metadata::Kind;
 use crate::index::outbox::Change;
 
 use lanyard_wire::ids::{DeviceId, NetworkId};
@@ -26,6 +27,11 @@ impl Delta {
     /// It is there, and looks like that.
     fn put(kind: &'static str, item: &impl Serialize) -> Self {
         Self { kind, data: json!({ "op": "put", "item": item }).to_string() }
+    }
+
+    /// How two devices reach each other.
+    pub(super) fn link(link: Link) -> Self {
+        Self::put("link", &LinkView::from(link))
     }
 
     /// It is not there any more, or not for this listener.
@@ -45,8 +51,11 @@ pub(super) fn key(change: &Change) -> String {
         Change::User { id } => format!("user {id}"),
         Change::Role { network, user } => format!("role {network} {user}"),
         Change::Device { id } => format!("device {id}"),
-        Change::Presence { device } => format!("presence {device}"),
+        Change::Presence { device, .. } => format!("presence {device}"),
         Change::Link { a, b } => format!("link {a} {b}"),
+        Change::About { entity, id } => format!("about {entity} {id}"),
+        Change::TryAgain { a, b } => format!("try {a} {b}"),
+        Change::Path { device, peer, .. } => format!("path {device} {peer}"),
         Change::Event { id } => format!("event {id}"),
         Change::Setting { key } => format!("setting {key}"),
     }
@@ -63,8 +72,8 @@ impl Follower {
             Change::NetworkGone { id } => {
                 // For everybody else the role in it is gone, which was told already.
                 deltas.extend(self.grants.role(*id).map(|_| Delta::gone("network", &id.to_string())));
-                // Which of one's own devices were in it, no row tells.
-                self.is_shifted |= self.grants.role(*id).is_none() && !self.own.is_empty();
+                // Which devices were in it, no row tells, nor which pairs of them share another network.
+                self.is_shifted |= self.grants.role(*id).is_some() || !self.own.is_empty();
             }
             Change::Member(member) => {
                 self.member(member.network, DeviceId::of(&member.identity), &mut deltas).await?;
@@ -77,7 +86,7 @@ impl Follower {
             Change::User { id } => deltas.extend(self.user(id).await?),
             Change::Role { network, user } => self.role(*network, user, &mut deltas).await?,
             Change::Device { id } => deltas.extend(self.device(*id).await?),
-            Change::Presence { device } => {
+            Change::Presence { device, .. } => {
                 deltas.extend(self.device(*device).await?);
                 let filter = Filter { device: Some(*device), ..Filter::default() };
                 let found = self.index.members_page(&self.grants, &filter, &Page::first(PAGE_MAX)).await?;
@@ -86,13 +95,34 @@ impl Follower {
             Change::Link { a, b } => {
                 let filter = Filter { device: Some(*a), peer: Some(*b), ..Filter::default() };
                 let found = self.index.links_page(&self.grants, &filter, &ONE).await?;
-                deltas.extend(found.rows.into_iter().map(|row| Delta::put("link", &LinkView::from(row))));
+                match found.rows.into_iter().next() {
+                    Some(row) => deltas.push(Delta::link(row)),
+                    None if self.index.is_link_lost(&self.grants, (*a, *b)).await? => {
+                        deltas.push(Delta::gone("link", &format!("{a}/{b}")));
+                    }
+                    None => {}
+                }
+            }
+            Change::About { entity: Kind::User, id } => deltas.extend(self.user(id).await?),
+            Change::About { entity: Kind::Network, id } => {
+                if let Ok(id) = id.parse() {
+                    deltas.extend(self.network(id).await?);
+                }
+            }
+            Change::About { entity: Kind::Device, id } => {
+                if let Ok(id) = id.parse() {
+                    deltas.extend(self.device(id).await?);
+                }
+            }
+            Change::About { entity: Kind::Member, id } => {
+                let found = self.index.members_page(&self.grants, &Filter::id(id), &ONE).await?;
+                deltas.extend(found.rows.into_iter().map(|row| Delta::put("member", &MemberView::from(row))));
             }
             Change::Event { id } => {
                 let found = self.index.events_page(&self.grants, &Filter::id(id), &ONE).await?;
                 deltas.extend(found.rows.into_iter().map(|row| Delta::put("event", &EventView::from(row))));
             }
-            Change::Setting { .. } => {}
+            Change::TryAgain { .. } | Change::Path { .. } | Change::Setting { .. } => {}
         }
         Ok(deltas)
     }
@@ -123,8 +153,13 @@ impl Follower {
         Ok(Some(Delta::put("device", &DeviceView::of(device, &self.grants))))
     }
 
-    /// A member came, changed or went: with it what its network counts, and whether its device is seen at all.
+    /// A member came, changed or went: with it what its network counts, which pairs are there now and which no more, and whether its
+    /// device is seen at all.
     async fn member(&mut self, network: NetworkId, device: DeviceId, deltas: &mut Vec<Delta>) -> Result<()> {
+        // Whose own device is the other end sees the pair, and not this member.
+        let lost = self.index.links_lost(&self.grants, device, network).await?;
+        deltas.extend(lost.into_iter().map(|(a, b)| Delta::gone("link", &format!("{a}/{b}"))));
+        self.links_within(network, device, deltas).await?;
         let filter = Filter { device: Some(device), with_gone: true, ..Filter::network(network) };
         let found = self.index.members_page(&self.grants, &filter, &ONE).await?;
         let Some(member) = found.rows.into_iter().next() else { return Ok(()) };
@@ -141,6 +176,23 @@ impl Follower {
         }
         deltas.extend(self.network(network).await?);
         Ok(())
+    }
+
+    /// The pairs of a device within a network: they are there again with a member that is active again.
+    async fn links_within(
+        &self,
+        network: NetworkId,
+        device: DeviceId,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<()> {
+        let filter = Filter { device: Some(device), ..Filter::network(network) };
+        let mut page = Page::first(PAGE_MAX);
+        loop {
+            let found = self.index.links_page(&self.grants, &filter, &page).await?;
+            deltas.extend(found.rows.into_iter().map(Delta::link));
+            let Some(after) = found.next else { return Ok(()) };
+            page.after = after;
+        }
     }
 
     /// A user became something in a network, or is nothing there any more: with it whether they are seen at all.

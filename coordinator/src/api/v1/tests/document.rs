@@ -66,3 +66,40 @@ fn each_operation_has_a_name_of_its_own_its_parameters_and_the_way_it_fails() {
     }
     assert!(names.len() >= 40, "{}", names.len());
 }
+
+/// The copy that the types of the panel are made of; they are made without a server.
+#[test]
+fn the_copy_in_web_is_the_document() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/openapi.json");
+    let document: Value = serde_json::from_str(&document().to_json().unwrap()).unwrap();
+    let text = format!("{document:#}\n");
+    if std::env::var_os("LANYARD_RENEW").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let copy = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        copy == text,
+        "web/openapi.json is not what the handlers declare: `make types` renews it, and the types made of it"
+    );
+}
+
+#[test]
+fn what_an_answer_has_is_always_there_and_what_is_sent_may_be_left_out() {
+    let document: Value = serde_json::from_str(&document().to_json().unwrap()).unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let of = |schema: &Value| {
+        let properties = schema["properties"].as_object().map_or(0, serde_json::Map::len);
+        (properties, schema["required"].as_array().map_or(0, Vec::len))
+    };
+    let (mut answers, mut sent) = (0, 0);
+    for (name, schema) in schemas {
+        let (properties, required) = of(schema);
+        if name.ends_with("Body") {
+            sent += usize::from(required < properties);
+        } else {
+            assert_eq!(properties, required, "{name}");
+            answers += usize::from(properties > 0);
+        }
+    }
+    assert!(answers > 15 && sent > 5, "{answers} and {sent}");
+}

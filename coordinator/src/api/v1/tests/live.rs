@@ -13,20 +13,20 @@ use crate::index::memberships::Verdict;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What came over a stream, event by event.
-struct Ear {
+pub(super) struct Ear {
     stream: axum::body::BodyDataStream,
     text: String,
 }
 
 #[derive(Debug, PartialEq)]
-struct Heard {
-    kind: String,
-    id: Option<i64>,
-    data: Value,
+pub(super) struct Heard {
+    pub(super) kind: String,
+    pub(super) id: Option<i64>,
+    pub(super) data: Value,
 }
 
 impl Ear {
-    async fn of(world: &World, pass: &Pass, query: &str) -> Self {
+    pub(super) async fn of(world: &World, pass: &Pass, query: &str) -> Self {
         let response = world.send(request(pass, "GET", &format!("/live{query}"), &[], "")).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -34,7 +34,7 @@ impl Ear {
     }
 
     /// The next event; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Heard> {
+    pub(super) async fn next(&mut self) -> Option<Heard> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let of = |name: &str| {
@@ -57,7 +57,7 @@ impl Ear {
     }
 
     /// Events up to the first of which that is true.
-    async fn until(&mut self, wanted: impl Fn(&Heard) -> bool) -> Vec<Heard> {
+    pub(super) async fn until(&mut self, wanted: impl Fn(&Heard) -> bool) -> Vec<Heard> {
         let mut heard = Vec::new();
         loop {
             let event = self.next().await.unwrap_or_else(|| panic!("it ended after {heard:#?}"));
@@ -71,7 +71,7 @@ impl Ear {
 }
 
 /// What the running server does beside: reads the outbox and tells its rows.
-fn publish(world: &World) {
+pub(super) fn publish(world: &World) {
     let index = Arc::clone(&world.index);
     tokio::spawn(async move {
         let mut cursor = index.snapshot().await.unwrap().cursor;
@@ -85,7 +85,7 @@ fn publish(world: &World) {
     });
 }
 
-fn is_put(heard: &Heard, kind: &str, id: &str) -> bool {
+pub(super) fn is_put(heard: &Heard, kind: &str, id: &str) -> bool {
     heard.kind == kind && heard.data["op"] == "put" && heard.data["item"]["id"] == id
 }
 
@@ -199,7 +199,7 @@ async fn who_reads_slowly_hears_no_more_after_they_are_signed_out() {
     let world = World::open().await;
     let revision = world.index.snapshot().await.unwrap().cursor;
     for _ in 0..200 {
-        let new = NewInvite { network: slug("den"), max_uses: 1, lifetime_ms: 3_600_000, auto_approve: true };
+        let new = NewInvite::for_devices(slug("den"), 1, 3_600_000);
         world.index.add_invite(&new, &admin()).await.unwrap();
     }
     let user = world.user("owner").await;

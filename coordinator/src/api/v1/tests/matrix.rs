@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::document;
+use super::links::report;
 use super::*;
 use crate::index::memberships::Verdict;
 
@@ -22,6 +23,10 @@ const ANY: &[&str] = &["foreigner", "guest", "member", "head", "owner", "root", 
 /// Everybody who is signed in with a browser.
 const SIGNED_IN: &[&str] = &["foreigner", "guest", "member", "head", "owner", "root"];
 const HEADS: &[&str] = &["head", "owner", "root"];
+/// The same, and whose device it is.
+const NEAR: &[&str] = &["member", "head", "owner", "root"];
+/// Who sees what is shown to administrators of "den".
+const LOOKING: &[&str] = &["head", "owner", "root", "reader"];
 const OWNERS: &[&str] = &["owner", "root"];
 const ROOT: &[&str] = &["root"];
 const NONE: &[&str] = &[];
@@ -38,14 +43,19 @@ enum Thing {
     /// A member that has left.
     Left,
     Invite,
+    Group,
     /// A role of "stranger".
     Role,
     /// The caller, or "stranger".
     User,
     Device,
+    /// A pair that has reported.
+    Link,
     /// A session or token of the caller, or of "stranger".
     Session,
     Token,
+    /// A webhook of the network, with a delivery.
+    Webhook,
 }
 
 struct Case {
@@ -70,8 +80,15 @@ const fn case(
     Case { method, path, body, thing, own, foreign }
 }
 
+const HOOK: &str = r#"{"url":"https://example.org/","events":["device.online"]}"#;
+const HOOK_OF_NETWORK: &str =
+    r#"{"url":"https://example.org/","events":["device.online"],"network":"{network}"}"#;
+
 const ACTIVE: Thing = Thing::Member(Verdict::Approve);
 const SUSPENDED: Thing = Thing::Member(Verdict::Suspend);
+
+/// Something to write about a thing.
+const ENTRY: &str = r#"{"entries":{"site":{"value":"n-{n}"}}}"#;
 
 const CASES: &[Case] = &[
     case("GET", "/me", "", Thing::Nothing, ANY, ANY),
@@ -85,28 +102,31 @@ const CASES: &[Case] = &[
     case("GET", "/users/{id}", "", Thing::User, ANY, ROOT),
     case("PATCH", "/users/{id}", r#"{"display_name":"Number {n}"}"#, Thing::User, SIGNED_IN, ROOT),
     case("POST", "/users/{id}/code", "", Thing::User, NONE, ROOT),
+    case("GET", "/users/{id}/metadata", "", Thing::User, ANY, ROOT),
+    case("PATCH", "/users/{id}/metadata", ENTRY, Thing::User, SIGNED_IN, ROOT),
     case("GET", "/networks", "", Thing::Nothing, ANY, ANY),
     case("POST", "/networks", r#"{"name":"net-{n}"}"#, Thing::Nothing, ROOT, ROOT),
     case("GET", "/networks/{network}", "", Thing::Network, HOME, WORK),
     case("PATCH", "/networks/{network}", r#"{"peer_relay":false}"#, Thing::Network, HEADS, WORK),
     case("DELETE", "/networks/{network}", "", Thing::Spare, OWNERS, &["foreigner", "root"]),
+    case("GET", "/networks/{network}/metadata", "", Thing::Network, HOME, WORK),
+    case("PATCH", "/networks/{network}/metadata", ENTRY, Thing::Network, HEADS, WORK),
+    case("GET", "/networks/{network}/groups", "", Thing::Network, LOOKING, WORK),
+    case("PUT", "/networks/{network}/groups/{name}", r#"{"users":[]}"#, Thing::Network, HEADS, WORK),
+    case("DELETE", "/networks/{network}/groups/{name}", "", Thing::Group, HEADS, WORK),
     case("GET", "/networks/{network}/links", "", Thing::Network, HOME, WORK),
     case("GET", "/networks/{network}/members", "", Thing::Network, HOME, WORK),
     case("GET", "/networks/{network}/members/{id}", "", ACTIVE, HOME, WORK),
-    case("PATCH", "/networks/{network}/members/{id}", r#"{"name":"nas-{n}"}"#, ACTIVE, HEADS, WORK),
-    case("DELETE", "/networks/{network}/members/{id}", "", ACTIVE, HEADS, WORK),
+    case("PATCH", "/networks/{network}/members/{id}", r#"{"name":"nas-{n}"}"#, ACTIVE, NEAR, WORK),
+    case("PATCH", "/networks/{network}/members/{id}", r#"{"tags":["t{n}"]}"#, ACTIVE, HEADS, WORK),
+    case("DELETE", "/networks/{network}/members/{id}", "", ACTIVE, NEAR, WORK),
+    case("GET", "/networks/{network}/members/{id}/metadata", "", ACTIVE, HOME, WORK),
+    case("PATCH", "/networks/{network}/members/{id}/metadata", ENTRY, ACTIVE, NEAR, WORK),
     case("POST", "/networks/{network}/members/{id}/approve", "", Thing::Left, HEADS, WORK),
     case("POST", "/networks/{network}/members/{id}/deny", "", ACTIVE, HEADS, WORK),
     case("POST", "/networks/{network}/members/{id}/suspend", "", ACTIVE, HEADS, WORK),
     case("POST", "/networks/{network}/members/{id}/resume", "", SUSPENDED, HEADS, WORK),
-    case(
-        "GET",
-        "/networks/{network}/invites",
-        "",
-        Thing::Network,
-        &["head", "owner", "root", "reader"],
-        WORK,
-    ),
+    case("GET", "/networks/{network}/invites", "", Thing::Network, LOOKING, WORK),
     case("POST", "/networks/{network}/invites", "{}", Thing::Network, HEADS, WORK),
     case("DELETE", "/networks/{network}/invites/{id}", "", Thing::Invite, HEADS, WORK),
     case("GET", "/networks/{network}/roles", "", Thing::Network, HOME, WORK),
@@ -117,7 +137,21 @@ const CASES: &[Case] = &[
     case("GET", "/devices/{id}", "", Thing::Device, HOME, WORK),
     case("PATCH", "/devices/{id}", r#"{"name":"box-{n}"}"#, Thing::Device, &["member", "root"], ROOT),
     case("DELETE", "/devices/{id}", "", Thing::Device, &["member", "root"], ROOT),
+    case("GET", "/devices/{id}/metadata", "", Thing::Device, HOME, WORK),
+    case("PATCH", "/devices/{id}/metadata", ENTRY, Thing::Device, &["member", "root"], ROOT),
     case("GET", "/devices/{id}/links", "", Thing::Device, HOME, WORK),
+    case("POST", "/links/{a}/{b}/retry", "", Thing::Link, NEAR, WORK),
+    case("GET", "/webhooks", "", Thing::Nothing, ANY, ANY),
+    case("POST", "/webhooks", HOOK, Thing::Nothing, ROOT, ROOT),
+    case("POST", "/webhooks", HOOK_OF_NETWORK, Thing::Network, HEADS, WORK),
+    case("GET", "/webhooks/{id}", "", Thing::Webhook, LOOKING, WORK),
+    case("PATCH", "/webhooks/{id}", r#"{"new_secret":true}"#, Thing::Webhook, HEADS, WORK),
+    case("DELETE", "/webhooks/{id}", "", Thing::Webhook, HEADS, WORK),
+    case("POST", "/webhooks/{id}/test", "", Thing::Webhook, HEADS, WORK),
+    case("GET", "/webhooks/{id}/deliveries", "", Thing::Webhook, LOOKING, WORK),
+    case("POST", "/webhooks/{id}/deliveries/{delivery}/retry", "", Thing::Webhook, HEADS, WORK),
+    case("GET", "/links/{a}/{b}", "", Thing::Link, HOME, WORK),
+    case("GET", "/links/{a}/{b}/history", "", Thing::Link, HOME, WORK),
     case("GET", "/events", "", Thing::Nothing, ANY, ANY),
     case("GET", "/health", "", Thing::Nothing, ROOT, ROOT),
     case("GET", "/snapshot", "", Thing::Nothing, ANY, ANY),
@@ -163,23 +197,40 @@ impl Town {
     /// What no answer to a caller may have in it: ids of the network they do not know of, and of its devices.
     fn hidden(&self, caller: &str) -> Vec<String> {
         let [den, work] = &self.networks;
-        let [first, second, third] = [1, 2, 3].map(|seed| device(seed).to_string());
+        let [first, second, third, fourth] = [1, 2, 3, 4].map(|seed| device(seed).to_string());
         match caller {
             "root" => Vec::new(),
             "foreigner" | "limited" => vec![den.clone(), first, second],
-            "nobody" => vec![den.clone(), work.clone(), first, second, third],
-            _ => vec![work.clone(), third],
+            "nobody" => vec![den.clone(), work.clone(), first, second, third, fourth],
+            _ => vec![work.clone(), third, fourth],
         }
     }
 
-    /// Sees to it that there is what a case is about, and puts its names into the path.
-    async fn prepare(&mut self, case: &Case, caller: &str, is_own: bool) -> String {
+    /// Two devices that are active in a network, and reported of each other.
+    async fn pair(&self, network: &str, both: [u8; 2]) -> [String; 2] {
+        let (index, world) = (&self.world.index, &self.world);
+        for seed in both {
+            let id = device(seed).to_string();
+            if index.device(&id).await.is_err() {
+                world.join(network, seed).await;
+            }
+            index.judge_member(&slug(network), &id, Verdict::Approve, &admin()).await.unwrap();
+        }
+        let [one, other] = both;
+        world.link(one, other).await;
+        index.record_links(&[(device(other), report(one, 1_000))]).await.unwrap();
+        both.map(|seed| device(seed).to_string())
+    }
+
+    /// Sees to it that there is what a case is about, and puts its names into path and body.
+    async fn prepare(&mut self, case: &Case, caller: &str, is_own: bool) -> (String, String) {
         self.made += 1;
         let (index, world) = (&self.world.index, &self.world);
         let (network, seed) = if is_own { ("den", 1) } else { ("work", 3) };
         let whose = if is_own && caller != "nobody" { user_of(caller) } else { "stranger" };
         let mut network = network.to_owned();
-        let mut id = String::new();
+        let (mut id, mut delivery) = (String::new(), String::new());
+        let mut ends = [String::new(), String::new()];
         match case.thing {
             Thing::Nothing | Thing::Network => {}
             Thing::Spare => {
@@ -195,25 +246,19 @@ impl Town {
                 id = world.member(&network, seed).await;
             }
             Thing::Left => {
-                let seed = device(seed);
-                index
-                    .judge_member(&slug(&network), &seed.to_string(), Verdict::Approve, &admin())
-                    .await
-                    .unwrap();
-                index
-                    .judge_member(&slug(&network), &seed.to_string(), Verdict::Remove, &admin())
-                    .await
-                    .unwrap();
+                let seed = device(seed).to_string();
+                for verdict in [Verdict::Approve, Verdict::Remove] {
+                    index.judge_member(&slug(&network), &seed, verdict, &admin()).await.unwrap();
+                }
                 id = world.member(&network, if is_own { 1 } else { 3 }).await;
             }
             Thing::Invite => {
-                let new = NewInvite {
-                    network: slug(&network),
-                    max_uses: 1,
-                    lifetime_ms: 3_600_000,
-                    auto_approve: true,
-                };
+                let new = NewInvite::for_devices(slug(&network), 1, 3_600_000);
                 id = index.add_invite(&new, &admin()).await.unwrap().0.id;
+            }
+            Thing::Group => {
+                let group = format!("g{}", self.made).parse().unwrap();
+                index.set_group(&slug(&network), &group, &[], &admin()).await.unwrap();
             }
             Thing::Role => {
                 let owner = if is_own { "owner" } else { "foreigner" };
@@ -230,6 +275,10 @@ impl Town {
                 }
                 id = device(seed).to_string();
             }
+            Thing::Link => {
+                ends = self.pair(&network, if is_own { [1, 2] } else { [3, 4] }).await;
+                world.own(1, "member").await;
+            }
             Thing::Session => {
                 let user = world.user(whose).await;
                 id = index.open_session(&user, None, "", None).await.unwrap().0.id;
@@ -240,9 +289,15 @@ impl Town {
                     NewToken { name: "x".to_owned(), scope: Scope::Read, network: None, lifetime_ms: None };
                 id = index.add_token(&user, &new, &admin()).await.unwrap().0.id;
             }
+            Thing::Webhook => (id, delivery) = world.webhook(&network).await,
         }
         let stranger = world.user("stranger").await.id;
-        case.path.replace("{network}", &network).replace("{id}", &id).replace("{user_id}", &stranger)
+        let path = case.path.replace("{network}", &network).replace("{id}", &id);
+        let path = path.replace("{a}", &ends[0]);
+        let path = path.replace("{b}", &ends[1]);
+        let path = path.replace("{user_id}", &stranger).replace("{delivery}", &delivery);
+        let path = path.replace("{name}", &format!("g{}", self.made));
+        (path, case.body.replace("{n}", &self.made.to_string()).replace("{network}", &network))
     }
 }
 
@@ -263,11 +318,16 @@ fn refusals(case: &Case, caller: &str, is_own: bool) -> Vec<(u16, &'static str)>
     let knows = match case.thing {
         Thing::Nothing => true,
         Thing::User => is_own,
-        Thing::Session | Thing::Token => false,
+        Thing::Session | Thing::Token | Thing::Webhook => false,
         Thing::Spare => (if is_own { HOME } else { &["foreigner", "root"] }).contains(&caller),
-        Thing::Network | Thing::Member(_) | Thing::Left | Thing::Invite | Thing::Role | Thing::Device => {
-            (if is_own { HOME } else { WORK }).contains(&caller)
-        }
+        Thing::Network
+        | Thing::Member(_)
+        | Thing::Left
+        | Thing::Invite
+        | Thing::Group
+        | Thing::Role
+        | Thing::Device
+        | Thing::Link => (if is_own { HOME } else { WORK }).contains(&caller),
     };
     if knows { vec![(403, "index.forbidden")] } else { vec![(404, "index.not_found")] }
 }
@@ -288,9 +348,8 @@ async fn ask_everything(database: &str) {
     for case in CASES {
         for (is_own, may) in [(true, case.own), (false, case.foreign)] {
             for caller in CALLERS {
-                let path = town.prepare(case, caller, is_own).await;
+                let (path, body) = town.prepare(case, caller, is_own).await;
                 let before = town.world.index.snapshot().await.unwrap().cursor;
-                let body = case.body.replace("{n}", &town.made.to_string());
                 let pass = &town.passes[caller];
                 let answer = if path == "/live" {
                     // Its body never ends.

@@ -1,10 +1,12 @@
 //! The interface, from a request to its answer, on a database of its own.
 
 mod document;
+mod links;
 mod live;
 mod matrix;
 mod requests;
 mod tokens;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, StatusCode};
-use lanyard_wire::checkpoint::{PairCode, PairVerdict};
+use lanyard_wire::checkpoint::{LinkPath, LinkReport, PairCode, PairVerdict};
 use lanyard_wire::ids::DeviceId;
 use lanyard_wire::keys::{PublicKey, SymmetricKey};
 use lanyard_wire::names::{DeviceName, NetworkName};
@@ -32,6 +34,7 @@ use crate::index::join::JoinRequest;
 use crate::index::networks::NewNetwork;
 use crate::index::tokens::{BEGIN, NewToken, Scope};
 use crate::index::users::{NewUser, User, UserWishes};
+use crate::index::webhooks::{HookEvent, NewWebhook};
 use crate::index::{Actor, Clock, Index, Location, Schema};
 
 /// How a caller of the tests shows who they are, as a line of the head; empty for nobody.
@@ -125,8 +128,7 @@ impl World {
     }
 
     async fn join(&self, network: &str, seed: u8) {
-        let new =
-            NewInvite { network: slug(network), max_uses: 1, lifetime_ms: 3_600_000, auto_approve: true };
+        let new = NewInvite::for_devices(slug(network), 1, 3_600_000);
         let (_, code) = self.index.add_invite(&new, &admin()).await.unwrap();
         let introduction = Introduction {
             identity: PublicKey::from_bytes([seed; 32]),
@@ -136,8 +138,13 @@ impl World {
             agent_version: "0.1.0".to_owned(),
             local_prefixes: Vec::new(),
         };
-        let request =
-            JoinRequest { network: slug(network), invite: Some(code), device: introduction, ip: None };
+        let request = JoinRequest {
+            network: slug(network),
+            invite: Some(code),
+            password: None,
+            device: introduction,
+            ip: None,
+        };
         self.index.join(&request).await.unwrap();
     }
 
@@ -175,6 +182,22 @@ impl World {
     async fn member(&self, network: &str, seed: u8) -> String {
         let members = self.index.members_of(&slug(network), true).await.unwrap();
         members.into_iter().find(|member| member.device == device(seed)).unwrap().id
+    }
+
+    /// Ids of the one webhook of a network, and of something that is sent to it.
+    async fn webhook(&self, network: &str) -> (String, String) {
+        for webhook in self.index.webhooks(Some(&slug(network))).await.unwrap() {
+            self.index.remove_webhook(&webhook.id, &admin()).await.unwrap();
+        }
+        let new = NewWebhook {
+            network: Some(slug(network)),
+            url: "https://example.org/".to_owned(),
+            events: HookEvent::ALL.into(),
+            description: String::new(),
+        };
+        let (webhook, _) = self.index.add_webhook(&new, &admin()).await.unwrap();
+        let delivery = self.index.test_webhook(&webhook.id, &admin()).await.unwrap();
+        (webhook.id, delivery.id)
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {

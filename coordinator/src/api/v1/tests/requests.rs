@@ -231,6 +231,7 @@ async fn what_is_private_is_shown_to_whom_it_concerns() {
 async fn the_snapshot_is_what_the_lists_show() {
     let world = World::open().await;
     world.link(1, 2).await;
+    world.index.record_links(&[(device(1), super::links::report(2, 1_000))]).await.unwrap();
     for who in ["root", "owner", "guest", "foreigner", "stranger"] {
         let pass = world.session(who).await;
         let snapshot = world.ask(&pass, "GET", "/snapshot", "").await.body;

@@ -15,7 +15,7 @@ use lanyard_wire::keys::{PublicKey, SecretKey};
 use lanyard_wire::names::{DeviceName, NetworkName};
 use lanyard_wire::nat::NatCard;
 
-use super::super::{Coordinator, CoordinatorEvent, Shared};
+use super::super::{Coordinator, CoordinatorEvent, Shared, Wish};
 use crate::device::cache::CoordinatorCache;
 use crate::device::event::CoordinatorState;
 use crate::device::presence::Standing;
@@ -150,7 +150,8 @@ impl World {
 
     pub(super) fn join(&mut self, at: usize) {
         let name = Some(DeviceName::parse(&format!("device-{at}")).unwrap());
-        let wish = (NetworkName::parse("home").unwrap(), None, name);
+        let network = NetworkName::parse("home").unwrap();
+        let wish = Wish { network, invite: None, password: None, name };
         let (wireguard, now) = (secret(50).public(), self.now);
         self.devices[at].coordinator.join(7, wish, wireguard, &[], now);
         self.drain();

@@ -248,6 +248,7 @@ fn of_every_type(world: &World) -> Vec<DeviceBody> {
         request,
         network: NetworkName::parse("home").unwrap(),
         invite: None,
+        password: None,
         name: DeviceName::parse("nas").unwrap(),
         wireguard: PublicKey::from_bytes([5; 32]),
         os: String::new(),

@@ -82,6 +82,37 @@ fn a_member_is_believed_about_a_pair_that_it_is_one_end_of() {
 }
 
 #[test]
+fn both_ends_are_called_to_an_attempt_that_somebody_else_wants_once() {
+    let mut world = World::with_members(3);
+    let ids: Vec<DeviceId> = world.clients.iter().map(|client| client.id).collect();
+    let called = |world: &mut World, at: usize| {
+        let told = world.told(at).into_iter();
+        let attempts = told.filter_map(|message| {
+            if let FromCheckpoint::Invited(invited) = message {
+                Some((invited.attempt, invited.peer))
+            } else {
+                None
+            }
+        });
+        attempts.collect::<Vec<_>>()
+    };
+    world.command(EndpointCommand::TryAgain { a: ids[0], b: ids[1] });
+    world.command(EndpointCommand::TryAgain { a: ids[1], b: ids[0] });
+    let (one, other) = (called(&mut world, 0), called(&mut world, 1));
+    assert_eq!((one.len(), other.len(), called(&mut world, 2).len()), (1, 1, 0));
+    assert_eq!((one[0].1, other[0].1), (ids[1], ids[0]));
+    assert_eq!(one[0].0, other[0].0, "the same attempt");
+
+    // A pair of which one refuses the other is let be, and one that is no pair.
+    world.settle_down();
+    world.ask(2, ToCheckpoint::Consent(Consent { request: request(9), refused: vec![ids[0]] })).unwrap();
+    for (a, b) in [(ids[0], ids[2]), (ids[0], ids[0]), (ids[0], DeviceId::from_bytes([9; 16]))] {
+        world.command(EndpointCommand::TryAgain { a, b });
+    }
+    assert_eq!(called(&mut world, 0), []);
+}
+
+#[test]
 fn a_verdict_about_strangers_about_oneself_or_of_a_guest_is_ignored() {
     let mut world = World::with_members(3);
     let guest = world.add();
@@ -421,6 +452,7 @@ fn join(number: u32) -> ToCheckpoint {
         request: RequestId::new(number),
         network: NetworkName::parse("home").unwrap(),
         invite: None,
+        password: None,
         name: DeviceName::parse("nas").unwrap(),
         wireguard: PublicKey::from_bytes([5; 32]),
         os: "linux".into(),

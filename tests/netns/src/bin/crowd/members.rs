@@ -96,7 +96,7 @@ impl Member {
         let mut member = Self { device, socket, begun, has_joined: false };
         member.tell(Command::AddCoordinator { key: join.key, addrs: vec![control], cache: None });
         let (network, invite) = (join.network.clone(), join.invite);
-        member.tell(Command::Join { tag: 1, key: join.key, network, invite, name: None });
+        member.tell(Command::Join { tag: 1, key: join.key, network, invite, password: None, name: None });
         member.turn()?;
         Ok(member)
     }

@@ -1,0 +1,413 @@
+//! What a query means in SQL: for each kind of thing and each term one constant condition.
+//!
+//! A condition stands behind the statement of a list (`lists`), which binds who reads as `$3` (a server administrator), `$4`
+//! (row id of the user), `$5` (the only network they may look at) and `$6` (the time). In it `{exact}` becomes a parameter with
+//! the value, `{like}` with a pattern for what has it in it, `{number}` with the same for a device's number, and `{glob}` with a
+//! pattern for a whole value in which `*` stands for anything. Nothing that somebody typed becomes part of a text.
+
+use super::{Field, Query, Subject};
+use crate::index::db::{Statement, Value};
+use crate::index::error::{IndexError, Result};
+use crate::index::metadata::Kind;
+
+/// A role of the reader in the network of `m`.
+macro_rules! has_role {
+    ($network:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM network_roles r WHERE r.network_id = ",
+            $network,
+            " AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6))"
+        )
+    };
+}
+
+/// Live memberships whose network the reader may look at, or of a device of theirs.
+macro_rules! seen_membership {
+    () => {
+        concat!(
+            "m.state IN ('pending', 'active', 'suspended') AND ($5 IS NULL OR m.network_id = $5) AND ($3 OR ",
+            has_role!("m.network_id"),
+            " OR ($5 IS NULL AND EXISTS (SELECT 1 FROM devices o WHERE o.id = m.device_id AND o.user_id = $4)))"
+        )
+    };
+}
+
+/// Devices with such a membership.
+macro_rules! device_with {
+    ($condition:literal) => {
+        concat!(
+            "d.id IN (SELECT m.device_id FROM memberships m WHERE ",
+            $condition,
+            " AND ",
+            seen_membership!(),
+            ")"
+        )
+    };
+}
+
+/// A role that is enough for the visibility of an entry `x`, in the network of `m`.
+macro_rules! near_enough {
+    () => {
+        "($5 IS NULL OR m.network_id = $5) AND x.visibility <> 'self' AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
+         WHERE r.network_id = m.network_id AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6) \
+         AND (x.visibility = 'members' OR r.role IN ('admin', 'owner'))))"
+    };
+}
+
+/// Ids of things of a kind with an entry that the reader may see.
+macro_rules! with_entry {
+    ("user", $entry:literal) => {
+        with_entry!(
+            "'user'",
+            $entry,
+            "$5 IS NULL AND x.entity_id = $4",
+            "EXISTS (SELECT 1 FROM network_roles m WHERE m.user_id = x.entity_id \
+             AND (m.expires_at IS NULL OR m.expires_at > $6) AND "
+        )
+    };
+    ("device", $entry:literal) => {
+        with_entry!(
+            "'device'",
+            $entry,
+            "$5 IS NULL AND EXISTS (SELECT 1 FROM devices o WHERE o.id = x.entity_id AND o.user_id = $4)",
+            "EXISTS (SELECT 1 FROM memberships m WHERE m.device_id = x.entity_id \
+             AND m.state IN ('pending', 'active', 'suspended') AND "
+        )
+    };
+    ("member", $entry:literal) => {
+        with_entry!(
+            "'member'",
+            $entry,
+            "$5 IS NULL AND EXISTS (SELECT 1 FROM memberships m JOIN devices o ON o.id = m.device_id \
+             WHERE m.id = x.entity_id AND o.user_id = $4)",
+            "EXISTS (SELECT 1 FROM memberships m WHERE m.id = x.entity_id AND "
+        )
+    };
+    ("network", $entry:literal) => {
+        with_entry!(
+            "'network'",
+            $entry,
+            "($5 IS NULL OR x.entity_id = $5) AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
+             WHERE r.network_id = x.entity_id AND r.user_id = $4 AND r.role = 'owner' \
+             AND (r.expires_at IS NULL OR r.expires_at > $6)))",
+            "EXISTS (SELECT 1 FROM (SELECT x.entity_id AS network_id) m WHERE "
+        )
+    };
+    ($kind:literal, $entry:literal, $own:literal, $near:literal) => {
+        concat!(
+            "SELECT x.entity_id FROM metadata x WHERE x.entity_type = ",
+            $kind,
+            " AND ",
+            $entry,
+            " AND (x.visibility = 'public' OR ($3 AND $5 IS NULL) OR (",
+            $own,
+            ") OR ",
+            $near,
+            near_enough!(),
+            "))"
+        )
+    };
+}
+
+const LIVE_OWNER: &str = "d.user_id IN (SELECT u.id FROM users u WHERE u.name LIKE {like} ESCAPE '!' \
+     OR lower(u.display_name) LIKE {like} ESCAPE '!')";
+
+/// The condition of a term with one value; `None` for what such things do not have.
+const fn device(subject: &Subject, state: State) -> Option<&'static str> {
+    Some(match subject {
+        Subject::Anything => concat!(
+            "(d.name LIKE {like} ESCAPE '!' OR CAST(d.number AS TEXT) LIKE {number} ESCAPE '!' \
+             OR lower(d.os) LIKE {like} ESCAPE '!' OR d.id IN (",
+            with_entry!("device", "x.folded LIKE {like} ESCAPE '!'"),
+            "))"
+        ),
+        Subject::Address => concat!(
+            "(d.agent_version LIKE {like} ESCAPE '!' OR ",
+            device_with!("(m.ip4 LIKE {like} ESCAPE '!' OR m.ip6 LIKE {like} ESCAPE '!')"),
+            " OR d.id IN (",
+            with_entry!("device", "x.folded LIKE {like} ESCAPE '!'"),
+            "))"
+        ),
+        Subject::Key(_) => concat!(
+            "(d.id IN (",
+            with_entry!("device", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
+            ") OR d.id IN (SELECT y.device_id FROM memberships y WHERE y.id IN (",
+            with_entry!("member", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
+            ")))"
+        ),
+        Subject::Field(Field::Id) => "d.id = {exact}",
+        Subject::Field(Field::Name) => "d.name LIKE {like} ESCAPE '!'",
+        Subject::Field(Field::Number) => "CAST(d.number AS TEXT) LIKE {number} ESCAPE '!'",
+        Subject::Field(Field::Os) => "lower(d.os) LIKE {like} ESCAPE '!'",
+        Subject::Field(Field::Version) => "lower(d.agent_version) LIKE {like} ESCAPE '!'",
+        Subject::Field(Field::Owner) => LIVE_OWNER,
+        Subject::Field(Field::Net) => {
+            device_with!(
+                "m.network_id = (SELECT n.id FROM networks n WHERE n.slug = {exact} AND n.deleted_at IS NULL)"
+            )
+        }
+        Subject::Field(Field::Tag) => {
+            device_with!("m.id IN (SELECT t.membership_id FROM member_tags t WHERE t.tag = {exact})")
+        }
+        Subject::Field(Field::Group) => device_with!(
+            "EXISTS (SELECT 1 FROM user_groups g JOIN group_users gu ON gu.group_id = g.id \
+             WHERE g.network_id = m.network_id AND g.name = {exact} AND gu.user_id = d.user_id)"
+        ),
+        Subject::Field(Field::Ip) => {
+            device_with!("(m.ip4 LIKE {like} ESCAPE '!' OR m.ip6 LIKE {like} ESCAPE '!')")
+        }
+        Subject::Field(Field::Is) => match state {
+            State::Online => "d.online",
+            State::Offline => "NOT d.online",
+            State::Mine => "d.user_id = $4",
+            State::Suspended => "d.suspended_at IS NOT NULL",
+            State::Pending => device_with!("m.state = 'pending'"),
+            State::Active => device_with!("m.state = 'active'"),
+            State::Admin | State::Disabled | State::None => return None,
+        },
+    })
+}
+
+const fn member(subject: &Subject, state: State) -> Option<&'static str> {
+    Some(match subject {
+        Subject::Anything | Subject::Address => concat!(
+            "(m.nickname LIKE {like} ESCAPE '!' OR CAST(d.number AS TEXT) LIKE {number} ESCAPE '!' \
+             OR m.ip4 LIKE {like} ESCAPE '!' OR m.ip6 LIKE {like} ESCAPE '!' OR m.device_id IN (",
+            with_entry!("device", "x.folded LIKE {like} ESCAPE '!'"),
+            ") OR m.id IN (",
+            with_entry!("member", "x.folded LIKE {like} ESCAPE '!'"),
+            "))"
+        ),
+        Subject::Key(_) => concat!(
+            "(m.device_id IN (",
+            with_entry!("device", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
+            ") OR m.id IN (",
+            with_entry!("member", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
+            "))"
+        ),
+        Subject::Field(Field::Id) => "(m.id = {exact} OR m.device_id = {exact})",
+        Subject::Field(Field::Name) => "m.nickname LIKE {like} ESCAPE '!'",
+        Subject::Field(Field::Number) => "CAST(d.number AS TEXT) LIKE {number} ESCAPE '!'",
+        Subject::Field(Field::Os) => "lower(d.os) LIKE {like} ESCAPE '!'",
+        Subject::Field(Field::Version) => "lower(d.agent_version) LIKE {like} ESCAPE '!'",
+        Subject::Field(Field::Owner) => LIVE_OWNER,
+        Subject::Field(Field::Net) => "n.slug = {exact}",
+        Subject::Field(Field::Tag) => {
+            "EXISTS (SELECT 1 FROM member_tags t WHERE t.membership_id = m.id AND t.tag = {exact})"
+        }
+        Subject::Field(Field::Group) => {
+            "EXISTS (SELECT 1 FROM user_groups g JOIN group_users gu ON gu.group_id = g.id \
+             WHERE g.network_id = m.network_id AND g.name = {exact} AND gu.user_id = d.user_id)"
+        }
+        Subject::Field(Field::Ip) => "(m.ip4 LIKE {like} ESCAPE '!' OR m.ip6 LIKE {like} ESCAPE '!')",
+        Subject::Field(Field::Is) => match state {
+            State::Online => "d.online",
+            State::Offline => "NOT d.online",
+            State::Mine => "d.user_id = $4",
+            State::Suspended => {
+                "(m.state = 'suspended' OR (m.state = 'active' AND d.suspended_at IS NOT NULL))"
+            }
+            State::Pending => "m.state = 'pending'",
+            State::Active => "(m.state = 'active' AND d.suspended_at IS NULL)",
+            State::Admin | State::Disabled | State::None => return None,
+        },
+    })
+}
+
+const fn user(subject: &Subject, state: State) -> Option<&'static str> {
+    Some(match subject {
+        Subject::Anything | Subject::Address => concat!(
+            "(u.name LIKE {like} ESCAPE '!' OR lower(u.display_name) LIKE {like} ESCAPE '!' OR u.id IN (",
+            with_entry!("user", "x.folded LIKE {like} ESCAPE '!'"),
+            "))"
+        ),
+        Subject::Key(_) => concat!(
+            "u.id IN (",
+            with_entry!("user", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
+            ")"
+        ),
+        Subject::Field(Field::Id) => "u.id = {exact}",
+        Subject::Field(Field::Name | Field::Owner) => {
+            "(u.name LIKE {like} ESCAPE '!' OR lower(u.display_name) LIKE {like} ESCAPE '!')"
+        }
+        Subject::Field(Field::Net) => concat!(
+            "EXISTS (SELECT 1 FROM network_roles q JOIN networks n ON n.id = q.network_id WHERE q.user_id = u.id \
+             AND n.deleted_at IS NULL AND n.slug = {exact} AND (q.expires_at IS NULL OR q.expires_at > $6) \
+             AND ($5 IS NULL OR n.id = $5) AND ($3 OR ",
+            has_role!("n.id"),
+            "))"
+        ),
+        Subject::Field(Field::Group) => concat!(
+            "EXISTS (SELECT 1 FROM user_groups g JOIN group_users gu ON gu.group_id = g.id WHERE gu.user_id = u.id \
+             AND g.name = {exact} AND ($5 IS NULL OR g.network_id = $5) AND ($3 OR ",
+            has_role!("g.network_id"),
+            "))"
+        ),
+        Subject::Field(Field::Is) => match state {
+            State::Admin => "u.is_server_admin",
+            State::Disabled => "u.disabled_at IS NOT NULL",
+            State::Active => "u.disabled_at IS NULL",
+            State::Mine => "u.id = $4",
+            State::Online | State::Offline | State::Suspended | State::Pending | State::None => return None,
+        },
+        Subject::Field(Field::Number | Field::Os | Field::Version | Field::Tag | Field::Ip) => return None,
+    })
+}
+
+const fn network(subject: &Subject, state: State) -> Option<&'static str> {
+    Some(match subject {
+        Subject::Anything | Subject::Address => concat!(
+            "(n.slug LIKE {like} ESCAPE '!' OR n.prefix4 LIKE {like} ESCAPE '!' OR n.id IN (",
+            with_entry!("network", "x.folded LIKE {like} ESCAPE '!'"),
+            "))"
+        ),
+        Subject::Key(_) => concat!(
+            "n.id IN (",
+            with_entry!("network", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
+            ")"
+        ),
+        Subject::Field(Field::Id) => "n.id = {exact}",
+        Subject::Field(Field::Name | Field::Net) => "n.slug LIKE {like} ESCAPE '!'",
+        Subject::Field(Field::Ip) => "(n.prefix4 LIKE {like} ESCAPE '!' OR n.prefix6 LIKE {like} ESCAPE '!')",
+        Subject::Field(Field::Owner) => {
+            "EXISTS (SELECT 1 FROM network_roles q JOIN users u ON u.id = q.user_id WHERE q.network_id = n.id \
+             AND q.role = 'owner' AND (u.name LIKE {like} ESCAPE '!' OR lower(u.display_name) LIKE {like} ESCAPE '!'))"
+        }
+        Subject::Field(Field::Tag) => {
+            "EXISTS (SELECT 1 FROM member_tags t JOIN memberships m ON m.id = t.membership_id \
+             WHERE m.network_id = n.id AND t.tag = {exact})"
+        }
+        Subject::Field(Field::Group) => {
+            "EXISTS (SELECT 1 FROM user_groups g WHERE g.network_id = n.id AND g.name = {exact})"
+        }
+        Subject::Field(Field::Is) => match state {
+            State::Mine => {
+                "EXISTS (SELECT 1 FROM network_roles q WHERE q.network_id = n.id AND q.role = 'owner' AND q.user_id = $4)"
+            }
+            State::Pending => {
+                "EXISTS (SELECT 1 FROM memberships m WHERE m.network_id = n.id AND m.state = 'pending')"
+            }
+            State::Online
+            | State::Offline
+            | State::Suspended
+            | State::Active
+            | State::Admin
+            | State::Disabled
+            | State::None => return None,
+        },
+        Subject::Field(Field::Number | Field::Os | Field::Version) => return None,
+    })
+}
+
+/// What follows `is:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Online,
+    Offline,
+    Suspended,
+    Pending,
+    Active,
+    Admin,
+    Disabled,
+    Mine,
+    None,
+}
+
+impl State {
+    fn of(value: &str) -> Self {
+        match value {
+            "online" => Self::Online,
+            "offline" => Self::Offline,
+            "suspended" => Self::Suspended,
+            "pending" => Self::Pending,
+            "active" => Self::Active,
+            "admin" => Self::Admin,
+            "disabled" => Self::Disabled,
+            "mine" => Self::Mine,
+            _ => Self::None,
+        }
+    }
+}
+
+impl Query {
+    /// Adds its conditions to the statement of a list of such things.
+    ///
+    /// # Errors
+    /// [`IndexError::Query`] for what such things do not have.
+    pub(in crate::index) fn narrow(&self, kind: Kind, mut statement: Statement) -> Result<Statement> {
+        let condition = match kind {
+            Kind::User => user,
+            Kind::Network => network,
+            Kind::Device => device,
+            Kind::Member => member,
+        };
+        for term in &self.terms {
+            statement = statement.then(if term.is_negated { " AND NOT COALESCE((" } else { " AND ((" });
+            for (place, value) in term.values.iter().enumerate() {
+                if place > 0 {
+                    statement = statement.then(") OR (");
+                }
+                let text = condition(&term.subject, State::of(value)).ok_or_else(|| {
+                    let (field, value) = match &term.subject {
+                        Subject::Field(field) => (field.as_str(), value.as_str()),
+                        Subject::Anything | Subject::Address | Subject::Key(_) => ("", value.as_str()),
+                    };
+                    IndexError::Query(format!("a {kind} has no \"{field}:{value}\""))
+                })?;
+                statement = statement.then_with(text, |name| parameter(name, &term.subject, value));
+            }
+            statement = statement.then(if term.is_negated { "), FALSE)" } else { "))" });
+        }
+        Ok(statement)
+    }
+}
+
+/// The value of a parameter by its name.
+fn parameter(name: &str, subject: &Subject, value: &str) -> Value {
+    match (name, subject) {
+        ("key", Subject::Key(key)) => key.as_str().into(),
+        ("like", _) => holds(value).into(),
+        ("number", _) => holds(&digits(value)).into(),
+        ("glob", _) => glob(value).into(),
+        _ => value.into(),
+    }
+}
+
+/// A device's number is read with dashes and stored without.
+fn digits(value: &str) -> String {
+    let digits: String = value.chars().filter(|letter| !matches!(letter, '-' | ' ')).collect();
+    let is_number = !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit());
+    if is_number { digits } else { value.to_owned() }
+}
+
+/// A pattern of LIKE for whatever has that text in it; stars at its ends change nothing.
+fn holds(value: &str) -> String {
+    format!("%{}%", glob(value.trim_matches('*')))
+}
+
+/// A pattern of LIKE for that whole text, in which `*` stands for anything.
+fn glob(value: &str) -> String {
+    let mut pattern = String::new();
+    for letter in value.chars() {
+        match letter {
+            '*' => pattern.push('%'),
+            '%' | '_' | '!' => pattern.extend(['!', letter]),
+            other => pattern.push(other),
+        }
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_like_has_a_meaning_for_is_looked_for_as_it_is() {
+        assert_eq!(holds("50%_off!"), "%50!%!_off!!%");
+        assert_eq!(glob("ber*"), "ber%");
+        assert_eq!(holds("*nas*"), "%nas%");
+        assert_eq!(digits("291-044-871"), "291044871");
+        assert_eq!(digits("ER-3"), "ER-3");
+    }
+}
