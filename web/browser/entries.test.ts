@@ -289,7 +289,7 @@ describe("the filter", () => {
   it("of members and people asks too", async () => {
     const page = await open("/networks/home?q=site:oslo", CALM);
     await expect.poll(() => count(page)).toBeGreaterThan(1);
-    await page.goto(`${new URL(page.url()).origin}/people?q=room:2.14`);
+    await page.goto(`${new URL(page.url()).origin}/people?q=room:atelier`);
     await expect.poll(() => count(page)).toBe(2);
   });
 });
@@ -298,7 +298,7 @@ describe("the palette", () => {
   it("finds by what is written about things", async () => {
     const page = await open("/", CALM);
     await page.keyboard.press("Control+k");
-    await page.keyboard.type("2.14");
+    await page.keyboard.type("atelier");
     await page.getByRole("option", { name: "Jonas Weber" }).waitFor();
     await page.keyboard.press("Enter");
     await page.locator(".drawer").getByRole("heading", { name: "Jonas Weber" }).waitFor();

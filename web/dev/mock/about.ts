@@ -38,7 +38,7 @@ export function describe(world: World, now: number): void {
     putGroup(world, network.name, "family", ["u00000000", "u00000001", "u00000002"]);
     putGroup(world, network.name, "guests", ["u00000005"]);
   }
-  world.metadata.set("user/u00000001", { room: entry("2.14", "members", 400) });
+  world.metadata.set("user/u00000001", { room: entry("atelier", "members", 400) });
 }
 
 export function metadataOf(world: World, place: string): Entries {
