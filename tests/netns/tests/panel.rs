@@ -68,8 +68,8 @@ fn is_without_panel() -> bool {
 const HERE: &str = "http://localhost:8080";
 
 /// A provider beside the server, on loopback: what of it the settings say.
-const PROVIDER: &str = "\n[[oidc]]\nid = \"work\"\nname = \"Example Ltd.\"\nissuer = \"http://localhost:9000\"\n\
-    client_id = \"lanyard\"\nclient_secret_file = \"work.secret\"\ncreate_users = true\ngroups_claim = \"groups\"\n\
+const PROVIDER: &str = "\n[[oidc]]\nid = \"team\"\nname = \"Example Ltd.\"\nissuer = \"http://localhost:9000\"\n\
+    client_id = \"lanyard\"\nclient_secret_file = \"team.secret\"\ncreate_users = true\ngroups_claim = \"groups\"\n\
     [[oidc.roles]]\ngroup = \"staff\"\nnetwork = \"home\"\nrole = \"member\"\n";
 
 #[test]
@@ -81,8 +81,8 @@ fn people_come_in_by_password_app_recovery_code_passkey_and_provider() {
     let here = [("LANYARD_SERVER_WEB_URL", HERE), ("LANYARD_SERVER_WEB_LISTEN", "127.0.0.1:8080")];
     let mut fleet = Fleet::start_with(Lab::up("open").unwrap(), &here).unwrap();
     let (dir, secret) = (fleet.directory().join("server"), "not-a-secret-of-anybody");
-    std::fs::write(dir.join("work.secret"), secret).unwrap();
-    std::fs::set_permissions(dir.join("work.secret"), Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(dir.join("team.secret"), secret).unwrap();
+    std::fs::set_permissions(dir.join("team.secret"), Permissions::from_mode(0o600)).unwrap();
     let mut settings = OpenOptions::new().append(true).open(dir.join("lanyard-server.toml")).unwrap();
     settings.write_all(PROVIDER.as_bytes()).unwrap();
     fleet.stop_coordinator().unwrap();

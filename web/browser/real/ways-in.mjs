@@ -20,7 +20,7 @@ function codeOf(key, step = 0) {
 }
 
 const provider = new OpenIdProvider(issuer, {
-  clients: [{ client_id: "lanyard", client_secret: secret, redirect_uris: [`${base}/signin/oidc/work/callback`] }],
+  clients: [{ client_id: "lanyard", client_secret: secret, redirect_uris: [`${base}/signin/oidc/team/callback`] }],
   claims: { openid: ["sub", "groups", "preferred_username"] },
   conformIdTokenClaims: false,
   findAccount: (_, id) => ({
