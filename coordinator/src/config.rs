@@ -17,8 +17,7 @@ use toml::Table;
 
 use self::environment::apply;
 pub use self::providers::{Given, GroupRole, Oidc};
-use crate::index::Location;
-use crate::index::networks::NetworksBy;
+use crate::index::{Location, networks::NetworksBy};
 use crate::problem::Problem;
 
 /// What the environment's overrides begin with.
