@@ -6,6 +6,8 @@ export default defineConfig({
     include: ["browser/**/*.test.ts"],
     globalSetup: "browser/serve.ts",
     fileParallelism: false,
+    // What is in the way of a browser on a busy machine is not there twice; what is wrong is.
+    retry: 1,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -104,7 +104,7 @@ describe("by keyboard alone", () => {
     const heads = await page.locator("thead th").allTextContents();
     for (const name of ["Path", "Round trip", "Loss", "Throughput"]) expect(heads).toContain(name);
     await page.getByRole("button", { name: "Throughput" }).click();
-    expect(await page.locator('td[data-column="rate"]').first().textContent()).toMatch(/bit\/s/);
+    await expect.poll(() => page.locator('td[data-column="rate"]').first().textContent()).toMatch(/bit\/s/);
     await page.keyboard.press("j");
     await page.waitForFunction(() => document.activeElement?.closest("[data-row]"));
     await page.keyboard.press("Enter");
