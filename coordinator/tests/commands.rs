@@ -356,6 +356,8 @@ fn groups_and_invites_with_conditions_are_made_and_listed() {
     std::fs::write(&file, "three birds\n").unwrap();
     let without = coordinator.refusal(&["network", "set", "home", "--join", "password"]);
     assert!(without.contains("no password yet"), "{without}");
+    let nowhere = coordinator.refusal(&["network", "set", "home", "--password-file", "/nowhere"]);
+    assert!(nowhere.contains("/nowhere") && nowhere.contains("(index.invalid)"), "{nowhere}");
     let args = ["network", "set", "home", "--join", "password", "--password-file", file.to_str().unwrap()];
     assert_eq!(coordinator.json(&args)["network"]["has_password"], true);
 }

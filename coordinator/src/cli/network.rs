@@ -4,7 +4,6 @@ use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use ipnetwork::Ipv4Network;
 use lanyard_wire::names::{JoinPassword, NetworkName};
@@ -178,7 +177,10 @@ fn first_line(path: &Path) -> anyhow::Result<JoinPassword> {
     } else {
         std::fs::File::open(path).and_then(|file| std::io::BufReader::new(file).read_line(&mut line))
     };
-    read.with_context(|| format!("read the password from {}", path.display()))?;
+    read.map_err(|error| IndexError::Invalid {
+        what: "the file of the password",
+        why: format!("{} is not readable ({error})", path.display()),
+    })?;
     JoinPassword::parse(line.trim_end_matches(['\r', '\n']))
         .map_err(|error| IndexError::Invalid { what: "the password", why: error.to_string() }.into())
 }
