@@ -870,11 +870,11 @@ export interface components {
             /** @description `user`, `operator`, `device` or `system`. */
             actor_kind: string;
             /** @description How it is since; missing for something gone. */
-            after: Record<string, never> | null;
+            after: unknown;
             /** Format: int64 */
             at: number;
             /** @description How it was before; missing for something new. */
-            before: Record<string, never> | null;
+            before: unknown;
             /** @description What was done: `member.approve`. */
             code: string;
             entity_id: string;
@@ -1019,11 +1019,11 @@ export interface components {
                 /** @description `user`, `operator`, `device` or `system`. */
                 actor_kind: string;
                 /** @description How it is since; missing for something gone. */
-                after?: Record<string, never> | null;
+                after: unknown;
                 /** Format: int64 */
                 at: number;
                 /** @description How it was before; missing for something new. */
-                before?: Record<string, never> | null;
+                before: unknown;
                 /** @description What was done: `member.approve`. */
                 code: string;
                 entity_id: string;

@@ -364,10 +364,10 @@ pub(super) struct EventView {
     pub(super) entity_type: String,
     pub(super) entity_id: String,
     /// How it was before; missing for something new.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     pub(super) before: Option<serde_json::Value>,
     /// How it is since; missing for something gone.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     pub(super) after: Option<serde_json::Value>,
 }
 
