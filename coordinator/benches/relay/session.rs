@@ -1,4 +1,5 @@
-//! A device's session with the relay, by hand: enough of the protocol to bind a channel.
+//! A device's session with a service, by hand: enough of the protocol to join a network or to bind a channel.
+#![allow(dead_code, reason = "of what two benches share each uses some")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -93,20 +94,25 @@ impl Session {
         let mut buffer = [0; 2_048];
         loop {
             let length = self.socket.recv(&mut buffer).context("no answer to Bind")?;
-            let Some(bytes) = buffer.get_mut(..length).filter(|bytes| bytes.first() == Some(&DATA)) else {
-                continue;
-            };
-            let Ok(header) = DataHeader::parse(bytes) else { continue };
-            let Some(body) = header.open(&self.keys.opening, bytes) else { continue };
-            match ServiceBody::parse(body) {
-                Ok(ServiceBody::Relay(FromRelay::Bound { peer_here, .. })) => {
+            match self.open_datagram(buffer.get_mut(..length).unwrap_or_default()) {
+                Some((_, ServiceBody::Relay(FromRelay::Bound { peer_here, .. }))) => {
                     ensure!(peer_here, "the relay does not know the other end");
                     return Ok(());
                 }
-                Ok(ServiceBody::Relay(FromRelay::Refused { why, .. })) => bail!("refused: {why:?}"),
+                Some((_, ServiceBody::Relay(FromRelay::Refused { why, .. }))) => bail!("refused: {why:?}"),
                 _ => {}
             }
         }
+    }
+
+    /// What the service said in a datagram of this session, and the datagram's counter if it wants an answer.
+    pub(crate) fn open_datagram(&self, bytes: &mut [u8]) -> Option<(Option<u64>, ServiceBody)> {
+        if bytes.first() != Some(&DATA) {
+            return None;
+        }
+        let header = DataHeader::parse(bytes).ok()?;
+        let body = header.open(&self.keys.opening, bytes)?;
+        Some((header.answer.then_some(header.counter), ServiceBody::parse(body).ok()?))
     }
 }
 
