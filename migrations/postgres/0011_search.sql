@@ -43,5 +43,7 @@ END $$;
 CREATE INDEX metadata_key ON metadata (entity_type, key, folded, visibility, entity_id);
 DROP INDEX devices_name;
 CREATE INDEX devices_name ON devices (name, id, removed_at, user_id, number, os, agent_version, online, suspended_at);
-CREATE INDEX memberships_ip4 ON memberships (ip4);
+CREATE INDEX memberships_ip4 ON memberships (ip4, ip6, state, network_id, device_id);
 CREATE INDEX memberships_ip6 ON memberships (ip6);
+DROP INDEX memberships_network;
+CREATE INDEX memberships_network ON memberships (network_id, state, device_id);

@@ -27,13 +27,25 @@ macro_rules! has_role {
     };
 }
 
+/// Networks that the reader may look at, by a role of theirs.
+macro_rules! networks {
+    ($role:literal) => {
+        concat!(
+            "SELECT n.id FROM networks n WHERE ($5 IS NULL OR n.id = $5) AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
+             WHERE r.network_id = n.id AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6)",
+            $role,
+            "))"
+        )
+    };
+}
+
 /// Live memberships whose network the reader may look at, or of a device of theirs.
 macro_rules! seen_membership {
     () => {
         concat!(
-            "m.state IN ('pending', 'active', 'suspended') AND ($5 IS NULL OR m.network_id = $5) AND ($3 OR ",
-            has_role!("m.network_id"),
-            " OR ($5 IS NULL AND EXISTS (SELECT 1 FROM devices o WHERE o.id = m.device_id AND o.user_id = $4)))"
+            "m.state IN ('pending', 'active', 'suspended') AND (($3 AND $5 IS NULL) OR m.network_id IN (",
+            networks!(""),
+            ") OR ($5 IS NULL AND m.device_id IN (SELECT o.id FROM devices o WHERE o.user_id = $4)))"
         )
     };
 }
@@ -59,66 +71,58 @@ macro_rules! device_with {
     };
 }
 
-/// A role that is enough for the visibility of an entry `x`, in the network of `m`.
-macro_rules! near_enough {
-    () => {
-        "($5 IS NULL OR m.network_id = $5) AND x.visibility <> 'self' AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
-         WHERE r.network_id = m.network_id AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6) \
-         AND (x.visibility = 'members' OR r.role IN ('admin', 'owner'))))"
-    };
-}
-
-/// Ids of things of a kind with an entry that the reader may see.
+/// Ids of things of a kind with an entry that the reader may see: their own, and those in networks where they have a role.
 macro_rules! with_entry {
     ("user", $entry:expr) => {
         with_entry!(
-            "'user'",
+            "user",
             $entry,
             "$5 IS NULL AND x.entity_id = $4",
-            "EXISTS (SELECT 1 FROM network_roles m WHERE m.user_id = x.entity_id \
-             AND (m.expires_at IS NULL OR m.expires_at > $6) AND "
+            "SELECT q.user_id FROM network_roles q WHERE (q.expires_at IS NULL OR q.expires_at > $6) AND q.network_id IN "
         )
     };
     ("device", $entry:expr) => {
         with_entry!(
-            "'device'",
+            "device",
             $entry,
-            "$5 IS NULL AND EXISTS (SELECT 1 FROM devices o WHERE o.id = x.entity_id AND o.user_id = $4)",
-            "EXISTS (SELECT 1 FROM memberships m WHERE m.device_id = x.entity_id \
-             AND m.state IN ('pending', 'active', 'suspended') AND "
+            "$5 IS NULL AND x.entity_id IN (SELECT o.id FROM devices o WHERE o.user_id = $4)",
+            "SELECT m.device_id FROM memberships m WHERE m.state IN ('pending', 'active', 'suspended') AND m.network_id IN "
         )
     };
     ("member", $entry:expr) => {
         with_entry!(
-            "'member'",
+            "member",
             $entry,
-            "$5 IS NULL AND EXISTS (SELECT 1 FROM memberships m JOIN devices o ON o.id = m.device_id \
-             WHERE m.id = x.entity_id AND o.user_id = $4)",
-            "EXISTS (SELECT 1 FROM memberships m WHERE m.id = x.entity_id AND "
+            "$5 IS NULL AND x.entity_id IN (SELECT m.id FROM memberships m JOIN devices o ON o.id = m.device_id \
+             WHERE o.user_id = $4)",
+            "SELECT m.id FROM memberships m WHERE m.network_id IN "
         )
     };
     ("network", $entry:expr) => {
         with_entry!(
-            "'network'",
+            "network",
             $entry,
-            "($5 IS NULL OR x.entity_id = $5) AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
-             WHERE r.network_id = x.entity_id AND r.user_id = $4 AND r.role = 'owner' \
-             AND (r.expires_at IS NULL OR r.expires_at > $6)))",
-            "EXISTS (SELECT 1 FROM (SELECT x.entity_id AS network_id) m WHERE "
+            concat!("x.entity_id IN (", networks!(" AND r.role = 'owner'"), ")"),
+            "SELECT e.id FROM networks e WHERE e.id IN "
         )
     };
-    ($kind:literal, $entry:expr, $own:literal, $near:literal) => {
+    ($kind:literal, $entry:expr, $own:expr, $in_networks:literal) => {
         concat!(
-            "SELECT x.entity_id FROM metadata x WHERE x.entity_type = ",
+            "SELECT x.entity_id FROM metadata x WHERE x.entity_type = '",
             $kind,
-            " AND ",
+            "' AND ",
             $entry,
             " AND (x.visibility = 'public' OR ($3 AND $5 IS NULL) OR (",
             $own,
-            ") OR ",
-            $near,
-            near_enough!(),
-            "))",
+            ") OR (x.visibility = 'members' AND x.entity_id IN (",
+            $in_networks,
+            "(",
+            networks!(""),
+            "))) OR (x.visibility = 'admins' AND x.entity_id IN (",
+            $in_networks,
+            "(",
+            networks!(" AND r.role IN ('admin', 'owner')"),
+            "))))",
             whole!()
         )
     };
