@@ -3,29 +3,12 @@
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
 import { expectFits, expectNoViolations } from "./eyes";
-import { forgive, happen, open, withBrowser } from "./panel";
+import { firstOf, forgive, happen, open, record, withBrowser } from "./panel";
 
 withBrowser();
 
 const CALM = { reducedMotion: "reduce" } as const;
 const MEMBER = { ...CALM, world: "devices=200&tick=0&as=member" };
-
-/** What the page sends from now on, as method, path and body. */
-function record(page: Page): string[] {
-  const sent: string[] = [];
-  page.on("request", (request) => {
-    if (request.method() !== "GET")
-      sent.push(`${request.method()} ${new URL(request.url()).pathname.slice(7)} ${request.postData() ?? ""}`);
-  });
-  return sent;
-}
-
-/** Something of the snapshot, by its id. */
-async function firstOf(page: Page, kind: string, fits: (one: Record<string, unknown>) => boolean): Promise<string> {
-  const { origin } = new URL(page.url());
-  const all = (await (await page.request.get(`${origin}/api/v1/snapshot`)).json()) as Record<string, { id: string }[]>;
-  return all[kind]!.find((one) => fits(one as unknown as Record<string, unknown>))!.id;
-}
 
 describe("details", () => {
   it("are added by keyboard alone, and the focus comes back to where it was", async () => {

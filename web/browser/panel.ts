@@ -70,3 +70,20 @@ export async function happen(of: Page, what: string): Promise<number> {
   const answer = await of.request.get(`${inject("base")}/api/v1/mock/${what}`);
   return Number(await answer.text());
 }
+
+/** What the page sends from now on, as method, path and body. */
+export function record(of: Page): string[] {
+  const sent: string[] = [];
+  of.on("request", (request) => {
+    if (request.method() !== "GET")
+      sent.push(`${request.method()} ${new URL(request.url()).pathname.slice(7)} ${request.postData() ?? ""}`);
+  });
+  return sent;
+}
+
+/** Something of the snapshot, by its id. */
+export async function firstOf(of: Page, kind: string, fits: (one: Record<string, unknown>) => boolean): Promise<string> {
+  const { origin } = new URL(of.url());
+  const all = (await (await of.request.get(`${origin}/api/v1/snapshot`)).json()) as Record<string, { id: string }[]>;
+  return all[kind]!.find((one) => fits(one as unknown as Record<string, unknown>))!.id;
+}

@@ -34,6 +34,7 @@ const PATHS = {
   play: "M6.5 4.5l9 5.5-9 5.5z",
   edit: "M4 16l.6-3L13 4.5l2.5 2.5L7 15.4z",
   fit: "M4 8V4h4M12 4h4v4M16 12v4h-4M8 16H4v-4",
+  again: "M15.7 8.2A6 6 0 1016 11.5M16 4v4.3h-4.3",
   table: "M3 4h14v12H3zM3 8h14M3 12h14",
 } as const;
 
