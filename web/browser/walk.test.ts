@@ -161,6 +161,32 @@ describe("live", () => {
   });
 });
 
+describe("pages that are files of their own", () => {
+  it("are there before they are opened, also while the server is away", async () => {
+    const page = await open("/");
+    await page.waitForFunction(() =>
+      ["Map", "Settings"].every((name) =>
+        performance.getEntriesByType("resource").some((entry) => entry.name.includes(`/${name}-`)),
+      ),
+    );
+    await page.context().setOffline(true);
+    await page.locator(".rail").getByText("Settings").click();
+    await page.getByRole("heading", { level: 1, name: "Settings" }).waitFor();
+    forgive(/ERR_INTERNET_DISCONNECTED/);
+  });
+
+  it("say so when they are not there any more, and how the panel is had anew", async () => {
+    const page = await open("/devices");
+    await page.route(/\/Settings-[^/]*\.js$/, (route) => route.abort());
+    await page.locator(".rail").getByText("Settings").click();
+    await page.getByText("This page could not be loaded").waitFor();
+    forgive(/ERR_FAILED/);
+    await page.unroute(/\/Settings-[^/]*\.js$/);
+    await page.getByRole("button", { name: "Load the panel anew" }).click();
+    await page.getByRole("heading", { level: 1, name: "Settings" }).waitFor();
+  });
+});
+
 describe("changes", () => {
   it("are undone before they are sent", async () => {
     const page = await open("/networks/home");

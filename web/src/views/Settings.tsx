@@ -4,7 +4,8 @@ import { useState } from "preact/hooks";
 import { sessions, tokens } from "../api/calls";
 import type * as T from "../api/types";
 import { ago, moment } from "../format";
-import { LANGUAGES, language, speak, t } from "../i18n/t";
+import { LANGUAGES } from "../i18n/languages";
+import { language, speak, t } from "../i18n/t";
 import { isServerAdmin } from "../may";
 import { Button, LinkButton } from "../parts/Button";
 import { Copy } from "../parts/Copy";
@@ -14,7 +15,7 @@ import { SelectField, TextField } from "../parts/Field";
 import { Facts, PageHead, Section, Tabs, Waiting } from "../parts/Page";
 import { useLoad } from "../parts/load";
 import { route, to } from "../route";
-import { later, sentence } from "../store/later";
+import { complain, later, sentence } from "../store/later";
 import { store } from "../store/store";
 import { THEMES, paint, theme } from "../theme";
 import { Health } from "./Overview";
@@ -54,7 +55,7 @@ function Appearance() {
           label={t("language")}
           value={language.value}
           choices={LANGUAGES.map(({ id, name }) => ({ value: id, label: name }))}
-          onPick={(id) => void speak(id)}
+          onPick={(id) => void speak(id).catch(complain)}
         />
       </div>
     </Section>
