@@ -29,6 +29,8 @@ const PAGES = [
   "/settings",
   "/settings/tokens",
   "/settings/sessions",
+  "/settings/webhooks",
+  "/settings/webhooks/w1",
   "/settings/server",
 ];
 

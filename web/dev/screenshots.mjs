@@ -34,6 +34,8 @@ const PAGES = {
   settings: "/settings",
   tokens: "/settings/tokens",
   sessions: "/settings/sessions",
+  webhooks: "/settings/webhooks",
+  webhook: "/settings/webhooks/w1",
   server: "/settings/server",
 };
 

@@ -8,6 +8,7 @@ import { listed } from "./find.ts";
 import { addInvite } from "./invites.ts";
 import { Refused } from "./refused.ts";
 import { hoursOf, reportOf } from "./links.ts";
+import { answerWebhooks } from "./webhooks.ts";
 import { type World, eventOf, worldOf } from "./world.ts";
 
 /** How often something changes by itself. */
@@ -251,6 +252,11 @@ export class Server {
         const link = found(world.links, [id, more].sort().join("/"));
         if (part === "retry") return undefined;
         return part === "history" ? page(hoursOf(link, Number(asked.query.get("hours") ?? 720))) : link;
+      }
+      case "webhooks": {
+        const { versions } = world;
+        if (method === "PATCH") this.#match(id!, asked);
+        return answerWebhooks(world, asked, (changed) => versions.set(changed, (versions.get(changed) ?? 0) + 1));
       }
       case "users":
         if (id === undefined) return method === "GET" ? listed(world, "user", asked.query) : this.#addUser(body);

@@ -6,7 +6,7 @@ import type * as T from "../api/types";
 import { ago, moment } from "../format";
 import { LANGUAGES } from "../i18n/languages";
 import { language, speak, t } from "../i18n/t";
-import { isServerAdmin } from "../may";
+import { isAdmin, isServerAdmin } from "../may";
 import { Button, LinkButton } from "../parts/Button";
 import { Copy } from "../parts/Copy";
 import { Dialog } from "../parts/Dialog";
@@ -19,9 +19,16 @@ import { complain, later, sentence } from "../store/later";
 import { store } from "../store/store";
 import { THEMES, paint, theme } from "../theme";
 import { Health } from "./Overview";
+import { Webhooks } from "./Webhooks";
 
 export function Settings() {
-  const all = ["appearance", "tokens", "sessions", ...(isServerAdmin.value ? ["server" as const] : [])] as const;
+  const all = [
+    "appearance",
+    "tokens",
+    "sessions",
+    ...(isAdmin.value ? (["webhooks"] as const) : []),
+    ...(isServerAdmin.value ? (["server"] as const) : []),
+  ] as const;
   const step = route.value.path[1] ?? "appearance";
   const tab = all.find((id) => id === step) ?? "appearance";
   const tabs = all.map((id) => ({
@@ -36,6 +43,7 @@ export function Settings() {
       {tab === "appearance" && <Appearance />}
       {tab === "tokens" && <Tokens />}
       {tab === "sessions" && <Sessions />}
+      {tab === "webhooks" && <Webhooks />}
       {tab === "server" && <Server />}
     </div>
   );
