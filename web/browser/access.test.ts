@@ -25,6 +25,8 @@ const PAGES = [
   "/people?open=user/u00000001",
   "/map",
   "/map?view=table",
+  "/rules",
+  "/rules?in=home",
   "/activity",
   "/settings",
   "/settings/tokens",

@@ -107,7 +107,7 @@ describe("the budget", () => {
       await route.continue();
     });
     await page.reload();
-    await page.locator("main h1").first().waitFor();
+    await page.locator("#main h1").first().waitFor();
   });
 
   it("of bytes: nothing of the made-up server is in the build", () => {

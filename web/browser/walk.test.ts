@@ -15,6 +15,7 @@ describe("by keyboard alone", () => {
       ["n", "Networks"],
       ["p", "People"],
       ["m", "Map"],
+      ["r", "Rules"],
       ["a", "Activity"],
       ["s", "Settings"],
       ["o", "Overview"],
@@ -165,7 +166,7 @@ describe("pages that are files of their own", () => {
   it("are there before they are opened, also while the server is away", async () => {
     const page = await open("/");
     await page.waitForFunction(() =>
-      ["Map", "Settings"].every((name) =>
+      ["Map", "Rules", "Settings"].every((name) =>
         performance.getEntriesByType("resource").some((entry) => entry.name.includes(`/${name}-`)),
       ),
     );
@@ -261,6 +262,49 @@ describe("the address", () => {
     await page.waitForURL(/in=home/);
     await page.goBack();
     await page.waitForURL(/in=lab/);
+  });
+});
+
+describe("the rules", () => {
+  it("say of each network what holds now, and follow what changes", async () => {
+    const page = await open("/rules");
+    const { origin } = new URL(page.url());
+    const { members } = (await (await page.request.get(`${origin}/api/v1/snapshot`)).json()) as {
+      members: { id: string; name: string; network: string; state: string }[];
+    };
+    const home = page.locator(".section", { has: page.getByRole("heading", { name: "home" }) });
+    await home.getByText(/\d+ active devices: each reaches every other/).waitFor();
+    await home.getByText("No device is reported to refuse another.").waitFor();
+    const count = async () => Number(/^\d+/.exec((await home.locator("dd").first().textContent())!)![0]);
+    const before = await count();
+    const { id } = members.find(({ network, state }) => network === "home" && state === "active")!;
+    await page.locator(".light.open").waitFor();
+    await page.request.post(`${origin}/api/v1/networks/home/members/${id}/suspend`);
+    await expect.poll(count).toBe(before - 1);
+    await home.getByText(/suspended: they reach nobody/).waitFor();
+    await page.locator(".scope").selectOption("lab");
+    await expect.poll(() => page.locator(".section").count()).toBe(1);
+    await page.getByText("Who has an invite waits too.").waitFor();
+  });
+
+  it("lead to a pair of which one refuses the other", async () => {
+    const page = await open("/rules");
+    const { origin } = new URL(page.url());
+    const { links } = (await (await page.request.get(`${origin}/api/v1/snapshot`)).json()) as {
+      links: { id: string; device: string; peer: string; code: string }[];
+    };
+    const { id, device, peer } = links.find(({ code }) => code === "direct")!;
+    await page.locator(".light.open").waitFor();
+    await happen(page, `verdict?id=${id}&code=refused_there`);
+    await page.getByRole("link", { name: `${peer} refuses ${device}` }).first().click();
+    await page.locator(".why").getByText(`${peer} was told to refuse ${device}.`).waitFor();
+  });
+
+  it("tell a member what they may know", async () => {
+    const page = await open("/rules", { world: "devices=200&tick=0&as=member" });
+    expect(await page.locator(".section").count()).toBe(2);
+    expect(await page.getByText("Nobody waits or is suspended.").count()).toBe(0);
+    expect(await page.locator("#main").getByRole("link", { name: "Roles" }).count()).toBe(0);
   });
 });
 

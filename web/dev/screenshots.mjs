@@ -30,6 +30,7 @@ const PAGES = {
   map: "/map",
   twin: "/map?view=table",
   link: "/map?open=link/RELAYED",
+  rules: "/rules",
   activity: "/activity",
   settings: "/settings",
   tokens: "/settings/tokens",

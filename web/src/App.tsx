@@ -19,6 +19,7 @@ import { People } from "./views/People";
 import { Lostway, Shell } from "./views/Shell";
 
 const MapView = lazy(() => import("./views/Map").then((module) => module.MapView));
+const Rules = lazy(() => import("./views/Rules").then((module) => module.Rules));
 const Settings = lazy(() => import("./views/Settings").then((module) => module.Settings));
 
 export function App() {
@@ -48,6 +49,8 @@ function View() {
       return <People />;
     case "map":
       return <MapView />;
+    case "rules":
+      return <Rules />;
     case "activity":
       return <Activity />;
     case "settings":

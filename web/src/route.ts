@@ -12,7 +12,7 @@ export interface Route {
 }
 
 /** First steps of paths that belong to the panel; the server's own pages are not among them. */
-export const PAGES = ["", "devices", "networks", "people", "map", "activity", "settings"] as const;
+export const PAGES = ["", "devices", "networks", "people", "map", "rules", "activity", "settings"] as const;
 export type PageId = (typeof PAGES)[number];
 
 export function read(url: URL): Route {

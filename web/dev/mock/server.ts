@@ -95,6 +95,10 @@ export class Server {
     } else if (what === "refuse") {
       const of = (key: string) => url.searchParams.get(key) ?? "";
       this.#refusal = { noun: of("noun"), refused: new Refused(Number(of("status")), of("code"), of("detail")) };
+    } else if (what === "verdict") {
+      const link = this.#world.links.get(url.searchParams.get("id")!)!;
+      const code = url.searchParams.get("code")!;
+      this.#put("link", this.#world.links, { ...link, code, at: Date.now(), report: null });
     } else if (what === "join") {
       this.#join(url.searchParams.get("name") ?? "newcomer");
     } else if (what === "reset") {
