@@ -238,6 +238,20 @@ describe("the filter", () => {
     expect(page.url()).toContain("q=group");
   });
 
+  it("asks again when things change elsewhere, and not for each of many", async () => {
+    const page = await open("/devices?q=site:hamburg", CALM);
+    await page.locator(".light.open").waitFor();
+    await page.getByText("Nothing matches").waitFor();
+    const asked: string[] = [];
+    page.on("request", (request) => request.url().includes("q=") && asked.push(request.url()));
+    for (let n = 1; n < 9; n += 1) await happen(page, `describe?device=d0000000${n}&key=site&value=hamburg`);
+    await expect.poll(() => count(page)).toBe(9);
+    await happen(page, "describe?device=d00000003&key=site&value=berlin");
+    await expect.poll(() => count(page)).toBe(8);
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThan(9);
+  });
+
   it("says below the field what the server cannot make out, and shows the rest", async () => {
     const page = await open("/devices?q=is:tired", CALM);
     await page.getByText('"is:" is followed by one of').waitFor();
