@@ -141,6 +141,29 @@ describe("live", () => {
     await page.locator(".chart").first().waitFor();
   });
 
+  it("closes the menu of a row that goes, and leaves no focus with the one that takes its place", async () => {
+    const page = await open("/networks/home?q=is:active");
+    const { origin } = new URL(page.url());
+    await page.locator(".light.open").waitFor();
+    const rows = page.locator("tbody tr[data-row]");
+    const gone = async (at: number) => {
+      const id = (await rows.nth(at).getAttribute("data-row"))!;
+      await page.request.delete(`${origin}/api/v1/networks/home/members/${id}`);
+      await page.locator(`tr[data-row="${id}"]`).waitFor({ state: "detached" });
+    };
+    await rows.nth(2).getByRole("button", { name: /What to do/ }).click();
+    await page.locator(":popover-open").waitFor();
+    await gone(2);
+    await page.locator(":popover-open").waitFor({ state: "detached" });
+    const focused = () => page.evaluate(() => document.activeElement?.closest("tr")?.dataset.row ?? "");
+    const id = await rows.nth(3).getAttribute("data-row");
+    await rows.nth(3).locator("a.name").focus();
+    await gone(2);
+    expect(await focused()).toBe(id);
+    await gone(2);
+    expect(await focused()).toBe("");
+  });
+
   it("keeps what it has when the server is gone, says so, and comes back by itself", async () => {
     const page = await open("/devices");
     await page.locator(".light.open").waitFor();

@@ -2,7 +2,10 @@
 
 import { signal } from "@preact/signals";
 import type en from "./en.json";
+import { language, numbers, plurals } from "./formatters";
 import { type Catalogue, keepLanguage, languageOf } from "./languages";
+
+export { language };
 
 export type Key = keyof typeof en;
 export type Params = Readonly<Record<string, string | number>>;
@@ -10,8 +13,6 @@ export type Params = Readonly<Record<string, string | number>>;
 /** Keys with plural forms, named without their ending. */
 export type Counted = Key extends infer K ? (K extends `${infer Base}.other` ? Base : never) : never;
 
-/** The language shown now. */
-export const language = signal("en");
 const catalogue = signal<Catalogue>({});
 
 /** The text of a key, with `{name}` replaced. */
@@ -21,10 +22,10 @@ export function t(key: Key, params?: Params): string {
 
 /** The text of a key for a count, which it may show as `{count}`. */
 export function n(key: Counted, count: number, params?: Params): string {
-  const form = new Intl.PluralRules(language.value).select(count);
+  const form = plurals().select(count);
   const texts = catalogue.value;
   const text = texts[`${key}.${form}`] ?? texts[`${key}.other`] ?? key;
-  return fill(text, { ...params, count: new Intl.NumberFormat(language.value).format(count) });
+  return fill(text, { ...params, count: numbers().format(count) });
 }
 
 /** Whether there is such a key: for codes that come from the server. */
