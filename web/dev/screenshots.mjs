@@ -30,10 +30,13 @@ const PAGES = {
   map: "/map",
   twin: "/map?view=table",
   link: "/map?open=link/RELAYED",
+  rules: "/rules",
   activity: "/activity",
   settings: "/settings",
   tokens: "/settings/tokens",
   sessions: "/settings/sessions",
+  webhooks: "/settings/webhooks",
+  webhook: "/settings/webhooks/w1",
   server: "/settings/server",
 };
 
