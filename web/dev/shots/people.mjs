@@ -1,0 +1,134 @@
+// Who looks at the pages: people with and without rights, one with a second factor; and the links that lead to pages of their own.
+
+import { createHmac } from "node:crypto";
+
+const PASSWORD = "three birds on a wire";
+
+/** What an authenticator app shows for a key (RFC 6238: SHA-1, six digits, 30 seconds). */
+function codeOf(key) {
+  const bits = [...key.replace(/ /g, "")].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0"));
+  const bytes = bits.join("").match(/.{8}/g).map((byte) => Number.parseInt(byte, 2));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const hash = createHmac("sha1", Buffer.from(bytes)).update(counter).digest();
+  const at = hash[19] & 15;
+  return String((hash.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, "0");
+}
+
+/** Sends name and password. */
+export async function prove(page, { user, password }) {
+  await page.goto("/signin");
+  await page.getByLabel("Name").fill(user);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+}
+
+/** Everybody there is, and what the scenes ask for by name. */
+export async function gather(browser, town, fresh) {
+  const world = {
+    town,
+    fresh,
+    user: town.user,
+    states: { town: { nobody: undefined }, fresh: { nobody: undefined } },
+    links: {},
+  };
+  const visit = async (server, as, act) => {
+    const context = await browser.newContext({ baseURL: server.base, locale: "en" });
+    const page = await context.newPage();
+    page.setDefaultTimeout(20_000);
+    await act(page, (path, data, method = "post") => ask(context, path, data, method));
+    world.states[server === town ? "town" : "fresh"][as] = await context.storageState();
+    await context.close();
+  };
+
+  await visit(town, "admin", async (page, send) => {
+    await prove(page, town);
+    await page.locator("main h1").first().waitFor();
+    await choose(world, await send("snapshot", undefined, "get"), send);
+  });
+  const choosing = (path) => async (page) => {
+    await page.goto(path);
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.locator("form button").first().click();
+    await page.locator("main h1").first().waitFor();
+  };
+  await visit(town, "member", async (page) => {
+    await choosing(world.links.member)(page);
+    await beginApp(page);
+  });
+  await visit(town, "careful", async (page) => {
+    await choosing(world.links.careful)(page);
+    const key = await beginApp(page);
+    await page.getByRole("textbox", { name: "Code" }).fill(codeOf(key));
+    await page.getByRole("button", { name: "Use this app" }).click();
+    await page.locator(".codes").waitFor();
+  });
+  world.begin = () => begin(world, visit);
+  world.addNetwork = () =>
+    visit(fresh, "none", async (page, send) => {
+      await prove(page, { user: "milena", password: PASSWORD });
+      await page.locator("main h1").first().waitFor();
+      await send("networks", { name: "studio", prefix4: "10.61.40.0/22" });
+    });
+  return world;
+}
+
+/** Asks for an app on a phone to be set up, and gives its key. */
+async function beginApp(page) {
+  await page.goto("/account/totp");
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Set it up" }).click();
+  return page.locator("main p code").innerText();
+}
+
+/** Picks who and what the pictures show: what has most to tell. */
+async function choose(world, { users, devices, members, links }, send) {
+  const link = async (name) => {
+    const { id } = users.find((user) => user.name === name);
+    return new URL((await send(`users/${id}/code`, {})).url).pathname;
+  };
+  const linksOf = (device) => links.filter((pair) => [pair.device_id, pair.peer_id].includes(device.id)).length;
+  const inNetwork = (device, name) => members.some((member) => member.device_id === device.id && member.network === name);
+  const most = (list, rate) => list.reduce((best, one) => (rate(one) > rate(best) ? one : best));
+  world.device = most(devices.filter((device) => device.user_id && device.online && inNetwork(device, "workshop")), linksOf).id;
+  world.member = most(members.filter((member) => member.network === "office"), ({ tags, expires_at: end }) => tags.length + (end ? 1 : 0)).id;
+  world.person = users.find((user) => user.name === "eva").id;
+  world.pairs = Object.fromEntries([...links].reverse().map((pair) => [pair.code, pair.id]));
+  world.careful = { user: "ivo", password: PASSWORD };
+  world.links.welcome = await link("anna");
+  world.links.careful = await link("ivo");
+  world.links.member = await link("yuki");
+  const made = async (more) => {
+    const { join_url: url } = await send("networks/lan-party/invites", { max_uses: 5, expires_in: 86_400, ...more });
+    return new URL(url).pathname;
+  };
+  world.links.device = await made({});
+  world.links.person = await made({ target: "person", role: "member", max_uses: 1 });
+}
+
+/** The fresh server's administrator, and somebody who is nothing there; its one network goes. */
+async function begin({ fresh }, visit) {
+  let stranger;
+  await visit(fresh, "admin", async (page, send) => {
+    await page.goto(fresh.setup);
+    await page.getByLabel("Name").fill("milena");
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.locator("form button").first().click();
+    await page.locator("main h1").first().waitFor();
+    const { id } = await send("users", { name: "yuki", display_name: "Yuki Tanaka" });
+    stranger = new URL((await send(`users/${id}/code`, {})).url).pathname;
+    await send("networks/home", undefined, "delete");
+  });
+  await visit(fresh, "stranger", async (page) => {
+    await page.goto(stranger);
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.locator("form button").first().click();
+    await page.locator("main h1").first().waitFor();
+  });
+}
+
+async function ask(context, path, data, method) {
+  const answer = await context.request[method](`/api/v1/${path}`, data === undefined ? {} : { data });
+  if (!answer.ok()) throw new Error(`${method} ${path}: ${answer.status()} ${await answer.text()}`);
+  return answer.status() === 204 ? undefined : answer.json();
+}
