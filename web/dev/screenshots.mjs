@@ -35,7 +35,10 @@ const complain = (where, what) => {
 /** What would have to be scrolled is shown, too: the window grows as far as the page or the drawer is long. */
 async function grow(page, { width, height, tallest }) {
   const more = await page.evaluate(() => {
-    const boxes = [document.documentElement, ...document.querySelectorAll(".stage, main, .drawer-body, dialog:modal")];
+    if (document.querySelector(".map canvas, [popover]:popover-open")) return 0;
+    const modal = document.querySelector("dialog:modal");
+    if (modal) return Math.max(0, modal.scrollHeight - modal.clientHeight);
+    const boxes = [document.documentElement, ...document.querySelectorAll(".stage, main, .drawer-body")];
     const long = boxes.filter((box) => !box.querySelector(":scope > .page.fill, :scope > main > .page.fill"));
     return Math.max(0, ...long.map((box) => box.scrollHeight - box.clientHeight));
   });
@@ -103,6 +106,13 @@ async function show(browser, world, scene, look) {
   await context.close();
 }
 
+/** A scene in all looks; labels by which scenes find things are English. */
+async function showAll(browser, world, scene) {
+  const looks = LOOKS.filter((look) => !(look.locale && scene.act) && !(scene.isWide && look.width < 720));
+  if (scene.isChanging) for (const look of looks) await show(browser, world, scene, look);
+  else await Promise.all(looks.map((look) => show(browser, world, scene, look)));
+}
+
 const servers = [];
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -123,15 +133,15 @@ try {
   servers.push(await town());
   servers.push(await fresh());
   const world = await gather(browser, ...servers);
-  for (const scene of Object.values(CHAPTERS).flat()) {
-    if (only.length > 0 && !only.includes(scene.id) && !scene.before) continue;
+  const scenes = Object.values(CHAPTERS).flat().filter((scene) => only.length === 0 || only.includes(scene.id) || scene.before);
+  // First what only looks at the town, so that its last events are its own.
+  const isQuiet = ({ at = "town", as = "admin", isChanging }) => at === "town" && as === "admin" && !isChanging;
+  const others = scenes.filter((scene) => !isQuiet(scene));
+  for (const scene of scenes.filter(isQuiet)) await showAll(browser, world, scene);
+  if (others.length > 0) await world.prepare();
+  for (const scene of others) {
     await scene.before?.(world);
-    if (only.length > 0 && !only.includes(scene.id)) continue;
-    // In German the labels by which scenes find things are others.
-    const looks = LOOKS.filter((look) => !(look.locale && scene.act));
-    const fitting = looks.filter((look) => !scene.isWide || look.width > 720);
-    if (scene.isChanging) for (const look of fitting) await show(browser, world, scene, look);
-    else await Promise.all(fitting.map((look) => show(browser, world, scene, look)));
+    if (only.length === 0 || only.includes(scene.id)) await showAll(browser, world, scene);
   }
   if (!asPng && only.length === 0) write(DOCS, CHAPTERS);
 } finally {

@@ -33,18 +33,42 @@ export async function gather(browser, town, fresh) {
     links: {},
   };
   const visit = async (server, as, act) => {
-    const context = await browser.newContext({ baseURL: server.base, locale: "en" });
+    const place = server === town ? "town" : "fresh";
+    const context = await browser.newContext({ baseURL: server.base, locale: "en", storageState: world.states[place][as] });
     const page = await context.newPage();
     page.setDefaultTimeout(20_000);
     await act(page, (path, data, method = "post") => ask(context, path, data, method));
-    world.states[server === town ? "town" : "fresh"][as] = await context.storageState();
+    world.states[place][as] = await context.storageState();
     await context.close();
   };
 
   await visit(town, "admin", async (page, send) => {
     await prove(page, town);
     await page.locator("main h1").first().waitFor();
-    await choose(world, await send("snapshot", undefined, "get"), send);
+    choose(world, await send("snapshot", undefined, "get"));
+  });
+  world.prepare = () => prepare(world, visit);
+  world.begin = () => begin(world, visit);
+  world.removeNetwork = () => change(fresh, visit, (send) => send("networks/home", undefined, "delete"));
+  world.addNetwork = () =>
+    change(fresh, visit, (send) => send("networks", { name: "studio", prefix4: "10.61.40.0/22" }));
+  return world;
+}
+
+/** Links, and people who are nobody's administrator. It is written down in the town, so that its quiet pages come before. */
+async function prepare(world, visit) {
+  const { town } = world;
+  await change(town, visit, async (send) => {
+    const link = async (id) => new URL((await send(`users/${id}/code`, {})).url).pathname;
+    world.links.welcome = await link(world.users.anna);
+    world.links.careful = await link(world.users.ivo);
+    world.links.member = await link(world.users.yuki);
+    const made = async (more) => {
+      const invite = { max_uses: 5, expires_in: 86_400, ...more };
+      return new URL((await send("networks/lan-party/invites", invite)).join_url).pathname;
+    };
+    world.links.device = await made({});
+    world.links.person = await made({ target: "person", role: "member", max_uses: 1 });
   });
   const choosing = (path) => async (page) => {
     await page.goto(path);
@@ -63,14 +87,11 @@ export async function gather(browser, town, fresh) {
     await page.getByRole("button", { name: "Use this app" }).click();
     await page.locator(".codes").waitFor();
   });
-  world.begin = () => begin(world, visit);
-  world.addNetwork = () =>
-    visit(fresh, "none", async (page, send) => {
-      await prove(page, { user: "milena", password: PASSWORD });
-      await page.locator("main h1").first().waitFor();
-      await send("networks", { name: "studio", prefix4: "10.61.40.0/22" });
-    });
-  return world;
+}
+
+/** Changes something as the administrator, who stays signed in. */
+function change(server, visit, act) {
+  return visit(server, "admin", (_, send) => act(send));
 }
 
 /** Asks for an app on a phone to be set up, and gives its key. */
@@ -82,31 +103,19 @@ async function beginApp(page) {
 }
 
 /** Picks who and what the pictures show: what has most to tell. */
-async function choose(world, { users, devices, members, links }, send) {
-  const link = async (name) => {
-    const { id } = users.find((user) => user.name === name);
-    return new URL((await send(`users/${id}/code`, {})).url).pathname;
-  };
+function choose(world, { users, devices, members, links }) {
   const linksOf = (device) => links.filter((pair) => [pair.device_id, pair.peer_id].includes(device.id)).length;
   const inNetwork = (device, name) => members.some((member) => member.device_id === device.id && member.network === name);
   const most = (list, rate) => list.reduce((best, one) => (rate(one) > rate(best) ? one : best));
   world.device = most(devices.filter((device) => device.user_id && device.online && inNetwork(device, "workshop")), linksOf).id;
   world.member = most(members.filter((member) => member.network === "office"), ({ tags, expires_at: end }) => tags.length + (end ? 1 : 0)).id;
-  world.person = users.find((user) => user.name === "eva").id;
+  world.users = Object.fromEntries(users.map((user) => [user.name, user.id]));
+  world.person = world.users.eva;
   world.pairs = Object.fromEntries([...links].reverse().map((pair) => [pair.code, pair.id]));
   world.careful = { user: "ivo", password: PASSWORD };
-  world.links.welcome = await link("anna");
-  world.links.careful = await link("ivo");
-  world.links.member = await link("yuki");
-  const made = async (more) => {
-    const { join_url: url } = await send("networks/lan-party/invites", { max_uses: 5, expires_in: 86_400, ...more });
-    return new URL(url).pathname;
-  };
-  world.links.device = await made({});
-  world.links.person = await made({ target: "person", role: "member", max_uses: 1 });
 }
 
-/** The fresh server's administrator, and somebody who is nothing there; its one network goes. */
+/** The fresh server's administrator, and somebody who is nothing there. */
 async function begin({ fresh }, visit) {
   let stranger;
   await visit(fresh, "admin", async (page, send) => {
@@ -117,7 +126,6 @@ async function begin({ fresh }, visit) {
     await page.locator("main h1").first().waitFor();
     const { id } = await send("users", { name: "yuki", display_name: "Yuki Tanaka" });
     stranger = new URL((await send(`users/${id}/code`, {})).url).pathname;
-    await send("networks/home", undefined, "delete");
   });
   await visit(fresh, "stranger", async (page) => {
     await page.goto(stranger);

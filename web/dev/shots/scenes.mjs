@@ -1,7 +1,8 @@
 // What is photographed: every page, what can be opened on it, and how it looks when there is nothing to show.
 //
 // A scene is a path, or does something until there is something to see (`act`). `at` names the server, `as` who has signed in there.
-// `before` runs once, in front of all pictures of its scene. What changes the town comes late, and one look after the other.
+// `before` runs once, in front of all pictures of its scene. What changes the town (`isChanging`) is shown in one look after the other,
+// and after everything that only looks.
 
 import { prove } from "./people.mjs";
 
@@ -32,11 +33,11 @@ const devices = [
   { id: "devices-filtered", title: "Filtered", path: "/devices?q=os:linux+-state:offline+path:relayed" },
   { id: "devices-found", title: "Found by metadata and tags", path: "/devices?q=site:berlin+tag:server" },
   { id: "devices-nothing", title: "Nothing matches", path: "/devices?q=no-such-device" },
-  { id: "devices-refused", title: "A filter that says nothing", path: "/devices?q=stat:online" },
+  { id: "devices-refused", title: "A filter that says nothing", path: "/devices?q=is:flying" },
   {
     id: "completing",
     title: "The filter completes",
-    act: on("/devices", (page) => page.locator(".filter-box input").pressSequentially("state:")),
+    act: on("/devices", (page) => page.locator(".filter-box input").pressSequentially("is:")),
   },
   {
     id: "columns",
@@ -171,10 +172,13 @@ const rest = [
     id: "lost",
     title: "The server cannot be reached",
     allows: /ERR_FAILED/,
-    act: async (page) => {
+    act: async (page, { town }) => {
       await page.route("**/api/v1/live*", (route) => route.abort());
       await page.goto("/devices");
       await page.locator(".lost-bar").waitFor();
+      // The clock of the page goes on every ten seconds.
+      await page.clock.setFixedTime(town.at + 14_000);
+      await page.waitForTimeout(10_500);
     },
   },
 ];
@@ -221,6 +225,7 @@ const changing = [
 
 const doors = [
   { id: "front", title: "The front", as: "nobody", path: "/" },
+  { id: "setup", title: "Set-up", at: "fresh", as: "nobody", path: ({ fresh }) => fresh.setup },
   { id: "signin", title: "Sign in", at: "fresh", as: "nobody", path: "/signin" },
   {
     id: "signin-wrong",
@@ -264,14 +269,13 @@ const doors = [
       await page.locator(".codes").waitFor();
     },
   },
-  { id: "account-passkeys", title: "Passkeys", as: "member", path: "/account/passkeys" },
-  { id: "account-identities", title: "Accounts elsewhere", as: "member", path: "/account/identities" },
-  { id: "setup", title: "Set-up", at: "fresh", as: "nobody", path: ({ fresh }) => fresh.setup },
+  { id: "account-passkeys", title: "Passkeys", at: "fresh", path: "/account/passkeys", before: (world) => world.begin() },
+  { id: "account-identities", title: "Accounts elsewhere", at: "fresh", path: "/account/identities" },
 ];
 
 /** A server that was made a moment ago: first without a network, then with one that nobody is in. */
 const empty = [
-  { id: "empty-overview", title: "No network", path: "/", before: (world) => world.begin() },
+  { id: "empty-overview", title: "No network", path: "/", before: (world) => world.removeNetwork() },
   { id: "empty-networks", title: "No networks", path: "/networks" },
   { id: "empty-devices", title: "No devices", path: "/devices" },
   { id: "empty-map", title: "No map", path: "/map" },

@@ -25,7 +25,8 @@ export async function fresh() {
   const folder = mkdtempSync(join(tmpdir(), "lanyard-pictures-"));
   const dir = join(folder, "server");
   const port = await freePort();
-  const base = `http://127.0.0.1:${port}`;
+  // By a name, not an address: passkeys belong to names.
+  const base = `http://localhost:${port}`;
   const { coordinator } = JSON.parse(
     execFileSync(PROGRAM, ["--json", "--dir", dir, "init", "--public", "192.0.2.1"], { encoding: "utf8" }),
   );
@@ -70,10 +71,7 @@ function firstAnswer(child) {
 
 async function answering(base, child) {
   const until = Date.now() + PATIENCE_MS;
-  let hasEnded = false;
-  child.on("error", () => (hasEnded = true));
-  child.on("exit", () => (hasEnded = true));
-  while (Date.now() < until && !hasEnded) {
+  while (Date.now() < until && child.exitCode === null) {
     if (await fetch(`${base}/signin`).then(({ ok }) => ok, () => false)) return;
     await new Promise((done) => setTimeout(done, 100));
   }

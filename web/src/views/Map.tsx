@@ -1,7 +1,7 @@
 // Map: who is connected to whom, and how; as a picture, and as a table for whom a picture is no use.
 
 import { useCallback, useMemo, useRef } from "preact/hooks";
-import { ago, now } from "../format";
+import { now, since } from "../format";
 import { n, t } from "../i18n/t";
 import { type Edge, type EdgeState, type Node, NODES_MAX, graphOf } from "../map/graph";
 import { Button, LinkButton } from "../parts/Button";
@@ -10,7 +10,7 @@ import { Empty } from "../parts/Empty";
 import { Chips, Filter, useFilter } from "../parts/Filter";
 import { PageHead } from "../parts/Page";
 import { type Column, NARROW, Table } from "../parts/Table";
-import { useMedia } from "../parts/media";
+import { stageWidth, useMedia } from "../parts/media";
 import { useSearch } from "../parts/search";
 import { go, here, opened, opening, route, to } from "../route";
 import { store } from "../store/store";
@@ -95,7 +95,11 @@ const edgeId = (edge: Edge) => edge.id;
 /** The edges of the map, one a row. */
 function Twin({ edges }: { edges: readonly Edge[] }) {
   const isNarrow = useMedia(NARROW);
-  const columns = useMemo(() => columnsOf().filter((column) => !isNarrow || column.card), [isNarrow, t("map")]);
+  const width = stageWidth.value;
+  const columns = useMemo(
+    () => columnsOf().filter((column) => (isNarrow ? column.card : width >= (column.from ?? 0))),
+    [isNarrow, width, t("map")],
+  );
   return (
     <Table
       label={t("links")}
@@ -155,6 +159,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "rtt",
       label: t("link.rtt"),
+      from: 620,
       width: 95,
       end: true,
       card: true,
@@ -164,6 +169,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "loss",
       label: t("link.loss"),
+      from: 890,
       width: 65,
       end: true,
       card: true,
@@ -173,6 +179,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "rate",
       label: t("link.rate"),
+      from: 830,
       width: 205,
       end: true,
       card: true,
@@ -182,16 +189,18 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "reason",
       label: t("why.because"),
+      from: 1150,
       cell: (edge) => <span class="clip quiet">{stateOfLink(edge.link) === "direct" ? "" : inWords(edge.link).reason}</span>,
     },
     {
       id: "at",
       label: t("why.at"),
       width: 100,
+      from: 990,
       end: true,
       card: true,
       sort: (edge) => -heardAt(edge.link),
-      cell: (edge) => ago(heardAt(edge.link)),
+      cell: (edge) => since(heardAt(edge.link)),
     },
   ];
 }
