@@ -33,7 +33,7 @@ const devices = [
   { id: "devices-filtered", title: "Filtered", path: "/devices?q=os:linux+-state:offline+path:relayed" },
   { id: "devices-found", title: "Found by metadata and tags", path: "/devices?q=site:berlin+tag:server" },
   { id: "devices-nothing", title: "Nothing matches", path: "/devices?q=no-such-device" },
-  { id: "devices-refused", title: "A filter that says nothing", path: "/devices?q=is:flying" },
+  { id: "devices-refused", title: "A filter that says nothing", allows: /400/, path: "/devices?q=is:flying" },
   {
     id: "completing",
     title: "The filter completes",
@@ -139,6 +139,7 @@ const map = [
   why("udp_blocked_there", "Why: no UDP there"),
   why("udp_blocked_here", "Why: no UDP here"),
   why("probes_lost", "Why: probes are lost"),
+  why("no_relay", "Why: no path"),
 ];
 
 const rest = [

@@ -132,5 +132,7 @@ export function subjectOf({ entity_type, entity_id, before, after }: AuditEvent)
   const known = { ...fieldsOf(before), ...fieldsOf(after) };
   if (typeof known.code_prefix === "string") return { name: t("event.invite", { code: known.code_prefix }) };
   const name = known.name ?? known.user ?? known.slug;
+  if (typeof name === "string" && entity_type === "token") return { name: t("event.token", { name }) };
+  if (typeof name === "string" && entity_type === "group") return { name: t("event.group", { name }) };
   return { name: typeof name === "string" ? name : word("entity", entity_type) };
 }
