@@ -180,7 +180,9 @@ fn report(rng: &mut Rng, pair: usize, peer: DeviceId, code: PairCode) -> LinkRep
     let far = match path {
         LinkPath::Lan => 400,
         LinkPath::Direct => 4_000 + u32::try_from(pair * 7_919 % 30_000).unwrap_or(0),
-        _ => 28_000 + u32::try_from(pair * 7_919 % 60_000).unwrap_or(0),
+        LinkPath::None | LinkPath::Tcp | LinkPath::Member | LinkPath::Relay => {
+            28_000 + u32::try_from(pair * 7_919 % 60_000).unwrap_or(0)
+        }
     };
     let most = [9_000, 90_000, 900_000, 9_000_000, 90_000_000][pair % 5];
     let sent = if path == LinkPath::None { 0 } else { 200 + rng.below(most) };

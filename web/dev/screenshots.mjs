@@ -11,10 +11,12 @@ import { chromium } from "playwright-core";
 import { write } from "./shots/book.mjs";
 import { complaints } from "./shots/layout.mjs";
 import { gather } from "./shots/people.mjs";
-import { CHAPTERS } from "./shots/scenes.mjs";
+import { CHAPTERS, isShown } from "./shots/scenes.mjs";
 import { fresh, town } from "./shots/servers.mjs";
 
 const DOCS = "../docs/screenshots";
+/** Of WebP: text is sharp, and all of it is a few megabytes. */
+const QUALITY = 45;
 const only = process.argv.slice(2);
 const asPng = process.env.PICTURES;
 
@@ -58,7 +60,7 @@ async function photograph(page, file) {
   if (asPng) await page.screenshot({ path: `${join(asPng, file)}.png` });
   else {
     const devtools = await page.context().newCDPSession(page);
-    const { data } = await devtools.send("Page.captureScreenshot", { format: "webp", quality: 82 });
+    const { data } = await devtools.send("Page.captureScreenshot", { format: "webp", quality: QUALITY });
     writeFileSync(`${join(DOCS, file)}.webp`, Buffer.from(data, "base64"));
     await devtools.detach();
   }
@@ -92,8 +94,9 @@ async function show(browser, world, scene, look) {
     await settle(page);
     await grow(page, look);
     await settle(page);
+    if ((await page.evaluate(complaints)).length > 0) await page.waitForTimeout(700);
     for (const line of await page.evaluate(complaints)) complain(where, line);
-    for (const picture of pictures) {
+    for (const picture of pictures.filter((name) => isShown(scene, name))) {
       await page.emulateMedia({ colorScheme: picture === "dark" ? "dark" : "light" });
       await page.waitForTimeout(60);
       await photograph(page, `${scene.id}-${picture}`);

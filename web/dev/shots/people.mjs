@@ -107,11 +107,13 @@ function choose(world, { users, devices, members, links }) {
   const linksOf = (device) => links.filter((pair) => [pair.device_id, pair.peer_id].includes(device.id)).length;
   const inNetwork = (device, name) => members.some((member) => member.device_id === device.id && member.network === name);
   const most = (list, rate) => list.reduce((best, one) => (rate(one) > rate(best) ? one : best));
-  world.device = most(devices.filter((device) => device.user_id && device.online && inNetwork(device, "workshop")), linksOf).id;
-  world.member = most(members.filter((member) => member.network === "office"), ({ tags, expires_at: end }) => tags.length + (end ? 1 : 0)).id;
+  const device = most(devices.filter((one) => one.user_id && one.online && inNetwork(one, "workshop")), linksOf);
+  const marks = ({ tags, expires_at: end }) => tags.length + (end ? 1 : 0);
+  const member = most(members.filter(({ network }) => network === "office"), marks);
+  Object.assign(world, { device: device.id, deviceName: device.name, member: member.id, memberName: member.name });
   world.users = Object.fromEntries(users.map((user) => [user.name, user.id]));
   world.person = world.users.eva;
-  world.pairs = Object.fromEntries([...links].reverse().map((pair) => [pair.code, pair.id]));
+  world.pairs = Object.fromEntries([...links].reverse().map((pair) => [pair.code, { id: pair.id, name: pair.device }]));
   world.careful = { user: "ivo", password: PASSWORD };
 }
 

@@ -57,18 +57,18 @@ const devices = [
       for (const at of [1, 2, 4]) await page.locator("tbody input[type=checkbox]").nth(at).click();
     }),
   },
-  { id: "device", title: "A device in the drawer", path: ({ device }) => `/devices?open=device/${device}` },
+  { id: "device", title: "A device in the drawer", path: ({ device, deviceName }) => `/devices?q=${deviceName}&open=device/${device}` },
   { id: "device-page", title: "A device on its page", path: ({ device }) => `/devices/${device}` },
   {
     id: "device-edit",
     title: "A device, renamed",
-    act: on(({ device }) => `/devices?open=device/${device}`, (page) => named(page, "edit").click()),
+    act: on(({ device, deviceName }) => `/devices?q=${deviceName}&open=device/${device}`, (page) => named(page, "edit").click()),
   },
   {
     id: "device-entry",
     title: "An entry of its metadata",
     act: on(
-      ({ device }) => `/devices?open=device/${device}`,
+      ({ device, deviceName }) => `/devices?q=${deviceName}&open=device/${device}`,
       (page) => page.locator(".drawer [data-entry]").filter({ visible: true }).first().click(),
     ),
   },
@@ -80,11 +80,11 @@ const networks = [
   { id: "networks", title: "Networks", path: "/networks" },
   { id: "network-new", title: "A new network", path: "/networks?new=1" },
   { id: "members", title: "Members", path: "/networks/office" },
-  { id: "member", title: "A member in the drawer", path: ({ member }) => `/networks/office?open=member/${member}` },
+  { id: "member", title: "A member in the drawer", path: ({ member, memberName }) => `/networks/office?q=${memberName}&open=member/${member}` },
   {
     id: "member-edit",
     title: "A member, changed",
-    act: on(({ member }) => `/networks/office?open=member/${member}`, (page) => named(page, "edit").click()),
+    act: on(({ member, memberName }) => `/networks/office?q=${memberName}&open=member/${member}`, (page) => named(page, "edit").click()),
   },
   {
     id: "members-selected",
@@ -124,7 +124,7 @@ const people = [
 const why = (code, title) => ({
   id: `why-${code.replaceAll("_", "-")}`,
   title,
-  path: ({ pairs }) => `/map?view=table&open=link/${pairs[code]}`,
+  path: ({ pairs }) => `/map?view=table&q=${pairs[code].name}&open=link/${pairs[code].id}`,
 });
 
 const map = [
@@ -296,6 +296,20 @@ const empty = [
   { id: "empty-entries", title: "No metadata", path: "/networks/studio/entries" },
   { id: "empty-map-table", title: "No links", path: "/map?view=table" },
 ].map((scene) => ({ at: "fresh", as: "admin", ...scene }));
+
+/** What a page shows elsewhere too: in dark it differs in nothing. */
+const DETAILS = [
+  "overview-network devices-filtered devices-found devices-nothing devices-refused completing columns quick-filter",
+  "selected device-edit device-entry device-gone devices-member network-new member-edit members-selected group-edit",
+  "network-edit network-locked network-gone networks-member person-new people-member map-nothing map-device",
+  "why-mapping-varies-here why-udp-blocked-there why-udp-blocked-here why-probes-lost activity-filtered activity-nothing",
+  "token-new palette-nothing nowhere invite-person-made token-made signin-wrong signin-elsewhere invite-signed-in",
+  "link-used account-factor empty-map empty-people empty-tokens empty-stranger-networks empty-members empty-invites",
+  "empty-groups empty-entries empty-map-table",
+];
+
+/** Whether a scene is shown in a look. */
+export const isShown = ({ id }, look) => look !== "dark" || !DETAILS.some((line) => line.split(" ").includes(id));
 
 /** Chapters, in the order they are photographed and shown. */
 export const CHAPTERS = {

@@ -121,13 +121,13 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "state",
       label: t("map.path"),
-      width: 150,
+      width: 170,
       card: true,
       sort: (edge) => ORDER[edge.state],
       cell: (edge) => (
         <a class="name" href={opening("link", edge.id)}>
           <Dot state={edge.state === "recent" ? "offline" : edge.state} />
-          <span>{edge.state === "recent" ? t("state.recent") : pathInWords(edge.link)}</span>
+          <span class="name-text">{edge.state === "recent" ? t("state.recent") : pathInWords(edge.link)}</span>
           <span class="unseen">{t("map.between", { here: edge.link.device, there: edge.link.peer })}</span>
         </a>
       ),
@@ -135,7 +135,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "here",
       label: t("map.here"),
-      width: 140,
+      width: 130,
       card: true,
       sort: (edge) => edge.link.device,
       cell: (edge) => (
@@ -147,7 +147,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "there",
       label: t("map.there"),
-      width: 140,
+      width: 130,
       card: true,
       sort: (edge) => edge.link.peer,
       cell: (edge) => (
