@@ -190,8 +190,8 @@ fn report(rng: &mut Rng, pair: usize, peer: DeviceId, code: PairCode) -> LinkRep
         peer,
         path,
         rtt_us: (path != LinkPath::None).then(|| far + rng.u32() % (1 + far / 4)),
-        pings: 32,
-        lost: u8::try_from(rng.below(20).saturating_sub(17)).unwrap_or(0),
+        pings: if path == LinkPath::None { 0 } else { 32 },
+        lost: u8::try_from(rng.below(20).saturating_sub(17)).unwrap_or(0) * u8::from(path != LinkPath::None),
         tx_bytes: sent,
         rx_bytes: sent * (1 + pair as u64 % 9),
     }

@@ -117,6 +117,8 @@ async function showAll(browser, world, scene) {
 }
 
 const servers = [];
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, () => void Promise.all(servers.map((server) => server.stop())).then(() => process.exit(1)));
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: [

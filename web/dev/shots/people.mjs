@@ -113,7 +113,7 @@ function choose(world, { users, devices, members, links }) {
   Object.assign(world, { device: device.id, deviceName: device.name, member: member.id, memberName: member.name });
   world.users = Object.fromEntries(users.map((user) => [user.name, user.id]));
   world.person = world.users.eva;
-  world.pairs = Object.fromEntries([...links].reverse().map((pair) => [pair.code, { id: pair.id, name: pair.device }]));
+  world.pairs = Object.fromEntries([...links].reverse().map((pair) => [pair.code, { id: pair.id, names: `${pair.device},${pair.peer}` }]));
   world.careful = { user: "ivo", password: PASSWORD };
 }
 

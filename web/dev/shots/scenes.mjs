@@ -124,7 +124,7 @@ const people = [
 const why = (code, title) => ({
   id: `why-${code.replaceAll("_", "-")}`,
   title,
-  path: ({ pairs }) => `/map?view=table&q=${pairs[code].name}&open=link/${pairs[code].id}`,
+  path: ({ pairs }) => `/map?view=table&q=name:${pairs[code].names}&open=link/${pairs[code].id}`,
 });
 
 const map = [

@@ -82,7 +82,7 @@ export function MapView() {
           )}
         </Empty>
       ) : isTable ? (
-        <Twin edges={graph.edges} />
+        <Twin edges={graph.edges} isFiltered={text !== ""} />
       ) : (
         <MapCanvas graph={graph} label={t("map.label", { summary })} chosen={chosen} onOpen={open} />
       )}
@@ -93,7 +93,7 @@ export function MapView() {
 const edgeId = (edge: Edge) => edge.id;
 
 /** The edges of the map, one a row. */
-function Twin({ edges }: { edges: readonly Edge[] }) {
+function Twin({ edges, isFiltered }: { edges: readonly Edge[]; isFiltered: boolean }) {
   const isNarrow = useMedia(NARROW);
   const width = stageWidth.value;
   const columns = useMemo(
@@ -109,7 +109,7 @@ function Twin({ edges }: { edges: readonly Edge[] }) {
       sort={route.value.query.get("sort") ?? "state"}
       onSort={(sort) => go(here({ sort }), "replace")}
       cardHeight={168}
-      empty={<Empty icon="link" title={t("links.none")} />}
+      empty={<Empty icon="link" title={t(isFiltered ? "links.noneAmong" : "links.none")} />}
     />
   );
 }
