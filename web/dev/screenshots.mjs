@@ -36,21 +36,30 @@ const complain = (where, what) => {
 
 /** What would have to be scrolled is shown, too: the window grows as far as the page or the drawer is long. */
 async function grow(page, { width, height, tallest }) {
-  const more = await page.evaluate(() => {
-    if (document.querySelector(".map canvas, [popover]:popover-open")) return 0;
-    const modal = document.querySelector("dialog:modal");
-    if (modal) return Math.max(0, modal.scrollHeight - modal.clientHeight);
-    const boxes = [document.documentElement, ...document.querySelectorAll(".stage, main, .drawer-body")];
-    const long = boxes.filter((box) => !box.querySelector(":scope > .page.fill, :scope > main > .page.fill"));
-    return Math.max(0, ...long.map((box) => box.scrollHeight - box.clientHeight));
-  });
-  if (more > 0) await page.setViewportSize({ width, height: Math.min(tallest, height + more) });
+  for (let now = height, tries = 0; now < tallest && tries < 3; tries += 1) {
+    const more = await page.evaluate(hidden);
+    if (more <= 0) return;
+    now = Math.min(tallest, now + more);
+    await page.setViewportSize({ width, height: now });
+    await page.waitForFunction((tall) => innerHeight === tall, now);
+    await settle(page);
+  }
+}
+
+/** How much there is below what is seen, in the page: lists as long as they like, a map and a menu do not count. */
+function hidden() {
+  if (document.querySelector(".map canvas, [popover]:popover-open")) return 0;
+  const modal = document.querySelector("dialog:modal");
+  if (modal) return modal.scrollHeight - modal.clientHeight;
+  const boxes = [document.documentElement, ...document.querySelectorAll(".stage, main, .drawer-body")];
+  const long = boxes.filter((box) => !box.querySelector(":scope > .page.fill, :scope > main > .page.fill"));
+  return Math.max(0, ...long.map((box) => box.scrollHeight - box.clientHeight));
 }
 
 /** Waits until nothing changes any more. */
 async function settle(page) {
   await page.locator("h1").first().waitFor();
-  await page.waitForFunction(() => !document.querySelector(".loading, .light.connecting"));
+  await page.waitForFunction(() => !document.querySelector("main.starting, .loading, .light.connecting"));
   if ((await page.locator(".map canvas").count()) > 0) await page.locator("canvas[data-settled=yes]").waitFor();
   await page.evaluate(() => document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))));
   await page.waitForTimeout(150);
@@ -93,7 +102,6 @@ async function show(browser, world, scene, look) {
     else await scene.act(page, world);
     await settle(page);
     await grow(page, look);
-    await settle(page);
     if ((await page.evaluate(complaints)).length > 0) await page.waitForTimeout(700);
     for (const line of await page.evaluate(complaints)) complain(where, line);
     for (const picture of pictures.filter((name) => isShown(scene, name))) {

@@ -113,7 +113,10 @@ function choose(world, { users, devices, members, links }) {
   Object.assign(world, { device: device.id, deviceName: device.name, member: member.id, memberName: member.name });
   world.users = Object.fromEntries(users.map((user) => [user.name, user.id]));
   world.person = world.users.eva;
-  world.pairs = Object.fromEntries([...links].reverse().map((pair) => [pair.code, { id: pair.id, names: `${pair.device},${pair.peer}` }]));
+  const online = new Set(devices.filter((one) => one.online).map(({ id }) => id));
+  const lives = (pair) => Number(online.has(pair.device_id) && online.has(pair.peer_id));
+  const live = [...links].sort((a, b) => lives(a) - lives(b));
+  world.pairs = Object.fromEntries(live.map((pair) => [pair.code, { id: pair.id, names: `${pair.device},${pair.peer}` }]));
   world.careful = { user: "ivo", password: PASSWORD };
 }
 
