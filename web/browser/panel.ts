@@ -37,7 +37,8 @@ export interface Wish extends BrowserContextOptions {
   world?: string;
 }
 
-let worlds = 0;
+// Files begin with another number each, or one would find the worlds of the one before, whose devices are silent by now.
+let worlds = Date.now();
 
 /** Opens a path of the panel on a server of its own. */
 export async function open(path: string, { world = "devices=200&tick=0", ...options }: Wish = {}): Promise<Page> {
