@@ -86,7 +86,7 @@ endure: setup ## half an hour at full speed with path switches, rekeys and 1 % l
 
 # What the panel is built of. Cargo embeds web/dist where it is, so that the panel comes first in `make test`; without changes
 # neither is built anew. LANYARD_WITHOUT_PANEL=1 leaves it out where Node is too old.
-WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -name screenshots -prune -o -type f -print)
+WEB_SOURCES := $(shell find web -name node_modules -prune -o -name dist -prune -o -type f -print)
 WEB := $(if $(LANYARD_WITHOUT_PANEL),,web/dist/index.html)
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
@@ -111,7 +111,8 @@ types: web/node_modules/.package-lock.json ## web/openapi.json as the handlers d
 	LANYARD_RENEW=1 $(CARGO) test --locked -p lanyard-coordinator --lib the_copy_in_web_is_the_document
 	cd web && npm run types
 
-screenshots: web ## every page of it, light, dark and at phone width, into web/screenshots
+screenshots: setup web ## every page of it and of the pages in front of it, of a made-up town, into docs/screenshots; fails when anything is cut off or overlaps
+	$(CARGO) build --locked -p lanyard-coordinator
 	cd web && npm run screenshots
 
 api: setup build ## the HTTP interface asked by its own document, on both databases (EXAMPLES=50 of each operation)

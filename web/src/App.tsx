@@ -4,7 +4,6 @@ import { sentence } from "./store/later";
 import { t } from "./i18n/t";
 import { Button } from "./parts/Button";
 import { lazy } from "./parts/Lazy";
-import { isServerAdmin } from "./may";
 import { page, route } from "./route";
 import { store } from "./store/store";
 import { Activity } from "./views/Activity";
@@ -40,7 +39,7 @@ function View() {
   const key = route.value.path.slice(0, 2).join("/");
   switch (page.value) {
     case "":
-      return store.networks.all.value.length === 0 && isServerAdmin.value ? <Welcome /> : <Overview />;
+      return store.networks.all.value.length === 0 ? <Welcome /> : <Overview />;
     case "devices":
       return hasMore ? <DevicePage key={key} /> : <Devices />;
     case "networks":

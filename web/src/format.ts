@@ -35,6 +35,11 @@ export function ago(at: number | null, from: number = now.value): string {
   return t("time.now");
 }
 
+/** How long ago something was; the clock of this machine may be behind that of the server. */
+export function since(at: number | null): string {
+  return ago(at === null ? null : Math.min(at, now.value));
+}
+
 /** A moment to the minute. */
 export function moment(at: number): string {
   return dates({ dateStyle: "medium", timeStyle: "short" }).format(at);

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { ago, bytes, natural, percent, permille, rate, roundTrip, span } from "../src/format";
+import { ago, bytes, natural, now, percent, permille, rate, roundTrip, since, span } from "../src/format";
 import { preferred } from "../src/i18n/languages";
 import { language, n, t, word } from "../src/i18n/t";
 import { differences } from "../src/parts/Events";
@@ -15,6 +15,13 @@ beforeEach(() => {
 });
 
 describe("moments and numbers", () => {
+  it("that are past are never ahead, by whichever clock", () => {
+    now.value = NOW;
+    expect(since(NOW + 180_000)).toBe("just now");
+    expect(since(NOW - 180_000)).toBe("3 min. ago");
+    expect(since(null)).toBe("never");
+  });
+
   it("are told as people say them", () => {
     expect(ago(null, NOW)).toBe("never");
     expect(ago(NOW - 20_000, NOW)).toBe("just now");

@@ -17,6 +17,9 @@ use lanyard_wire::token::Token;
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(3);
 
+/// How often something is asked.
+const TRIES: u32 = 3;
+
 /// Where the device finds its session; the service's answers carry it.
 const INDEX: SessionIndex = SessionIndex::new(0x1001);
 
@@ -116,10 +119,17 @@ impl Session {
     }
 }
 
+/// Asks until an answer comes: of datagrams to a busy service some are lost.
 fn ask(socket: &UdpSocket, question: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut buffer = vec![0; 2_048];
-    socket.send(question)?;
-    let length = socket.recv(&mut buffer)?;
-    buffer.truncate(length);
+    let mut answer = Err(std::io::ErrorKind::TimedOut.into());
+    for _ in 0..TRIES {
+        socket.send(question)?;
+        answer = socket.recv(&mut buffer);
+        if answer.is_ok() {
+            break;
+        }
+    }
+    buffer.truncate(answer?);
     Ok(buffer)
 }

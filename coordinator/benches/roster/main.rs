@@ -66,7 +66,7 @@ impl Coordinator {
         administer(dir.path(), &["network", "add", "fleet", "--prefix", "10.200.0.0/16"])?;
         let uses = (devices + HEARD).to_string();
         let invite = administer(dir.path(), &["invite", "add", "fleet", "--uses", &uses])?;
-        let join = invite["join"].as_str().context("no join string")?;
+        let join = invite["invite"]["join"].as_str().context("no join string")?;
         let join = JoinString::parse(join).context("the join string")?;
         let log = dir.path().join("log");
         let process = program(dir.path())

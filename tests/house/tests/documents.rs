@@ -113,9 +113,20 @@ fn every_link_of_a_document_leads_somewhere() {
 #[test]
 fn the_index_of_the_documents_has_a_line_for_each() {
     let index = text("docs/README.md");
-    for name in files_below(&["docs/"], "") {
+    for name in files_below(&["docs/"], "").into_iter().filter(|name| !name.ends_with(".webp")) {
         let page = name.trim_start_matches("docs/");
         assert!(page == "README.md" || index.contains(&format!("({page})")), "docs/README.md lacks {page}");
+    }
+}
+
+#[test]
+fn every_picture_is_shown_on_the_page_beside_it() {
+    let page = text("docs/screenshots/README.md");
+    let pictures = files_below(&["docs/"], ".webp");
+    assert!(pictures.len() > 100, "only {} pictures: `make screenshots` makes them", pictures.len());
+    for name in pictures {
+        let picture = name.trim_start_matches("docs/screenshots/");
+        assert!(page.contains(&format!("]({picture})")), "docs/screenshots/README.md does not show {name}");
     }
 }
 

@@ -116,7 +116,9 @@ function edges(
     context.setLineDash(DASHES[state].map((dash) => dash / view.scale));
     context.strokeStyle = paint.edges[state];
     context.globalAlpha = isBright ? 0.95 : hovered ? 0.12 : 0.55;
-    context.lineWidth = ((isBright ? 2 : 1.2) + 0.7 * Math.floor((look % 20) / 2)) / view.scale;
+    // From afar the lines are finer, or they would be one blot.
+    const near = Math.max(0.4, Math.min(1, view.scale));
+    context.lineWidth = (near * ((isBright ? 2 : 1.2) + 0.7 * Math.floor((look % 20) / 2))) / view.scale;
     context.beginPath();
     for (const edge of list) {
       context.moveTo(edge.source.x, edge.source.y);
@@ -192,6 +194,7 @@ function dot(context: CanvasRenderingContext2D, node: Node, isChosen: boolean, p
   context.stroke();
 }
 
+/** Names below their dots, or above; where there is no room for either, none is written until the pointer asks. */
 function names(context: CanvasRenderingContext2D, scene: Scene, paint: Paint, width: number, height: number): void {
   const { graph, view, hovered, chosen } = scene;
   const halfWidth = width / 2 / view.scale;
@@ -206,15 +209,32 @@ function names(context: CanvasRenderingContext2D, scene: Scene, paint: Paint, wi
   context.textBaseline = "top";
   context.lineJoin = "round";
   context.strokeStyle = paint.paper;
-  for (const node of inSight) {
-    const isLoud = node === hovered || node.id === chosen;
-    if (!all && !isLoud) continue;
-    const y = node.y + 9;
-    context.lineWidth = 4 / view.scale;
-    context.strokeText(node.row.name, node.x, y);
-    context.fillStyle = isLoud ? paint.ink : paint.quiet;
-    context.fillText(node.row.name, node.x, y);
+  context.lineWidth = 4 / view.scale;
+  const isLoud = (node: Node) => node === hovered || node.id === chosen;
+  const rank = (node: Node) => (isLoud(node) ? 2 : Number(node.row.state === "online"));
+  const written: Box[] = [];
+  for (const node of inSight.sort((a, b) => rank(b) - rank(a))) {
+    if (!all && !isLoud(node)) continue;
+    const half = context.measureText(node.row.name).width / 2;
+    const places = [node.y + 9, node.y - 9 - size].map((y) => ({ left: node.x - half, right: node.x + half, top: y, bottom: y + size }));
+    const place = places.find((box) => !written.some((other) => meets(box, other))) ?? (isLoud(node) ? places[0] : undefined);
+    if (!place) continue;
+    written.push(place);
+    context.strokeText(node.row.name, node.x, place.top);
+    context.fillStyle = isLoud(node) ? paint.ink : paint.quiet;
+    context.fillText(node.row.name, node.x, place.top);
   }
+}
+
+interface Box {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
+
+function meets(a: Box, b: Box): boolean {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 }
 
 /** The node at a point of the canvas. */

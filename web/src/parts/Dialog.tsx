@@ -19,6 +19,10 @@ export function Dialog({ title, onClose, children, wide = false }: Props) {
     const element = dialog.current!;
     const from = document.activeElement;
     element.showModal();
+    // What is to be filled in comes before the button that closes.
+    if (!element.querySelector("[autofocus]")) {
+      element.querySelector<HTMLElement>(".dialog-body :is(input, select)")?.focus();
+    }
     return () => {
       element.close();
       if (from instanceof HTMLElement && from.isConnected) from.focus();

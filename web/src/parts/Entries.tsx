@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Entries, type Entry, type Subject, VISIBILITIES, type Visibility, metadata } from "../api/metadata";
-import { ago, moment } from "../format";
+import { moment, since } from "../format";
 import { t } from "../i18n/t";
 import { later, sentence } from "../store/later";
 import { hidden, hide } from "../store/hidden";
@@ -112,7 +112,7 @@ function written({ visibility, updated_by, updated_at }: Entry) {
     <>
       {t(`visibility.${visibility}`)} ·{" "}
       <time dateTime={new Date(updated_at).toISOString()} title={moment(updated_at)}>
-        {t("entries.by", { name, ago: ago(updated_at) })}
+        {t("entries.by", { name, ago: since(updated_at) })}
       </time>
     </>
   );

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import type { AuditEvent } from "../api/types";
-import { ago, second } from "../format";
+import { second, since } from "../format";
 import { t, word } from "../i18n/t";
 import { opening } from "../route";
 import { nameOf } from "../store/rows";
@@ -47,7 +47,7 @@ function EventLine({ event }: { event: AuditEvent }) {
         </p>
         <p class="event-about">
           <time dateTime={new Date(event.at).toISOString()} title={second(event.at)}>
-            {ago(event.at)}
+            {since(event.at)}
           </time>
           <span>{t("event.via", { via: word("via", event.via) })}</span>
           {changes.length > 0 && (
@@ -114,11 +114,13 @@ function actorOf({ actor_kind, actor_id }: AuditEvent): string {
   const user = store.users.get(actor_id);
   if (user) return nameOf(user);
   const device = actor_kind === "device" ? store.devices.get(actor_id) : undefined;
-  return device?.name ?? (actor_id === "" || actor_kind === "system" ? word("actor", actor_kind) : actor_id);
+  // An operator is called by a name; the number of a user whom the caller may not see says nothing.
+  return device?.name ?? (actor_kind === "operator" && actor_id !== "" ? actor_id : word("actor", actor_kind));
 }
 
 /** What an event is about: its name now, or the one it had. */
 export function subjectOf({ entity_type, entity_id, before, after }: AuditEvent): { name: string; href?: string } {
+  if (entity_id === "admin_link") return { name: t("event.adminLink") };
   const member = store.members.get(entity_id);
   if (member) return { name: member.name, href: opening("device", member.device_id) };
   const device = store.devices.get(entity_id);
@@ -130,5 +132,7 @@ export function subjectOf({ entity_type, entity_id, before, after }: AuditEvent)
   const known = { ...fieldsOf(before), ...fieldsOf(after) };
   if (typeof known.code_prefix === "string") return { name: t("event.invite", { code: known.code_prefix }) };
   const name = known.name ?? known.user ?? known.slug;
+  if (typeof name === "string" && entity_type === "token") return { name: t("event.token", { name }) };
+  if (typeof name === "string" && entity_type === "group") return { name: t("event.group", { name }) };
   return { name: typeof name === "string" ? name : word("entity", entity_type) };
 }

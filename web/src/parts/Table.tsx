@@ -144,7 +144,7 @@ export function Table<R>(props: Props<R>) {
 
 /** Narrower than this the columns that share the rest would vanish: the box scrolls then. */
 function least<R>(columns: readonly Column<R>[]): number {
-  return columns.reduce((sum, column) => sum + (column.width ?? 180), 40);
+  return columns.reduce((sum, column) => sum + (column.width ?? 160), 40);
 }
 
 function Head<R>({ columns, sort, onSort, selected, onSelect, ids, count }: Props<R> & { ids: Ids; count: number }) {

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { devices, events } from "../api/calls";
 import { about } from "../api/metadata";
 import type * as T from "../api/types";
-import { ago, moment } from "../format";
+import { moment, since } from "../format";
 import { t } from "../i18n/t";
 import { mayChangeDevice } from "../may";
 import { Button, LinkButton } from "../parts/Button";
@@ -97,7 +97,7 @@ export function DeviceDetail({ row }: { row: DeviceRow }) {
 
 function factsOf({ device, owner, ownerName }: DeviceRow) {
   return [
-    [t("device.seen"), device.online ? t("state.online") : ago(device.last_seen_at)],
+    [t("device.seen"), device.online ? t("state.online") : since(device.last_seen_at)],
     [t("device.suspended"), device.suspended_at === null ? null : moment(device.suspended_at)],
     [t("device.owner"), owner ? <a href={opening("user", owner.id)}>{ownerName}</a> : t("device.nobody")],
     [t("device.number"), <Copy text={device.number} />],
@@ -118,7 +118,7 @@ function Networks({ members: list, onRename }: { members: readonly T.Member[]; o
             <a href={to("networks", member.network)}>{member.network}</a>
             <MemberState member={member} />
           </div>
-          <div class="line-about">
+          <div class="line-about line-addresses">
             <Marks member={member} />
             {member.ip4 && <Copy text={member.ip4} />}
             {member.ip6 && <Copy text={member.ip6} />}

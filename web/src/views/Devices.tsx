@@ -140,7 +140,8 @@ function quick(): Quick[] {
   ];
 }
 
-function NoDevices() {
+/** What is said where there are no devices, and what brings the first one. */
+export function NoDevices() {
   return (
     <Empty icon="devices" title={t("devices.none")}>
       <p>{t(isAdmin.value ? "devices.none.admin" : "devices.none.member")}</p>

@@ -1,7 +1,7 @@
 // Why a pair talks the way it does, and the one thing that would change it.
 
 import type * as T from "../api/types";
-import { ago, moment, now, span } from "../format";
+import { moment, now, since, span } from "../format";
 import { t } from "../i18n/t";
 import { Copy } from "../parts/Copy";
 import { State } from "../parts/Dot";
@@ -35,7 +35,7 @@ export function LinkDetail({ link }: { link: T.Link | undefined }) {
           [t("link.rtt"), report && <Rtt link={link} />],
           [t("link.loss"), report && <Loss link={link} />],
           [t("link.rate"), report && <Rates link={link} here={link.device_id} />],
-          [t("link.heard"), report && ago(report.seen_at)],
+          [t("link.heard"), report && since(report.seen_at)],
         ]}
       />
       <div class="why">
@@ -49,7 +49,7 @@ export function LinkDetail({ link }: { link: T.Link | undefined }) {
         facts={[
           [t("why.tried"), plan],
           [t("why.took"), link.took_ms > 0 ? span(link.took_ms) : null],
-          [t("why.reported"), t("why.reportedBy", { name: link.device, ago: ago(link.at) })],
+          [t("why.reported"), t("why.reportedBy", { name: link.device, ago: since(link.at) })],
           [t("why.at"), moment(link.at)],
           [t("why.code"), <code>{link.code}</code>],
         ]}

@@ -25,11 +25,16 @@ export function Rates({ link, here }: { link: Reported & Partial<Pick<T.Link, "d
   if (sent + received === 0) return <span class="quiet">{t("link.still")}</span>;
   return (
     <span class="rates">
-      <span aria-hidden="true">↑</span>
-      <span class="unseen">{t("link.sent")}</span>
-      {rate(sent)} <span aria-hidden="true">↓</span>
-      <span class="unseen">{t("link.received")}</span>
-      {rate(received)}
+      <span class="rate">
+        <span aria-hidden="true">↑</span>
+        <span class="unseen">{t("link.sent")}</span>
+        {rate(sent)}
+      </span>{" "}
+      <span class="rate">
+        <span aria-hidden="true">↓</span>
+        <span class="unseen">{t("link.received")}</span>
+        {rate(received)}
+      </span>
     </span>
   );
 }

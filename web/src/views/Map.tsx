@@ -1,7 +1,7 @@
 // Map: who is connected to whom, and how; as a picture, and as a table for whom a picture is no use.
 
 import { useCallback, useMemo, useRef } from "preact/hooks";
-import { ago, now } from "../format";
+import { now, since } from "../format";
 import { n, t } from "../i18n/t";
 import { type Edge, type EdgeState, type Node, NODES_MAX, graphOf } from "../map/graph";
 import { Button, LinkButton } from "../parts/Button";
@@ -10,7 +10,7 @@ import { Empty } from "../parts/Empty";
 import { Chips, Filter, useFilter } from "../parts/Filter";
 import { PageHead } from "../parts/Page";
 import { type Column, NARROW, Table } from "../parts/Table";
-import { useMedia } from "../parts/media";
+import { stageWidth, useMedia } from "../parts/media";
 import { useSearch } from "../parts/search";
 import { go, here, opened, opening, route, to } from "../route";
 import { store } from "../store/store";
@@ -82,7 +82,7 @@ export function MapView() {
           )}
         </Empty>
       ) : isTable ? (
-        <Twin edges={graph.edges} />
+        <Twin edges={graph.edges} isFiltered={text !== ""} />
       ) : (
         <MapCanvas graph={graph} label={t("map.label", { summary })} chosen={chosen} onOpen={open} />
       )}
@@ -93,9 +93,13 @@ export function MapView() {
 const edgeId = (edge: Edge) => edge.id;
 
 /** The edges of the map, one a row. */
-function Twin({ edges }: { edges: readonly Edge[] }) {
+function Twin({ edges, isFiltered }: { edges: readonly Edge[]; isFiltered: boolean }) {
   const isNarrow = useMedia(NARROW);
-  const columns = useMemo(() => columnsOf().filter((column) => !isNarrow || column.card), [isNarrow, t("map")]);
+  const width = stageWidth.value;
+  const columns = useMemo(
+    () => columnsOf().filter((column) => (isNarrow ? column.card : width >= (column.from ?? 0))),
+    [isNarrow, width, t("map")],
+  );
   return (
     <Table
       label={t("links")}
@@ -105,7 +109,7 @@ function Twin({ edges }: { edges: readonly Edge[] }) {
       sort={route.value.query.get("sort") ?? "state"}
       onSort={(sort) => go(here({ sort }), "replace")}
       cardHeight={168}
-      empty={<Empty icon="link" title={t("links.none")} />}
+      empty={<Empty icon="link" title={t(isFiltered ? "links.noneAmong" : "links.none")} />}
     />
   );
 }
@@ -117,13 +121,13 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "state",
       label: t("map.path"),
-      width: 150,
+      width: 170,
       card: true,
       sort: (edge) => ORDER[edge.state],
       cell: (edge) => (
         <a class="name" href={opening("link", edge.id)}>
           <Dot state={edge.state === "recent" ? "offline" : edge.state} />
-          <span>{edge.state === "recent" ? t("state.recent") : pathInWords(edge.link)}</span>
+          <span class="name-text">{edge.state === "recent" ? t("state.recent") : pathInWords(edge.link)}</span>
           <span class="unseen">{t("map.between", { here: edge.link.device, there: edge.link.peer })}</span>
         </a>
       ),
@@ -131,7 +135,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "here",
       label: t("map.here"),
-      width: 140,
+      width: 130,
       card: true,
       sort: (edge) => edge.link.device,
       cell: (edge) => (
@@ -143,7 +147,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "there",
       label: t("map.there"),
-      width: 140,
+      width: 130,
       card: true,
       sort: (edge) => edge.link.peer,
       cell: (edge) => (
@@ -155,6 +159,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "rtt",
       label: t("link.rtt"),
+      from: 620,
       width: 95,
       end: true,
       card: true,
@@ -164,6 +169,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "loss",
       label: t("link.loss"),
+      from: 890,
       width: 65,
       end: true,
       card: true,
@@ -173,6 +179,7 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "rate",
       label: t("link.rate"),
+      from: 830,
       width: 205,
       end: true,
       card: true,
@@ -182,16 +189,18 @@ function columnsOf(): Column<Edge>[] {
     {
       id: "reason",
       label: t("why.because"),
+      from: 1150,
       cell: (edge) => <span class="clip quiet">{stateOfLink(edge.link) === "direct" ? "" : inWords(edge.link).reason}</span>,
     },
     {
       id: "at",
       label: t("why.at"),
       width: 100,
+      from: 990,
       end: true,
       card: true,
       sort: (edge) => -heardAt(edge.link),
-      cell: (edge) => ago(heardAt(edge.link)),
+      cell: (edge) => since(heardAt(edge.link)),
     },
   ];
 }

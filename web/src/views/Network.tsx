@@ -3,7 +3,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { about } from "../api/metadata";
 import type * as T from "../api/types";
-import { ago, natural } from "../format";
+import { natural, since } from "../format";
 import { n, t, word } from "../i18n/t";
 import { mayBring } from "../may";
 import { Button, LinkButton } from "../parts/Button";
@@ -197,7 +197,7 @@ function columnsOf(onRename: (member: T.Member) => void): Column<T.Member>[] {
       label: t("device.address"),
       width: 150,
       card: true,
-      from: 560,
+      from: 740,
       cell: (member) => member.ip4 && <Copy text={member.ip4} />,
     },
     {
@@ -234,7 +234,7 @@ function columnsOf(onRename: (member: T.Member) => void): Column<T.Member>[] {
       card: true,
       from: 1070,
       sort: (member) => -(member.online ? Number.MAX_SAFE_INTEGER : (member.last_seen_at ?? 0)),
-      cell: (member) => (member.online ? t("state.online") : ago(member.last_seen_at)),
+      cell: (member) => (member.online ? t("state.online") : since(member.last_seen_at)),
     },
     {
       id: "actions",

@@ -5,7 +5,7 @@ import { computed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { events, health } from "../api/calls";
 import type * as T from "../api/types";
-import { ago, number, percent } from "../format";
+import { number, percent, since } from "../format";
 import { n, t, word } from "../i18n/t";
 import { isServerAdmin } from "../may";
 import { LinkButton } from "../parts/Button";
@@ -19,7 +19,7 @@ import { actOn } from "../store/actions";
 import { store } from "../store/store";
 import { inWords, stateOfLink } from "../verdict";
 import { MemberActions } from "./DeviceParts";
-import { inScope } from "./Devices";
+import { NoDevices, inScope } from "./Devices";
 import { EndingSoon } from "./MemberParts";
 
 /** Rows of each list; the rest is behind a link. */
@@ -76,6 +76,11 @@ export function Overview() {
       </div>
       <div class="columns">
         <div>
+          {rows.length === 0 && (
+            <Section title={t("devices")}>
+              <NoDevices />
+            </Section>
+          )}
           <Waits members={pending.value} />
           <EndingSoon />
           <Section title={t("overview.pairs")}>
@@ -137,7 +142,7 @@ function Waits({ members }: { members: readonly T.Member[] }) {
               <Dot state="pending" />
               <span>{member.name}</span>
             </a>
-            <p class="line-about">{t("overview.asks", { network: member.network, ago: ago(member.created_at) })}</p>
+            <p class="line-about">{t("overview.asks", { network: member.network, ago: since(member.created_at) })}</p>
             <MemberActions member={member} onRename={() => {}} />
           </li>
         ))}
@@ -160,8 +165,8 @@ function More({ count, href }: { count: number; href: string }) {
 function Pairs({ links: list, direct }: { links: readonly T.Link[]; direct: number }) {
   if (list.length === 0) {
     return (
-      <p class="good">
-        <Icon name="check" />
+      <p class={direct === 0 ? "quiet" : "good"}>
+        {direct > 0 && <Icon name="check" />}
         {direct === 0 ? t("overview.noLinks") : n("overview.allDirect", direct)}
       </p>
     );
@@ -258,18 +263,20 @@ function Latest() {
   );
 }
 
-/** What a server without networks shows instead. */
+/** What is shown instead to who sees no network. */
 export function Welcome() {
   return (
     <div class="page">
       <PageHead title={t("overview")} />
       <div class="empty">
         <Icon name="networks" size={28} />
-        <h2>{t("welcome.title")}</h2>
-        <p>{t("welcome.text")}</p>
-        <LinkButton icon="plus" look="main" href={`${to("networks")}?new=1`}>
-          {t("networks.add")}
-        </LinkButton>
+        <h2>{t(isServerAdmin.value ? "welcome.title" : "networks.none")}</h2>
+        <p>{t(isServerAdmin.value ? "welcome.text" : "networks.none.member")}</p>
+        {isServerAdmin.value && (
+          <LinkButton icon="plus" look="main" href={`${to("networks")}?new=1`}>
+            {t("networks.add")}
+          </LinkButton>
+        )}
       </div>
     </div>
   );

@@ -1,7 +1,7 @@
 // The peers of a device: how it reaches each, how far that is, what goes over it. Where there is little room a peer is two lines.
 
 import type * as T from "../api/types";
-import { ago, now } from "../format";
+import { now, since } from "../format";
 import { t } from "../i18n/t";
 import { Dot } from "../parts/Dot";
 import { Retry } from "../parts/Retry";
@@ -69,7 +69,7 @@ function Peer({ link, here }: { link: T.Link; here: string }) {
         <Rates link={link} here={here} />
       </td>
       <td role="cell" data-label={t("link.heard")}>
-        {ago(heardAt(link))}
+        {since(heardAt(link))}
       </td>
     </tr>
   );

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { roles } from "../api/calls";
 import type * as T from "../api/types";
-import { ago } from "../format";
+import { ago, since } from "../format";
 import { t } from "../i18n/t";
 import { mayOwn } from "../may";
 import { Button } from "../parts/Button";
@@ -64,7 +64,7 @@ export function Roles({ network }: { network: T.Network }) {
                   </a>
                   <p class="line-about">
                     {role.expires_at === null
-                      ? t("roles.since", { ago: ago(role.created_at) })
+                      ? t("roles.since", { ago: since(role.created_at) })
                       : t("ends", { ago: ago(role.expires_at) })}
                   </p>
                   <RoleActions role={role} onChange={change} onRemove={remove} onHandOver={setHeir} />

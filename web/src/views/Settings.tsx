@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { sessions, tokens } from "../api/calls";
 import type * as T from "../api/types";
-import { ago, moment } from "../format";
+import { ago, moment, since } from "../format";
 import { LANGUAGES } from "../i18n/languages";
 import { language, speak, t } from "../i18n/t";
 import { isAdmin, isServerAdmin } from "../may";
@@ -125,7 +125,7 @@ function Sessions() {
                 <p class="line-about">
                   {[
                     session.ip,
-                    t("session.seen", { ago: ago(session.seen_at) }),
+                    t("session.seen", { ago: since(session.seen_at) }),
                     t("session.ends", { at: moment(session.expires_at) }),
                   ]
                     .filter(Boolean)
@@ -228,7 +228,7 @@ function TokenLine({ token, onEnd }: { token: T.Token; onEnd: () => void }) {
         {token.network_id !== null && <span class="tag">{network?.name ?? token.network_id}</span>}
       </div>
       <p class="line-about">
-        {t("tokens.used", { ago: ago(token.last_used_at) })} ·{" "}
+        {t("tokens.used", { ago: since(token.last_used_at) })} ·{" "}
         {token.expires_at === null ? t("tokens.noEnd") : t("ends", { ago: ago(token.expires_at) })}
       </p>
       <Button small onClick={onEnd} aria-label={t("tokens.endWhat", { name: token.name })}>

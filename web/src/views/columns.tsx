@@ -1,7 +1,7 @@
 // The columns of the table of devices, and which of them are shown.
 
 import { signal } from "@preact/signals";
-import { ago, moment } from "../format";
+import { moment, since } from "../format";
 import { t } from "../i18n/t";
 import { Copy } from "../parts/Copy";
 import type { Column } from "../parts/Table";
@@ -68,7 +68,7 @@ export function deviceColumns(): DeviceColumn[] {
       id: "owner",
       label: t("device.owner"),
       width: 150,
-      from: 780,
+      from: 810,
       sort: (row) => row.ownerName.toLowerCase() || "￿",
       cell: Owner,
     },
@@ -76,7 +76,7 @@ export function deviceColumns(): DeviceColumn[] {
       id: "networks",
       label: t("device.networks"),
       width: 150,
-      from: 930,
+      from: 960,
       sort: (row) => row.networks.join(),
       cell: (row) => <span class="clip">{row.networks.join(", ")}</span>,
     },
@@ -95,7 +95,7 @@ export function deviceColumns(): DeviceColumn[] {
       label: t("device.os"),
       width: 110,
       card: true,
-      from: 1040,
+      from: 1070,
       sort: (row) => row.device.os,
       cell: (row) => <Os os={row.device.os} />,
     },
@@ -103,7 +103,7 @@ export function deviceColumns(): DeviceColumn[] {
       id: "version",
       label: t("device.version"),
       width: 90,
-      from: 1120,
+      from: 1155,
       end: true,
       sort: (row) => row.device.agent_version,
       cell: (row) => row.device.agent_version,
@@ -182,7 +182,7 @@ function seenAt(row: DeviceRow): number {
 function Seen(row: DeviceRow) {
   return (
     <span class={row.device.online ? "" : "quiet"}>
-      {row.device.online ? t("state.online") : ago(row.device.last_seen_at)}
+      {row.device.online ? t("state.online") : since(row.device.last_seen_at)}
     </span>
   );
 }
