@@ -61,11 +61,12 @@ netns: ## real programs, real NATs in network namespaces
 matrix: setup build ## every pair of NATs: path, time to first reply, time to direct (MATRIX="--runs 5 --jobs 2")
 	@tests/as-root $(LANYARD_BIN_DIR)/matrix $(MATRIX)
 
-bench: setup speed crowd ## benches of the pieces, the relay beside coturn, lists of 100,000 devices, the data plane beside others and with many peers, the simulator's speed
+bench: setup speed crowd ## benches of the pieces, the relay beside coturn, lists of 100,000 devices, a network of 5,000, the data plane beside others and with many peers, the simulator's speed
 	$(CARGO) bench -p lanyard-wire --locked
 	$(CARGO) bench -p lanyard-agent --bench dataplane --locked
 	$(CARGO) bench -p lanyard-coordinator --bench relay --locked
 	$(CARGO) bench -p lanyard-coordinator --bench lists --locked
+	ulimit -n 16384; $(CARGO) bench -p lanyard-coordinator --bench roster --locked
 	$(CARGO) run --release -p lanyard-sim --bin pace --locked
 
 # The second agent does not encrypt: how much of its speed the first one has. It runs in the bench alone.

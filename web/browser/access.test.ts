@@ -25,10 +25,14 @@ const PAGES = [
   "/people?open=user/u00000001",
   "/map",
   "/map?view=table",
+  "/rules",
+  "/rules?in=home",
   "/activity",
   "/settings",
   "/settings/tokens",
   "/settings/sessions",
+  "/settings/webhooks",
+  "/settings/webhooks/w1",
   "/settings/server",
 ];
 

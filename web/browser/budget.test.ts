@@ -58,24 +58,56 @@ async function joining(page: Page, name: string): Promise<number> {
 
 withBrowser();
 
-/** Languages with a file of their own. */
+const DIST = new URL("../dist/", import.meta.url);
 const languages = readdirSync(new URL("../src/i18n/", import.meta.url))
-  .filter((name) => name.endsWith(".json") && name !== "en.json")
+  .filter((name) => name.endsWith(".json"))
   .map((name) => name.replace(".json", ""));
 
+/** What the page names, and what that imports before it runs, as paths in the build. */
+function loadedAtFirst(): string[] {
+  const html = readFileSync(new URL("index.html", DIST), "utf8");
+  const named = [...html.matchAll(/(?:src|href)="\/(assets\/panel\/[^"]+)"/g)].map(([, path]) => path!);
+  const all = new Set<string>();
+  for (let path = named.pop(); path !== undefined; path = named.pop()) {
+    if (all.has(path)) continue;
+    all.add(path);
+    const text = path.endsWith(".js") ? readFileSync(new URL(path, DIST), "utf8") : "";
+    for (const [, name] of text.matchAll(/(?:^|[;}])(?:import|export)(?:[^"'`();]*from)?["'`]\.\/([^"'`]+)/g))
+      named.push(`assets/panel/${name}`);
+  }
+  return [...all];
+}
+
+/** The file of a language's texts. */
+function textsOf(language: string): string {
+  return `assets/panel/${readdirSync(new URL("assets/panel/", DIST)).find((name) => name.startsWith(`${language}-`) && name.endsWith(".js"))}`;
+}
+
 describe("the budget", () => {
-  it("of bytes: what a browser loads at first, compressed", () => {
-    const folder = new URL("../dist/assets/panel/", import.meta.url);
-    // The texts of another language are loaded by who chose it, beside the English ones.
-    const isOther = (name: string) => languages.some((language) => name.startsWith(`${language}-`));
-    const files = readdirSync(folder).filter((name) => /\.(js|css)$/.test(name) && !isOther(name));
-    const size = files.reduce(
-      (sum, name) => sum + gzipSync(readFileSync(new URL(name, folder)), { level: 9 }).length,
-      0,
-    );
-    console.info(`${size} bytes gzipped`);
-    expect(files.length).toBeGreaterThanOrEqual(2);
+  it.each(languages)("of bytes: what a browser loads at first, compressed, in %s", (language) => {
+    const files = [...loadedAtFirst(), textsOf(language)];
+    const size = files.reduce((sum, name) => sum + gzipSync(readFileSync(new URL(name, DIST)), { level: 9 }).length, 0);
+    console.info(`${language}: ${size} bytes gzipped in ${files.length} files`);
+    expect(files.filter((name) => /\/(panel|first)-.*\.js$|\.css$/.test(name))).toHaveLength(3);
     expect(size).toBeLessThanOrEqual(SIZE_MAX);
+  });
+
+  it("of bytes: a browser asks for no more than that before the page is there, and for no other language", async () => {
+    const page = await open("/", { locale: "de" });
+    const asked = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name));
+    const files = asked.map((url) => new URL(url).pathname.slice(1)).filter((path) => path.startsWith("assets/panel/"));
+    expect(files.sort()).toEqual([...loadedAtFirst(), textsOf("de")].sort());
+  });
+
+  it("of time: the texts are asked for while the panel is still on its way", async () => {
+    const page = await open("/");
+    const asked = page.waitForRequest(/\/en-[^/]*\.js$/);
+    await page.route(/\/panel-[^/]*\.js$/, async (route) => {
+      await asked;
+      await route.continue();
+    });
+    await page.reload();
+    await page.locator("#main h1").first().waitFor();
   });
 
   it("of bytes: nothing of the made-up server is in the build", () => {

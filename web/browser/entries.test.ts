@@ -3,29 +3,12 @@
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
 import { expectFits, expectNoViolations } from "./eyes";
-import { forgive, happen, open, withBrowser } from "./panel";
+import { firstOf, forgive, happen, open, record, withBrowser } from "./panel";
 
 withBrowser();
 
 const CALM = { reducedMotion: "reduce" } as const;
 const MEMBER = { ...CALM, world: "devices=200&tick=0&as=member" };
-
-/** What the page sends from now on, as method, path and body. */
-function record(page: Page): string[] {
-  const sent: string[] = [];
-  page.on("request", (request) => {
-    if (request.method() !== "GET")
-      sent.push(`${request.method()} ${new URL(request.url()).pathname.slice(7)} ${request.postData() ?? ""}`);
-  });
-  return sent;
-}
-
-/** Something of the snapshot, by its id. */
-async function firstOf(page: Page, kind: string, fits: (one: Record<string, unknown>) => boolean): Promise<string> {
-  const { origin } = new URL(page.url());
-  const all = (await (await page.request.get(`${origin}/api/v1/snapshot`)).json()) as Record<string, { id: string }[]>;
-  return all[kind]!.find((one) => fits(one as unknown as Record<string, unknown>))!.id;
-}
 
 describe("details", () => {
   it("are added by keyboard alone, and the focus comes back to where it was", async () => {
@@ -253,6 +236,20 @@ describe("the filter", () => {
     await page.locator(".filter-box input").fill("group:family");
     await expect.poll(() => count(page)).toBeLessThan(80);
     expect(page.url()).toContain("q=group");
+  });
+
+  it("asks again when things change elsewhere, and not for each of many", async () => {
+    const page = await open("/devices?q=site:hamburg", CALM);
+    await page.locator(".light.open").waitFor();
+    await page.getByText("Nothing matches").waitFor();
+    const asked: string[] = [];
+    page.on("request", (request) => request.url().includes("q=") && asked.push(request.url()));
+    for (let n = 1; n < 9; n += 1) await happen(page, `describe?device=d0000000${n}&key=site&value=hamburg`);
+    await expect.poll(() => count(page)).toBe(9);
+    await happen(page, "describe?device=d00000003&key=site&value=berlin");
+    await expect.poll(() => count(page)).toBe(8);
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThan(9);
   });
 
   it("says below the field what the server cannot make out, and shows the rest", async () => {

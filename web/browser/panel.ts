@@ -37,17 +37,13 @@ export interface Wish extends BrowserContextOptions {
   world?: string;
 }
 
-// Files begin with another number each, or one would find the worlds of the one before, whose devices are silent by now.
-let worlds = Date.now();
-
 /** Opens a path of the panel on a server of its own. */
 export async function open(path: string, { world = "devices=200&tick=0", ...options }: Wish = {}): Promise<Page> {
   const base = inject("base");
   await page?.context().close();
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en", ...options });
-  // A number nobody asks for makes a world that no other test has changed.
-  worlds += 1;
-  await context.addCookies([{ name: "mock", value: `${world}&n=${worlds}`, url: base }]);
+  // A word nobody else uses makes a world of now that no other test has changed.
+  await context.addCookies([{ name: "mock", value: `${world}&n=${crypto.randomUUID()}`, url: base }]);
   complaints = [];
   page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -57,7 +53,8 @@ export async function open(path: string, { world = "devices=200&tick=0", ...opti
       complaints.push(`asked ${request.url()}`);
   });
   await page.goto(base + path);
-  await page.locator("main h1").first().waitFor();
+  // Before the first snapshot there is a heading too, and no page.
+  await page.locator("#main h1").first().waitFor();
   return page;
 }
 
@@ -70,4 +67,21 @@ export function forgive(pattern: RegExp): void {
 export async function happen(of: Page, what: string): Promise<number> {
   const answer = await of.request.get(`${inject("base")}/api/v1/mock/${what}`);
   return Number(await answer.text());
+}
+
+/** What the page sends from now on, as method, path and body. */
+export function record(of: Page): string[] {
+  const sent: string[] = [];
+  of.on("request", (request) => {
+    if (request.method() !== "GET")
+      sent.push(`${request.method()} ${new URL(request.url()).pathname.slice(7)} ${request.postData() ?? ""}`);
+  });
+  return sent;
+}
+
+/** Something of the snapshot, by its id. */
+export async function firstOf(of: Page, kind: string, fits: (one: Record<string, unknown>) => boolean): Promise<string> {
+  const { origin } = new URL(of.url());
+  const all = (await (await of.request.get(`${origin}/api/v1/snapshot`)).json()) as Record<string, { id: string }[]>;
+  return all[kind]!.find((one) => fits(one as unknown as Record<string, unknown>))!.id;
 }

@@ -15,6 +15,7 @@ describe("by keyboard alone", () => {
       ["n", "Networks"],
       ["p", "People"],
       ["m", "Map"],
+      ["r", "Rules"],
       ["a", "Activity"],
       ["s", "Settings"],
       ["o", "Overview"],
@@ -140,6 +141,29 @@ describe("live", () => {
     await page.locator(".chart").first().waitFor();
   });
 
+  it("closes the menu of a row that goes, and leaves no focus with the one that takes its place", async () => {
+    const page = await open("/networks/home?q=is:active");
+    const { origin } = new URL(page.url());
+    await page.locator(".light.open").waitFor();
+    const rows = page.locator("tbody tr[data-row]");
+    const gone = async (at: number) => {
+      const id = (await rows.nth(at).getAttribute("data-row"))!;
+      await page.request.delete(`${origin}/api/v1/networks/home/members/${id}`);
+      await page.locator(`tr[data-row="${id}"]`).waitFor({ state: "detached" });
+    };
+    await rows.nth(2).getByRole("button", { name: /What to do/ }).click();
+    await page.locator(":popover-open").waitFor();
+    await gone(2);
+    await page.locator(":popover-open").waitFor({ state: "detached" });
+    const focused = () => page.evaluate(() => document.activeElement?.closest("tr")?.dataset.row ?? "");
+    const id = await rows.nth(3).getAttribute("data-row");
+    await rows.nth(3).locator("a.name").focus();
+    await gone(2);
+    expect(await focused()).toBe(id);
+    await gone(2);
+    expect(await focused()).toBe("");
+  });
+
   it("keeps what it has when the server is gone, says so, and comes back by itself", async () => {
     const page = await open("/devices");
     await page.locator(".light.open").waitFor();
@@ -158,6 +182,32 @@ describe("live", () => {
     await page.keyboard.type("after-all");
     await page.locator("tr", { hasText: "after-all" }).waitFor();
     forgive(/503/);
+  });
+});
+
+describe("pages that are files of their own", () => {
+  it("are there before they are opened, also while the server is away", async () => {
+    const page = await open("/");
+    await page.waitForFunction(() =>
+      ["Map", "Rules", "Settings"].every((name) =>
+        performance.getEntriesByType("resource").some((entry) => entry.name.includes(`/${name}-`)),
+      ),
+    );
+    await page.context().setOffline(true);
+    await page.locator(".rail").getByText("Settings").click();
+    await page.getByRole("heading", { level: 1, name: "Settings" }).waitFor();
+    forgive(/ERR_INTERNET_DISCONNECTED/);
+  });
+
+  it("say so when they are not there any more, and how the panel is had anew", async () => {
+    const page = await open("/devices");
+    await page.route(/\/Settings-[^/]*\.js$/, (route) => route.abort());
+    await page.locator(".rail").getByText("Settings").click();
+    await page.getByText("This page could not be loaded").waitFor();
+    forgive(/ERR_FAILED/);
+    await page.unroute(/\/Settings-[^/]*\.js$/);
+    await page.getByRole("button", { name: "Load the panel anew" }).click();
+    await page.getByRole("heading", { level: 1, name: "Settings" }).waitFor();
   });
 });
 
@@ -235,6 +285,49 @@ describe("the address", () => {
     await page.waitForURL(/in=home/);
     await page.goBack();
     await page.waitForURL(/in=lab/);
+  });
+});
+
+describe("the rules", () => {
+  it("say of each network what holds now, and follow what changes", async () => {
+    const page = await open("/rules");
+    const { origin } = new URL(page.url());
+    const { members } = (await (await page.request.get(`${origin}/api/v1/snapshot`)).json()) as {
+      members: { id: string; name: string; network: string; state: string }[];
+    };
+    const home = page.locator(".section", { has: page.getByRole("heading", { name: "home" }) });
+    await home.getByText(/\d+ active devices: each reaches every other/).waitFor();
+    await home.getByText("No device is reported to refuse another.").waitFor();
+    const count = async () => Number(/^\d+/.exec((await home.locator("dd").first().textContent())!)![0]);
+    const before = await count();
+    const { id } = members.find(({ network, state }) => network === "home" && state === "active")!;
+    await page.locator(".light.open").waitFor();
+    await page.request.post(`${origin}/api/v1/networks/home/members/${id}/suspend`);
+    await expect.poll(count).toBe(before - 1);
+    await home.getByText(/suspended: they reach nobody/).waitFor();
+    await page.locator(".scope").selectOption("lab");
+    await expect.poll(() => page.locator(".section").count()).toBe(1);
+    await page.getByText("Who has an invite waits too.").waitFor();
+  });
+
+  it("lead to a pair of which one refuses the other", async () => {
+    const page = await open("/rules");
+    const { origin } = new URL(page.url());
+    const { links } = (await (await page.request.get(`${origin}/api/v1/snapshot`)).json()) as {
+      links: { id: string; device: string; peer: string; code: string }[];
+    };
+    const { id, device, peer } = links.find(({ code }) => code === "direct")!;
+    await page.locator(".light.open").waitFor();
+    await happen(page, `verdict?id=${id}&code=refused_there`);
+    await page.getByRole("link", { name: `${peer} refuses ${device}` }).first().click();
+    await page.locator(".why").getByText(`${peer} was told to refuse ${device}.`).waitFor();
+  });
+
+  it("tell a member what they may know", async () => {
+    const page = await open("/rules", { world: "devices=200&tick=0&as=member" });
+    expect(await page.locator(".section").count()).toBe(2);
+    expect(await page.getByText("Nobody waits or is suspended.").count()).toBe(0);
+    expect(await page.locator("#main").getByRole("link", { name: "Roles" }).count()).toBe(0);
   });
 });
 

@@ -3,20 +3,23 @@
 import { sentence } from "./store/later";
 import { t } from "./i18n/t";
 import { Button } from "./parts/Button";
+import { lazy } from "./parts/Lazy";
 import { page, route } from "./route";
 import { store } from "./store/store";
 import { Activity } from "./views/Activity";
 import { DevicePage } from "./views/Device";
 import { Devices } from "./views/Devices";
 import { Help } from "./views/Help";
-import { MapView } from "./views/Map";
 import { Network } from "./views/Network";
 import { Networks } from "./views/Networks";
 import { Overview, Welcome } from "./views/Overview";
 import { Palette } from "./views/Palette";
 import { People } from "./views/People";
-import { Settings } from "./views/Settings";
 import { Lostway, Shell } from "./views/Shell";
+
+const MapView = lazy(() => import("./views/Map").then((module) => module.MapView));
+const Rules = lazy(() => import("./views/Rules").then((module) => module.Rules));
+const Settings = lazy(() => import("./views/Settings").then((module) => module.Settings));
 
 export function App() {
   if (!store.isReady.value) return <Starting />;
@@ -45,6 +48,8 @@ function View() {
       return <People />;
     case "map":
       return <MapView />;
+    case "rules":
+      return <Rules />;
     case "activity":
       return <Activity />;
     case "settings":

@@ -1,7 +1,8 @@
 // Numbers, moments and names as people read them, in their language.
 
 import { signal } from "@preact/signals";
-import { language, t } from "./i18n/t";
+import { ages, dates, numbers } from "./i18n/formatters";
+import { t } from "./i18n/t";
 
 /** The present, for ages on the screen; moved on every ten seconds. */
 export const now = signal(Date.now());
@@ -27,7 +28,7 @@ const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
 export function ago(at: number | null, from: number = now.value): string {
   if (at === null) return t("time.never");
   const seconds = Math.round((at - from) / 1_000);
-  const format = new Intl.RelativeTimeFormat(language.value, { numeric: "always", style: "short" });
+  const format = ages({ numeric: "always", style: "short" });
   for (const [unit, size] of UNITS) {
     if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);
   }
@@ -41,38 +42,38 @@ export function since(at: number | null): string {
 
 /** A moment to the minute. */
 export function moment(at: number): string {
-  return new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }).format(at);
+  return dates({ dateStyle: "medium", timeStyle: "short" }).format(at);
 }
 
 /** The time of a day. */
 export function clock(at: number): string {
-  return new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(at);
+  return dates({ timeStyle: "short" }).format(at);
 }
 
 /** A day of this year. */
 export function day(at: number): string {
-  return new Intl.DateTimeFormat(language.value, { day: "numeric", month: "short" }).format(at);
+  return dates({ day: "numeric", month: "short" }).format(at);
 }
 
 /** A moment to the second, for logs. */
 export function second(at: number): string {
-  return new Intl.DateTimeFormat(language.value, { dateStyle: "short", timeStyle: "medium" }).format(at);
+  return dates({ dateStyle: "short", timeStyle: "medium" }).format(at);
 }
 
 export function number(value: number): string {
-  return new Intl.NumberFormat(language.value).format(value);
+  return numbers().format(value);
 }
 
 /** Part of a whole as a percentage; of nothing, an em dash. */
 export function percent(part: number, whole: number): string {
   if (whole === 0) return "–";
-  return new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 0 }).format(part / whole);
+  return numbers({ style: "percent", maximumFractionDigits: 0 }).format(part / whole);
 }
 
 /** Part of a thousand as a percentage: "0.4%"; of nothing, an em dash. */
 export function permille(part: number | null): string {
   if (part === null) return "–";
-  return new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 1 }).format(part / 1_000);
+  return numbers({ style: "percent", maximumFractionDigits: 1 }).format(part / 1_000);
 }
 
 const SIZES = ["", "kilo", "mega", "giga", "tera"] as const;
@@ -87,7 +88,7 @@ function sized(value: number): { shown: number; step: number; digits: number } {
 /** An amount of data: "512 byte", "3.2 MB". */
 export function bytes(count: number): string {
   const { shown, step, digits } = sized(count);
-  return new Intl.NumberFormat(language.value, {
+  return numbers({
     style: "unit",
     unit: `${SIZES[step]!}byte`,
     unitDisplay: "short",
@@ -100,14 +101,14 @@ const RATES = ["rate.bit", "rate.kbit", "rate.mbit", "rate.gbit", "rate.tbit"] a
 /** How fast data goes: "12 kbit/s", "3.2 Mbit/s". */
 export function rate(bps: number): string {
   const { shown, step, digits } = sized(bps);
-  const value = new Intl.NumberFormat(language.value, { maximumFractionDigits: digits }).format(shown);
+  const value = numbers({ maximumFractionDigits: digits }).format(shown);
   return t(RATES[step]!, { value });
 }
 
 /** A round trip, in milliseconds: "0.4 ms", "35 ms". */
 export function roundTrip(ms: number | null): string {
   if (ms === null) return "–";
-  return new Intl.NumberFormat(language.value, {
+  return numbers({
     style: "unit",
     unit: "millisecond",
     unitDisplay: "short",
@@ -118,7 +119,7 @@ export function roundTrip(ms: number | null): string {
 /** A length of time: "850 ms", "3.2 s", "2 h". */
 export function span(ms: number): string {
   const write = (value: number, unit: string, digits = 0) =>
-    new Intl.NumberFormat(language.value, {
+    numbers({
       style: "unit",
       unit,
       unitDisplay: "short",

@@ -27,6 +27,7 @@ export const GO_TO: Readonly<Record<string, string>> = {
   n: "networks",
   p: "people",
   m: "map",
+  r: "rules",
   a: "activity",
   s: "settings",
 };

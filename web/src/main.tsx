@@ -3,8 +3,10 @@
 import { render } from "preact";
 import { App } from "./App";
 import { tick } from "./format";
-import { preferred, speak, storedLanguage } from "./i18n/t";
+import { first } from "./i18n/first";
+import { show } from "./i18n/t";
 import { listen } from "./keys";
+import { loadBeforehand } from "./parts/Lazy";
 import { follow } from "./route";
 import { sendAll } from "./store/later";
 import { store } from "./store/store";
@@ -23,5 +25,8 @@ addEventListener("pagehide", sendAll);
 // A tab that slept may have missed that its stream is gone.
 addEventListener("online", () => store.retry());
 void store.start();
-await speak(preferred(navigator.languages, storedLanguage()), false).catch(() => speak("en", false));
+const { id, texts } = await first;
+show(id, texts);
+document.documentElement.lang = id;
+loadBeforehand();
 render(<App />, document.getElementById("app")!);

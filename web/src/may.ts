@@ -41,6 +41,15 @@ export function mayChangeDevice({ device }: Pick<DeviceRow, "device">): boolean 
   return isServerAdmin.value || isMine(device.user_id);
 }
 
+/** Having a pair try again is for who administers a network that both are active in, or owns one of the two. */
+export function mayRetry({ device_id, peer_id }: Pick<T.Link, "device_id" | "peer_id">): boolean {
+  const ends = [store.rows.get(device_id), store.rows.get(peer_id)];
+  const [here, there] = ends.map((row) => (row?.members ?? []).filter(({ state }) => state === "active"));
+  const shared = here!.filter(({ network }) => there!.some((member) => member.network === network));
+  const isOwn = ends.some((row) => row !== undefined && isMine(row.device.user_id));
+  return shared.some(({ network }) => isOwn || store.mayAdmin(network));
+}
+
 /** Whether the caller may hand out ownership of a network. */
 export function mayOwn(name: string): boolean {
   return isServerAdmin.value || store.network(name)?.role === "owner";

@@ -12,7 +12,7 @@ export interface Route {
 }
 
 /** First steps of paths that belong to the panel; the server's own pages are not among them. */
-export const PAGES = ["", "devices", "networks", "people", "map", "activity", "settings"] as const;
+export const PAGES = ["", "devices", "networks", "people", "map", "rules", "activity", "settings"] as const;
 export type PageId = (typeof PAGES)[number];
 
 export function read(url: URL): Route {
@@ -79,19 +79,26 @@ export function here(changes: Readonly<Record<string, string | null>>): string {
   return address(route.value.path, Object.fromEntries(query));
 }
 
+/** What stands in `drawer` for the thing. */
+const THING = "~";
+
+/** The address of this page with a thing in the drawer, made once for all rows of a table. */
+const drawer = computed(() => here({ open: THING }).split(`open=${THING}`));
+
 /** The address of this page with something in the drawer. */
 export function opening(kind: string, id: string): string {
-  return here({ open: `${kind}/${id}` });
+  const [before, after] = drawer.value;
+  return `${before}open=${kind}/${readable(encodeURIComponent(id))}${after}`;
 }
 
 function address(path: readonly string[], query: Readonly<Record<string, string>>): string {
   // Slashes and colons stay readable: both are allowed in a query.
-  const text = new URLSearchParams(query)
-    .toString()
-    .replaceAll("%2F", "/")
-    .replaceAll("%3A", ":")
-    .replaceAll("%7E", "~");
+  const text = readable(new URLSearchParams(query).toString());
   return `/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
+}
+
+function readable(text: string): string {
+  return text.replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%7E", "~");
 }
 
 function decode(text: string): string {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { ago, bytes, natural, now, percent, permille, rate, roundTrip, since, span } from "../src/format";
-import { language, n, preferred, t, word } from "../src/i18n/t";
+import { preferred } from "../src/i18n/languages";
+import { language, n, t, word } from "../src/i18n/t";
 import { differences } from "../src/parts/Events";
 import { type Column, sorted } from "../src/parts/Table";
 import { joinCommand } from "../src/views/InviteDialog";

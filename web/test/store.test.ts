@@ -130,6 +130,25 @@ describe("a store", () => {
     expect(row.links).toEqual({ direct: 1, relayed: 0, failed: 0, trying: 0 });
   });
 
+  it("tells apart who is online from what a query may find otherwise now", async () => {
+    const { store, listener } = await started();
+    const hear = (kind: Parameters<Listener["onDelta"]>[0], item: object) => {
+      const [news, idle] = [store.news.value, store.idleNews.value];
+      listener().onDelta(kind, { op: "put", item });
+      store.flush();
+      return store.news.value > news ? "news" : store.idleNews.value > idle ? "idle" : "nothing";
+    };
+    expect(hear("device", { ...device, online: true, last_seen_at: 5 })).toBe("idle");
+    expect(hear("device", { ...device, online: true, last_seen_at: 5 })).toBe("news");
+    expect(hear("member", { ...member, online: true })).toBe("idle");
+    expect(hear("member", { ...member, online: true, tags: ["nas", "rack"] })).toBe("news");
+    expect(hear("network", { ...network, members: 2 })).toBe("idle");
+    expect(hear("network", { ...network, members: 2 })).toBe("news");
+    expect(hear("user", user)).toBe("news");
+    expect(hear("device", { ...device, id: "d9" })).toBe("news");
+    expect(hear("link", { ...link, report })).toBe("nothing");
+  });
+
   it("applies what comes by the stream, all of a burst at once", async () => {
     const { store, listener } = await started();
     let paints = 0;

@@ -126,12 +126,21 @@ async fn questions(index: &Index, who: &str, grants: &Grants) {
         ("a word that many have", "box", &first),
         ("a word that one has", "box-77777", &first),
         ("a word that nobody has", "nothing-like-it", &first),
+        ("a system as a word", "windows", &first),
+        ("the names at the end", "ff", &first),
+        ("two letters of nobody", "xq", &first),
+        ("an address as a word", "10.1.2.3", &first),
         ("os:windows site:berlin", "os:windows site:berlin", &first),
         ("tag:nas site:berlin", "tag:nas site:berlin", &first),
         ("site:nowhere", "site:nowhere", &first),
+        ("os:windows site:oslo", "os:windows site:oslo", &first),
+        ("-os:linux -site:oslo", "-os:linux -site:oslo", &first),
+        ("version:9", "version:9", &first),
+        ("owner:anna", "owner:anna", &first),
         ("net:net-7 -os:linux", "net:net-7 -os:linux", &first),
         ("is:offline", "is:offline", &first),
         ("ip:10.1.2.3", "ip:10.1.2.3", &first),
+        ("ip:10.1.2", "ip:10.1.2", &first),
     ];
     for (what, query, page) in asked {
         let filter = Filter { query: query.parse().unwrap(), ..Filter::default() };

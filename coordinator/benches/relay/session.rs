@@ -1,4 +1,5 @@
-//! A device's session with the relay, by hand: enough of the protocol to bind a channel.
+//! A device's session with a service, by hand: enough of the protocol to join a network or to bind a channel.
+#![allow(dead_code, reason = "of what two benches share each uses some")]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,9 @@ use lanyard_wire::token::Token;
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+/// How often something is asked.
+const TRIES: u32 = 3;
 
 /// Where the device finds its session; the service's answers carry it.
 const INDEX: SessionIndex = SessionIndex::new(0x1001);
@@ -93,27 +97,39 @@ impl Session {
         let mut buffer = [0; 2_048];
         loop {
             let length = self.socket.recv(&mut buffer).context("no answer to Bind")?;
-            let Some(bytes) = buffer.get_mut(..length).filter(|bytes| bytes.first() == Some(&DATA)) else {
-                continue;
-            };
-            let Ok(header) = DataHeader::parse(bytes) else { continue };
-            let Some(body) = header.open(&self.keys.opening, bytes) else { continue };
-            match ServiceBody::parse(body) {
-                Ok(ServiceBody::Relay(FromRelay::Bound { peer_here, .. })) => {
+            match self.open_datagram(buffer.get_mut(..length).unwrap_or_default()) {
+                Some((_, ServiceBody::Relay(FromRelay::Bound { peer_here, .. }))) => {
                     ensure!(peer_here, "the relay does not know the other end");
                     return Ok(());
                 }
-                Ok(ServiceBody::Relay(FromRelay::Refused { why, .. })) => bail!("refused: {why:?}"),
+                Some((_, ServiceBody::Relay(FromRelay::Refused { why, .. }))) => bail!("refused: {why:?}"),
                 _ => {}
             }
         }
     }
+
+    /// What the service said in a datagram of this session, and the datagram's counter if it wants an answer.
+    pub(crate) fn open_datagram(&self, bytes: &mut [u8]) -> Option<(Option<u64>, ServiceBody)> {
+        if bytes.first() != Some(&DATA) {
+            return None;
+        }
+        let header = DataHeader::parse(bytes).ok()?;
+        let body = header.open(&self.keys.opening, bytes)?;
+        Some((header.answer.then_some(header.counter), ServiceBody::parse(body).ok()?))
+    }
 }
 
+/// Asks until an answer comes: of datagrams to a busy service some are lost.
 fn ask(socket: &UdpSocket, question: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut buffer = vec![0; 2_048];
-    socket.send(question)?;
-    let length = socket.recv(&mut buffer)?;
-    buffer.truncate(length);
+    let mut answer = Err(std::io::ErrorKind::TimedOut.into());
+    for _ in 0..TRIES {
+        socket.send(question)?;
+        answer = socket.recv(&mut buffer);
+        if answer.is_ok() {
+            break;
+        }
+    }
+    buffer.truncate(answer?);
     Ok(buffer)
 }

@@ -389,11 +389,12 @@ impl Draft<'_> {
     ) -> Result<DeviceName> {
         let stem: String = wanted.as_str().chars().take(60).collect();
         let stem = stem.trim_end_matches('-');
-        // Of thousands of names those alone are read that could be in the way: the name, and "stem-" up to what comes after.
+        // Asked for the states that are in, SQLite would read every member that is.
         let taken: Vec<String> = sql!(
-            "SELECT nickname FROM memberships WHERE network_id = $1 AND device_id <> $2 \
-             AND state IN ('pending', 'active', 'suspended') \
-             AND (nickname = $3 OR (nickname > $4 AND nickname < $5))",
+            "SELECT nickname FROM memberships WHERE network_id = $1 AND nickname = $3 AND device_id <> $2 \
+             AND state NOT IN ('left', 'denied') UNION ALL \
+             SELECT nickname FROM memberships WHERE network_id = $1 AND nickname > $4 AND nickname < $5 AND device_id <> $2 \
+             AND state NOT IN ('left', 'denied')",
         )
         .bind(network.id.to_string())
         .bind(device.to_string())
@@ -403,11 +404,10 @@ impl Draft<'_> {
         .fetch_all(self.connection())
         .await?;
         let is_free = |name: &DeviceName| !taken.iter().any(|other| other == name.as_str());
-        if is_free(wanted) {
-            return Ok(wanted.clone());
-        }
-        (2..=NAME_SUFFIXES)
-            .filter_map(|number| DeviceName::parse(&format!("{stem}-{number}")).ok())
+        let numbered =
+            (2..=NAME_SUFFIXES).filter_map(|number| DeviceName::parse(&format!("{stem}-{number}")).ok());
+        core::iter::once(wanted.clone())
+            .chain(numbered)
             .find(is_free)
             .ok_or_else(|| IndexError::Taken { what: "member", name: wanted.to_string() })
     }

@@ -23,7 +23,7 @@ await withPage({ ignoreHTTPSErrors: true }, async (page) => {
   await page.getByLabel("Name").fill("milena");
   await page.getByLabel("Password").fill("three birds on a wire");
   await button("Make the account", page).click();
-  await page.locator("main h1").first().waitFor();
+  await page.locator("#main h1").first().waitFor();
 
   tell("the first network, where devices are let in by hand");
   await page.getByRole("link", { name: "Networks" }).first().click();

@@ -32,7 +32,7 @@ const provider = new OpenIdProvider(issuer, {
 });
 const server = provider.listen(Number(new URL(issuer).port), "127.0.0.1");
 
-const shown = (page) => page.locator("main h1").first().waitFor();
+const shown = (page) => page.locator("#main h1").first().waitFor();
 
 async function signOut(page) {
   await page.goto(`${base}/account`);

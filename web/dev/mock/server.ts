@@ -3,19 +3,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type * as T from "../../src/api/types";
 import { changeMetadata, metadataOf, putGroup } from "./about.ts";
+import { type Asked, any, bodyOf, found, networkOf, ok, page } from "./asked.ts";
 import { listed } from "./find.ts";
 import { addInvite } from "./invites.ts";
 import { Refused } from "./refused.ts";
 import { hoursOf, reportOf } from "./links.ts";
+import { answerWebhooks } from "./webhooks.ts";
 import { type World, eventOf, worldOf } from "./world.ts";
-
-interface Asked {
-  method: string;
-  path: string[];
-  query: URLSearchParams;
-  body: Record<string, unknown>;
-  ifMatch: string | undefined;
-}
 
 /** How often something changes by itself. */
 const TICK_MS = 1_500;
@@ -26,6 +20,8 @@ export class Server {
   #timer: ReturnType<typeof setInterval> | undefined;
   /** Set by POST /api/v1/mock/down: the stream is cut and refused. */
   #isDown = false;
+  /** Set by /api/v1/mock/refuse: the next change of such a thing is refused, once. */
+  #refusal: { noun: string; refused: Refused } | undefined;
 
   constructor(wish: URLSearchParams) {
     const as = wish.get("as");
@@ -96,6 +92,13 @@ export class Server {
       const link = this.#world.links.get(url.searchParams.get("id")!)!;
       const report = { ...reportOf(link, () => 0), tx_bps: Number(url.searchParams.get("bps")) };
       this.#put("link", this.#world.links, { ...link, report });
+    } else if (what === "refuse") {
+      const of = (key: string) => url.searchParams.get(key) ?? "";
+      this.#refusal = { noun: of("noun"), refused: new Refused(Number(of("status")), of("code"), of("detail")) };
+    } else if (what === "verdict") {
+      const link = this.#world.links.get(url.searchParams.get("id")!)!;
+      const code = url.searchParams.get("code")!;
+      this.#put("link", this.#world.links, { ...link, code, at: Date.now(), report: null });
     } else if (what === "join") {
       this.#join(url.searchParams.get("name") ?? "newcomer");
     } else if (what === "reset") {
@@ -214,6 +217,11 @@ export class Server {
     const world = this.#world;
     const { method, path, body } = asked;
     const [noun, id, more, part, verb] = path;
+    if (method !== "GET" && this.#refusal?.noun === noun) {
+      const { refused } = this.#refusal!;
+      this.#refusal = undefined;
+      throw refused;
+    }
     switch (noun) {
       case "snapshot":
         return {
@@ -246,7 +254,13 @@ export class Server {
         return this.#device(asked, found(world.devices, id));
       case "links": {
         const link = found(world.links, [id, more].sort().join("/"));
+        if (part === "retry") return undefined;
         return part === "history" ? page(hoursOf(link, Number(asked.query.get("hours") ?? 720))) : link;
+      }
+      case "webhooks": {
+        const { versions } = world;
+        if (method === "PATCH") this.#match(id!, asked);
+        return answerWebhooks(world, asked, (changed) => versions.set(changed, (versions.get(changed) ?? 0) + 1));
       }
       case "users":
         if (id === undefined) return method === "GET" ? listed(world, "user", asked.query) : this.#addUser(body);
@@ -468,33 +482,4 @@ export class Server {
       throw new Refused(422, "index.invalid", "expires_at: the time has passed already: remove the member instead");
     return this.#put("member", members, { ...member, ...body });
   }
-}
-
-function ok(): T.ServiceHealth {
-  return { state: "ok", why: null };
-}
-
-function page<V>(items: V[]): T.Page<V> {
-  return { items, next: null };
-}
-
-function found<V>(map: Map<string, V>, id: string | undefined): V {
-  const value = map.get(id ?? "");
-  if (value === undefined) throw new Refused(404, "index.not_found", "there is no such thing");
-  return value;
-}
-
-function networkOf(world: World, name: string): T.Network {
-  return found(new Map([...world.networks.values()].map((network) => [network.name, network])), name);
-}
-
-function any<V>(map: Map<string, V>, random: () => number): V | undefined {
-  return [...map.values()][Math.floor(random() * map.size)];
-}
-
-async function bodyOf(request: IncomingMessage): Promise<Record<string, unknown>> {
-  const parts: Buffer[] = [];
-  for await (const part of request) parts.push(part as Buffer);
-  const text = Buffer.concat(parts).toString();
-  return text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
 }

@@ -7,6 +7,7 @@ import { grouped } from "../../src/grouped.ts";
 import { describe, tagsOf } from "./about.ts";
 import { putLink } from "./links.ts";
 import { randomOf } from "./random.ts";
+import { type Hook, furnishWebhooks } from "./webhooks.ts";
 
 export interface Wish {
   devices: number;
@@ -71,6 +72,7 @@ export interface World {
   metadata: Map<string, Entries>;
   /** By network and name. */
   groups: Map<string, Group>;
+  webhooks: Map<string, Hook>;
   /** Newest first. */
   events: T.AuditEvent[];
   /** Version of a thing, for its ETag. */
@@ -218,11 +220,13 @@ export function worldOf(wish: Wish): World {
     tokens: new Map(),
     metadata: new Map(),
     groups: new Map(),
+    webhooks: new Map(),
     events: [],
     versions: new Map(),
   };
   furnish(world, now);
   describe(world, now);
+  if (!wish.isEmpty) furnishWebhooks(world, now);
   if (wish.as === "member") narrow(world);
   return world;
 }

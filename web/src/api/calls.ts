@@ -108,6 +108,9 @@ export const links = {
     }
     return all;
   },
+  /** Has both ends try for a direct path now. */
+  retry: ({ device_id, peer_id }: T.Link) =>
+    ask<void>("POST", `/links/${step(device_id)}/${step(peer_id)}/retry`),
 };
 
 export interface UserEdit {

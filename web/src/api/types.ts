@@ -34,6 +34,11 @@ export type Me = Schemas["Me"];
 export type Snapshot = Schemas["Snapshot"];
 /** A code with which a user chooses a password. */
 export type Code = Schemas["CodeView"];
+export type Webhook = Schemas["WebhookView"];
+/** A webhook just made or changed; the secret is shown this once, where it is new. */
+export type ChangedWebhook = Schemas["ChangedWebhookView"];
+/** A message for a webhook, and what became of it. */
+export type Delivery = Schemas["DeliveryView"];
 export type ServiceHealth = Schemas["ServiceView"];
 export type Health = Schemas["HealthView"];
 

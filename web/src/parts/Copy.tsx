@@ -21,12 +21,14 @@ export async function copy(text: string): Promise<void> {
 }
 
 export function Copy({ text, label }: { text: string; label?: string }) {
-  const [done, setDone] = useState(false);
+  /** The text that was copied just now: the same button may show another later. */
+  const [copied, setCopied] = useState<string | undefined>(undefined);
+  const done = copied === text;
   const run = async () => {
     try {
       await copy(text);
-      setDone(true);
-      setTimeout(() => setDone(false), SHOWN_MS);
+      setCopied(text);
+      setTimeout(() => setCopied(undefined), SHOWN_MS);
     } catch (error) {
       complain(error);
     }

@@ -10,7 +10,7 @@ interface Around {
 }
 
 interface TextProps extends Around {
-  type?: "text" | "number" | "email" | "password";
+  type?: "text" | "number" | "email" | "password" | "url";
   value: string | number;
   required?: boolean;
   min?: number;

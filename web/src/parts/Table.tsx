@@ -41,8 +41,13 @@ interface Props<R> {
   /** Name of a row, for its box. */
   nameOf?: (row: R) => string;
   cardHeight?: number;
+  /** Told to screen readers of how many rows are shown. */
+  says?: (count: number) => ComponentChildren;
   empty?: ComponentChildren;
 }
+
+/** Ids of all rows shown, made when they are asked for: most key strokes in a filter need none. */
+type Ids = () => readonly string[];
 
 const ROW_HEIGHT = 37;
 /** Rows beyond each edge of what is in sight. Each costs time at every key stroke in the filter. */
@@ -62,7 +67,7 @@ export function sorted<R>(rows: readonly R[], columns: readonly Column<R>[], sor
 }
 
 export function Table<R>(props: Props<R>) {
-  const { label, columns, rows, idOf, sort, onSort, filter, selected, onSelect, empty, cardHeight = 118 } = props;
+  const { label, columns, rows, idOf, sort, onSort, filter, selected, onSelect, says, empty, cardHeight = 118 } = props;
   const isNarrow = useMedia(NARROW);
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ first: 0, count: 40 });
@@ -87,16 +92,22 @@ export function Table<R>(props: Props<R>) {
     };
   }, [height]);
 
-  const ids = useMemo(() => shown.map(idOf), [shown, idOf]);
+  const ids = useMemo(() => once(() => shown.map(idOf)), [shown, idOf]);
   const toggle = useToggle(ids, selected, onSelect);
   useRowKeys(box, ids, height, toggle);
 
   const first = Math.min(view.first, Math.max(0, shown.length - view.count));
   const part = shown.slice(first, first + view.count);
+  const slots = useSlots(part.map(idOf));
   const after = shown.length - first - part.length;
   const width = columns.length + (onSelect ? 1 : 0);
   return (
     <>
+      {says && (
+        <p class="unseen" role="status">
+          {says(shown.length)}
+        </p>
+      )}
       {isNarrow && <SortChoice columns={columns} sort={sort} onSort={onSort} />}
       <div class="table-box" ref={box} role="region" aria-label={label} tabIndex={0}>
         <table
@@ -106,18 +117,18 @@ export function Table<R>(props: Props<R>) {
           aria-label={label}
           aria-rowcount={shown.length + 1}
         >
-          <Head {...props} ids={ids} />
+          <Head {...props} ids={ids} count={shown.length} />
           <tbody role="rowgroup">
             <Gap height={first * height} width={width} />
             {part.map((row, at) => (
               <Row
-                key={ids[first + at]}
-                id={ids[first + at]!}
+                key={slots[at]!}
+                id={idOf(row)}
                 row={row}
                 index={first + at + 2}
                 columns={columns}
                 name={props.nameOf?.(row) ?? ""}
-                isSelected={selected?.has(ids[first + at]!)}
+                isSelected={selected?.has(idOf(row))}
                 onToggle={onSelect ? toggle : undefined}
                 height={height}
               />
@@ -136,8 +147,8 @@ function least<R>(columns: readonly Column<R>[]): number {
   return columns.reduce((sum, column) => sum + (column.width ?? 160), 40);
 }
 
-function Head<R>({ columns, sort, onSort, selected, onSelect, ids }: Props<R> & { ids: readonly string[] }) {
-  const chosen = selected && selected.size > 0 ? ids.filter((id) => selected.has(id)).length : 0;
+function Head<R>({ columns, sort, onSort, selected, onSelect, ids, count }: Props<R> & { ids: Ids; count: number }) {
+  const chosen = selected && selected.size > 0 ? ids().filter((id) => selected.has(id)).length : 0;
   return (
     <thead role="rowgroup">
       <tr role="row" aria-rowindex={1}>
@@ -146,11 +157,11 @@ function Head<R>({ columns, sort, onSort, selected, onSelect, ids }: Props<R> & 
             <input
               type="checkbox"
               aria-label={t("table.all")}
-              checked={chosen > 0 && chosen === ids.length}
+              checked={chosen > 0 && chosen === count}
               ref={(element) => {
-                if (element) element.indeterminate = chosen > 0 && chosen < ids.length;
+                if (element) element.indeterminate = chosen > 0 && chosen < count;
               }}
-              onChange={() => onSelect(chosen === ids.length ? new Set() : new Set(ids))}
+              onChange={() => onSelect(chosen === count ? new Set() : new Set(ids()))}
             />
           </th>
         )}
@@ -201,8 +212,11 @@ interface RowProps<R> {
 }
 
 function Row<R>({ id, row, index, columns, name, isSelected, onToggle, height }: RowProps<R>) {
+  const element = useRef<HTMLTableRowElement>(null);
+  useLayoutEffect(() => () => leave(element.current), [id]);
   return (
     <tr
+      ref={element}
       role="row"
       aria-rowindex={index}
       aria-selected={isSelected}
@@ -220,19 +234,55 @@ function Row<R>({ id, row, index, columns, name, isSelected, onToggle, height }:
           />
         </td>
       )}
-      {columns.map((column) => (
-        <td
-          key={column.id}
-          role="cell"
-          data-column={column.id}
-          data-label={column.label}
-          class={column.end ? "end" : undefined}
-        >
-          {column.cell(row)}
-        </td>
-      ))}
+      <Cells row={row} columns={columns} />
     </tr>
   );
+}
+
+/** Apart from the row, whose place in the list changes more often than what it shows. */
+function Cells<R>({ row, columns }: Pick<RowProps<R>, "row" | "columns">) {
+  return columns.map((column) => (
+    <td
+      key={column.id}
+      role="cell"
+      data-column={column.id}
+      data-label={column.label}
+      class={column.end ? "end" : undefined}
+    >
+      {column.cell(row)}
+    </td>
+  ));
+}
+
+/** A row is another now: what was begun in the one before, a menu that is open or the focus, is not of it. */
+function leave(row: HTMLElement | null): void {
+  if (!row) return;
+  for (const menu of row.querySelectorAll<HTMLElement>(":popover-open")) menu.hidePopover();
+  if (row.contains(document.activeElement)) (document.activeElement as HTMLElement).blur();
+}
+
+/**
+ * Numbers of places in the document for the rows in sight.
+ *
+ * A row that stays keeps its place, and one that comes takes that of one that goes: to make elements takes longer than all
+ * else at a key stroke.
+ */
+function useSlots(ids: readonly string[]): readonly number[] {
+  const before = useRef(new Map<string, number>());
+  return useMemo(() => {
+    const old = before.current;
+    const wanted = new Set(ids);
+    const free = [...old].filter(([id]) => !wanted.has(id)).map(([, slot]) => slot);
+    let next = Math.max(-1, ...old.values()) + 1;
+    const slots = ids.map((id) => old.get(id) ?? free.shift() ?? next++);
+    before.current = new Map(ids.map((id, at) => [id, slots[at]!]));
+    return slots;
+  }, [ids.join("\n")]);
+}
+
+function once<V>(make: () => V): () => V {
+  let made: { value: V } | undefined;
+  return () => (made ??= { value: make() }).value;
 }
 
 function Gap({ height, width }: { height: number; width: number }) {
@@ -266,7 +316,7 @@ function SortChoice<R>({ columns, sort, onSort }: Pick<Props<R>, "columns" | "so
 
 /** Selects a row, or with shift all from the last one. The function stays the same, so that rows that did not change are left alone. */
 function useToggle(
-  ids: readonly string[],
+  ids: Ids,
   selected: ReadonlySet<string> | undefined,
   onSelect: ((selected: ReadonlySet<string>) => void) | undefined,
 ) {
@@ -274,8 +324,9 @@ function useToggle(
   const state = useRef({ ids, selected, onSelect });
   state.current = { ids, selected, onSelect };
   return useCallback((id: string, isRange: boolean) => {
-    const { ids: all, selected: before, onSelect: tell } = state.current;
+    const { ids: idsOf, selected: before, onSelect: tell } = state.current;
     if (!before || !tell) return;
+    const all = idsOf();
     const next = new Set(before);
     const from = last.current === undefined ? -1 : all.indexOf(last.current);
     const to = all.indexOf(id);
@@ -293,7 +344,7 @@ function useToggle(
 /** `j`, `k` and `x`: the row with the focus is the current one. */
 function useRowKeys(
   box: { current: HTMLDivElement | null },
-  ids: readonly string[],
+  ids: Ids,
   height: number,
   toggle: (id: string, isRange: boolean) => void,
 ) {
@@ -303,7 +354,8 @@ function useRowKeys(
     const current = () => document.activeElement?.closest<HTMLElement>("[data-row]")?.dataset.row;
     const keys: RowKeys = {
       move(by) {
-        const { ids: all, height: high } = state.current;
+        const { ids: idsOf, height: high } = state.current;
+        const all = idsOf();
         const element = box.current;
         if (!element || all.length === 0) return;
         const at = all.indexOf(current() ?? "");

@@ -1,6 +1,7 @@
 // What the panel changes: shown at once, confirmed by the answer, taken back when it is refused.
 
-import { devices, invites, members, networks, roles, users, type MemberEdit, type MemberVerb } from "../api/calls";
+import { signal } from "@preact/signals";
+import { devices, invites, links, members, networks, roles, users, type MemberEdit, type MemberVerb } from "../api/calls";
 import type { Answer } from "../api/client";
 import type * as T from "../api/types";
 import { ago } from "../format";
@@ -131,6 +132,36 @@ export async function suspendDevices(list: readonly T.Device[], suspended: boole
   if (done.length === 0) return;
   const text = n(suspended ? "did.suspend" : "did.resume", done.length, { name: done[0]!.name });
   note("done", text, () => void suspendDevices(done, !suspended), 10_000);
+}
+
+/** How long a pair that was asked to try again is left alone. */
+const REST_MS = 8_000;
+
+/** Pairs that were asked just now, by id. */
+export const asked = signal<ReadonlySet<string>>(new Set());
+
+/** Has both ends of a pair try for a direct path now; whoever is offline hears nothing of it. */
+export async function retryLink(link: T.Link): Promise<void> {
+  if (asked.value.has(link.id)) return;
+  asked.value = new Set([...asked.value, link.id]);
+  const forget = () => {
+    asked.value = new Set([...asked.value].filter((id) => id !== link.id));
+  };
+  try {
+    await links.retry(link);
+    note("done", whoHeard(link));
+    setTimeout(forget, REST_MS);
+  } catch (error) {
+    complain(error);
+    forget();
+  }
+}
+
+function whoHeard({ device_id, device, peer_id, peer }: T.Link): string {
+  const isAway = (id: string) => store.devices.peek(id)?.online === false;
+  const [here, there] = isAway(device_id) && !isAway(peer_id) ? [peer, device] : [device, peer];
+  if (isAway(device_id) && isAway(peer_id)) return t("retry.neither", { here, there });
+  return t(isAway(device_id) || isAway(peer_id) ? "retry.half" : "retry.both", { here, there });
 }
 
 export function revokeInvite(invite: T.Invite): void {

@@ -46,6 +46,11 @@ export class Store {
   readonly isReady = computed(() => this.me.value !== undefined);
   readonly rows = new Rows(this);
 
+  /** Raised when the stream told of something that a query of the server may find otherwise now. */
+  readonly news = signal(0);
+  /** Raised when all that is told anew is who is online, and how many. */
+  readonly idleNews = signal(0);
+
   /** Messages that told of a thing somebody looks at, by kind and id. */
   readonly #told = new Map<string, Signal<number>>();
   #live: Live | undefined;
@@ -138,6 +143,7 @@ export class Store {
       this.links.reset(links);
       this.rows.reset();
       for (const count of this.#told.values()) count.value += 1;
+      this.news.value += 1;
       this.heardAt.value = Date.now();
     });
   }
@@ -156,6 +162,7 @@ export class Store {
     const id = delta.op === "put" ? (delta.item as { id?: string }).id : delta.id;
     const told = this.#told.get(`${kind}/${id}`);
     if (told) told.value += 1;
+    this.#hear(kind, delta);
     switch (kind) {
       case "presence":
         if (delta.op === "put") this.#presence(delta.item as Presence);
@@ -183,6 +190,17 @@ export class Store {
     }
   }
 
+  /** Tells apart what may change what a query finds. A thing told as it was before has something that hangs on it changed. */
+  #hear(kind: Kind, delta: T.Delta<unknown>): void {
+    const known = { device: this.devices, member: this.members, network: this.networks, user: this.users };
+    if (!(kind in known) || delta.op !== "put") return;
+    const item = delta.item as Record<string, unknown> & { id: string };
+    const before = known[kind as keyof typeof known].peek(item.id) as Record<string, unknown> | undefined;
+    const changed = before && Object.keys(item).filter((field) => !isSame(item[field], before[field]));
+    if (changed && changed.length > 0 && changed.every((field) => IDLE.has(field))) this.idleNews.value += 1;
+    else this.news.value += 1;
+  }
+
   #user(delta: T.Delta<T.User>): void {
     put(this.users, delta);
     const me = this.me.value;
@@ -198,6 +216,14 @@ export class Store {
     this.devices.merge(device, fields);
     for (const member of this.rows.membersOf(device)) this.members.merge(member.id, fields);
   }
+}
+
+/** Fields that follow who is online, and no more. */
+const IDLE = new Set(["online", "last_seen_at", "last_ip", "members", "pending"]);
+
+/** Whether two values of the API are the same; lists of texts are the only ones with something inside. */
+function isSame(a: unknown, b: unknown): boolean {
+  return Array.isArray(a) && Array.isArray(b) ? a.join("\n") === b.join("\n") : a === b;
 }
 
 function put<S extends object>(collection: Collection<S>, delta: T.Delta<unknown>): void {

@@ -20,7 +20,7 @@ import type { DeviceRow } from "../store/rows";
 import { store } from "../store/store";
 import { Bulk } from "./MemberParts";
 import { SEARCHED_DEVICES, choices, choose, deviceColumns, isShown } from "./columns";
-import { DEVICE_WORDS } from "./words";
+import { DEVICE_WORDS, systems } from "./words";
 
 const selected = signal<ReadonlySet<string>>(new Set());
 
@@ -45,7 +45,6 @@ export function Devices() {
     [names, isNarrow, width, choices.value],
   );
   const { fits, wrong, isAsking } = useSearch(text, SEARCHED_DEVICES);
-  const shown = useMemo(() => (text === "" ? rows.length : rows.filter(fits).length), [rows, fits]);
   const online = useMemo(() => rows.filter((row) => row.device.online).length, [rows]);
   return (
     <div class="page fill">
@@ -84,9 +83,6 @@ export function Devices() {
         )}
       </div>
       <Chips text={text} onText={setText} />
-      <p class="unseen" role="status">
-        {text !== "" && n("devices.match", shown)}
-      </p>
       <Table
         label={t("devices")}
         columns={columns}
@@ -96,6 +92,7 @@ export function Devices() {
         sort={route.value.query.get("sort") ?? "name"}
         onSort={(sort) => go(here({ sort }), "replace")}
         filter={fits}
+        says={(count) => text !== "" && n("devices.match", count)}
         selected={selected.value}
         onSelect={(next) => {
           selected.value = next;
@@ -130,12 +127,11 @@ function AddLink() {
 }
 
 function quick(): Quick[] {
-  const oses = [...new Set(store.devices.all.value.map((device) => device.os).filter(Boolean))].sort();
   const state = (value: string) => ({ value, label: t(`state.${value as "online"}`) });
   return [
     { key: "state", label: t("filter.key.state"), choices: ["online", "offline", "pending", "suspended"].map(state) },
     { key: "path", label: t("filter.key.path"), choices: ["direct", "relayed", "failed"].map(state) },
-    { key: "os", label: t("filter.key.os"), choices: oses.map((os) => ({ value: os.toLowerCase(), label: os })) },
+    { key: "os", label: t("filter.key.os"), choices: systems.value.map((os) => ({ value: os.toLowerCase(), label: os })) },
     {
       key: "in",
       label: t("filter.key.in"),

@@ -17,6 +17,7 @@ const KEYS: readonly (readonly [string, Key])[] = [
   ["g n", "networks"],
   ["g p", "people"],
   ["g m", "map"],
+  ["g r", "rules"],
   ["g a", "activity"],
   ["g s", "settings"],
   ["Esc", "help.close"],

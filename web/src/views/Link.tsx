@@ -7,6 +7,7 @@ import { Copy } from "../parts/Copy";
 import { State } from "../parts/Dot";
 import { Empty } from "../parts/Empty";
 import { Facts } from "../parts/Page";
+import { Retry } from "../parts/Retry";
 import { opening } from "../route";
 import { inWords, isIdle, pathInWords, planInWords, stateOfLink } from "../verdict";
 import { LinkHistory } from "./LinkHistory";
@@ -42,6 +43,7 @@ export function LinkDetail({ link }: { link: T.Link | undefined }) {
         <p>{sentence(reason, link)}</p>
         <h3>{t("why.fix")}</h3>
         <p>{sentence(advice, link)}</p>
+        <Retry link={link} />
       </div>
       <Facts
         facts={[

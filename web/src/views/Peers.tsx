@@ -4,6 +4,7 @@ import type * as T from "../api/types";
 import { now, since } from "../format";
 import { t } from "../i18n/t";
 import { Dot } from "../parts/Dot";
+import { Retry } from "../parts/Retry";
 import { opening } from "../route";
 import { store } from "../store/store";
 import { heardAt, inWords, isIdle, pathInWords, stateOfLink } from "../verdict";
@@ -49,7 +50,11 @@ function Peer({ link, here }: { link: T.Link; here: string }) {
           <Dot state={isOld ? "offline" : state} />
           <span class="name-text">{link.device_id === here ? link.peer : link.device}</span>
         </a>
-        {state !== "direct" && <p class="peer-why">{inWords(link).reason}</p>}
+        {state !== "direct" && (
+          <p class="peer-why">
+            {inWords(link).reason} <Retry link={link} inline />
+          </p>
+        )}
       </td>
       <td role="cell" data-label={t("map.path")}>
         {isOld ? t("state.recent") : pathInWords(link)}

@@ -4,8 +4,9 @@ import { useState } from "preact/hooks";
 import { sessions, tokens } from "../api/calls";
 import type * as T from "../api/types";
 import { ago, moment, since } from "../format";
-import { LANGUAGES, language, speak, t } from "../i18n/t";
-import { isServerAdmin } from "../may";
+import { LANGUAGES } from "../i18n/languages";
+import { language, speak, t } from "../i18n/t";
+import { isAdmin, isServerAdmin } from "../may";
 import { Button, LinkButton } from "../parts/Button";
 import { Copy } from "../parts/Copy";
 import { Dialog } from "../parts/Dialog";
@@ -14,13 +15,20 @@ import { SelectField, TextField } from "../parts/Field";
 import { Facts, PageHead, Section, Tabs, Waiting } from "../parts/Page";
 import { useLoad } from "../parts/load";
 import { route, to } from "../route";
-import { later, sentence } from "../store/later";
+import { complain, later, sentence } from "../store/later";
 import { store } from "../store/store";
 import { THEMES, paint, theme } from "../theme";
 import { Health } from "./Overview";
+import { Webhooks } from "./Webhooks";
 
 export function Settings() {
-  const all = ["appearance", "tokens", "sessions", ...(isServerAdmin.value ? ["server" as const] : [])] as const;
+  const all = [
+    "appearance",
+    "tokens",
+    "sessions",
+    ...(isAdmin.value ? (["webhooks"] as const) : []),
+    ...(isServerAdmin.value ? (["server"] as const) : []),
+  ] as const;
   const step = route.value.path[1] ?? "appearance";
   const tab = all.find((id) => id === step) ?? "appearance";
   const tabs = all.map((id) => ({
@@ -35,6 +43,7 @@ export function Settings() {
       {tab === "appearance" && <Appearance />}
       {tab === "tokens" && <Tokens />}
       {tab === "sessions" && <Sessions />}
+      {tab === "webhooks" && <Webhooks />}
       {tab === "server" && <Server />}
     </div>
   );
@@ -54,7 +63,7 @@ function Appearance() {
           label={t("language")}
           value={language.value}
           choices={LANGUAGES.map(({ id, name }) => ({ value: id, label: name }))}
-          onPick={(id) => void speak(id)}
+          onPick={(id) => void speak(id).catch(complain)}
         />
       </div>
     </Section>

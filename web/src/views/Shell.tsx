@@ -30,6 +30,7 @@ export function entries(): Entry[] {
     { id: "networks", icon: "networks", label: t("networks") },
     { id: "people", icon: "people", label: t("people") },
     { id: "map", icon: "map", label: t("map") },
+    { id: "rules", icon: "rules", label: t("rules") },
     { id: "activity", icon: "activity", label: t("activity") },
     { id: "settings", icon: "settings", label: t("settings") },
   ];

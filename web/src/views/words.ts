@@ -12,7 +12,7 @@ export const IS_USER = ["active", "admin", "disabled", "mine"] as const;
 
 const distinct = (of: () => readonly string[]) => computed(() => [...new Set(of())].filter(Boolean).sort());
 
-const systems = distinct(() => store.devices.all.value.map(({ os }) => os));
+export const systems = distinct(() => store.devices.all.value.map(({ os }) => os));
 const versions = distinct(() => store.devices.all.value.map(({ agent_version }) => agent_version));
 const networks = distinct(() => store.networks.all.value.map(({ name }) => name));
 const users = distinct(() => store.users.all.value.map(({ name }) => name));

@@ -23,7 +23,7 @@ use crate::api::Web;
 struct Built;
 
 /// First steps of the panel's addresses, beside `/`: those of `web/src/route.ts`.
-const PLACES: [&str; 6] = ["devices", "networks", "people", "map", "activity", "settings"];
+const PLACES: [&str; 7] = ["devices", "networks", "people", "map", "rules", "activity", "settings"];
 
 /// What the panel may load and where it may be shown: nothing but its own, nowhere but here.
 const POLICY: &str =

@@ -42,6 +42,9 @@ pub(in crate::index) const TABLES: &[&str] = &[
     "webhook_deliveries",
 ];
 
+/// Columns that count by themselves.
+const NUMBERED: [(&str, &str); 2] = [("outbox", "id"), ("metadata", "number")];
+
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -121,17 +124,19 @@ pub(super) async fn all(from: &Db, to: &Db, progress: &mut impl FnMut(&Copied)) 
         progress(&Copied { table, rows });
     }
     if let Transaction::Postgres { .. } = &target {
-        sql_next_outbox().execute(&mut target).await?;
+        for (table, column) in NUMBERED {
+            next_number(table, column).execute(&mut target).await?;
+        }
     }
     target.commit().await
 }
 
 /// Postgres goes on numbering after the rows that were copied.
-fn sql_next_outbox() -> Statement {
-    Statement::assembled(
-        "SELECT setval(pg_get_serial_sequence('outbox', 'id'), (SELECT COALESCE(MAX(id), 0) + 1 FROM outbox), FALSE)"
-            .to_owned(),
-    )
+fn next_number(table: &str, column: &str) -> Statement {
+    Statement::assembled(format!(
+        "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), \
+         (SELECT COALESCE(MAX({column}), 0) + 1 FROM {table}), FALSE)"
+    ))
 }
 
 /// Copies one table.

@@ -30,6 +30,7 @@ steps![
     (8, "membership", "0008_membership"),
     (9, "webhooks", "0009_webhooks"),
     (10, "link_rates", "0010_link_rates"),
+    (11, "search", "0011_search"),
 ];
 
 /// One step of the schema.

@@ -106,6 +106,22 @@ impl Db {
         })
     }
 
+    /// A new database with the schema as it once was.
+    #[cfg(test)]
+    pub(super) async fn of_schema(location: &Location, version: i64) -> Result<Self> {
+        use self::migrations::migrations_up_to;
+        Ok(match location {
+            Location::Sqlite(path) => {
+                let steps = migrations_up_to(Dialect::Sqlite, version);
+                Self::Sqlite(sqlite::File::open(path, Schema::Create, &steps).await?)
+            }
+            Location::Postgres(url) => {
+                let steps = migrations_up_to(Dialect::Postgres, version);
+                Self::of_pool(postgres::open(url, Schema::Create, &steps).await?)
+            }
+        })
+    }
+
     /// A Postgres database behind an open pool.
     fn of_pool(pool: PgPool) -> Self {
         Self::Postgres(Server { pool, turn: Arc::default() })

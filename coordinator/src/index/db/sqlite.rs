@@ -20,6 +20,10 @@ use crate::index::error::{IndexError, Result};
 /// How long a writer waits for another process before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What each connection keeps of the file in memory at the most: negative for KiB. A search through 100,000 devices reads 20 MB; with
+/// SQLite's own 2 MB it takes twice as long.
+const CACHE_KIB: &str = "-32768";
+
 /// Connections that only read.
 const READERS: u32 = 4;
 
@@ -52,6 +56,7 @@ impl File {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
+            .pragma("cache_size", CACHE_KIB)
             .disable_statement_logging();
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

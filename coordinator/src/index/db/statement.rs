@@ -39,6 +39,8 @@ pub(in crate::index) use sql;
 pub(in crate::index) struct Statement {
     text: Cow<'static, str>,
     values: Vec<Value>,
+    /// Whether a connection keeps it prepared.
+    is_kept: bool,
 }
 
 /// The value of a parameter: NULL has a type too, which Postgres asks for.
@@ -125,17 +127,24 @@ impl<T: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>> Place for T {}
 impl Statement {
     /// See [`sql!`].
     pub(in crate::index) const fn new(text: &'static str) -> Self {
-        Self { text: Cow::Borrowed(text), values: Vec::new() }
+        Self { text: Cow::Borrowed(text), values: Vec::new(), is_kept: true }
     }
 
     /// A text put together from names of our own schema, never from anything that somebody sent.
     pub(super) const fn assembled(text: String) -> Self {
-        Self { text: Cow::Owned(text), values: Vec::new() }
+        Self { text: Cow::Owned(text), values: Vec::new(), is_kept: true }
     }
 
     /// Gives the next parameter its value.
     pub(in crate::index) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
+        self
+    }
+
+    /// Is not kept prepared: what is put together for one question is seldom asked again, and Postgres plans it for these values
+    /// then, not for any.
+    pub(in crate::index) const fn once(mut self) -> Self {
+        self.is_kept = false;
         self
     }
 
@@ -238,11 +247,11 @@ impl Statement {
     }
 
     fn on_sqlite(self) -> Result<sqlx::query::Query<'static, Sqlite, SqliteArguments>> {
-        Ok(sqlx::query_with(AssertSqlSafe(self.text), arguments(self.values)?))
+        Ok(sqlx::query_with(AssertSqlSafe(self.text), arguments(self.values)?).persistent(self.is_kept))
     }
 
     fn on_postgres(self) -> Result<sqlx::query::Query<'static, Postgres, PgArguments>> {
-        Ok(sqlx::query_with(AssertSqlSafe(self.text), arguments(self.values)?))
+        Ok(sqlx::query_with(AssertSqlSafe(self.text), arguments(self.values)?).persistent(self.is_kept))
     }
 }
 

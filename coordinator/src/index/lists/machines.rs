@@ -61,7 +61,8 @@ impl Index {
         filter: &Filter,
         page: &Page,
     ) -> Result<Listed<Device>> {
-        let rows = devices(Target::from(&self.db), &self.reader(grants), filter, page).await?;
+        let filter = Filter { query: filter.query.clone().sized(&self.db).await?, ..filter.clone() };
+        let rows = devices(Target::from(&self.db), &self.reader(grants), &filter, page).await?;
         Ok(page.cut(rows, |device| (device.name.to_string(), device.id.to_string())))
     }
 

@@ -2,11 +2,17 @@
 //!
 //! A condition stands behind the statement of a list (`lists`), which binds who reads as `$3` (a server administrator), `$4`
 //! (row id of the user), `$5` (the only network they may look at) and `$6` (the time). In it `{exact}` becomes a parameter with
-//! the value, `{like}` with a pattern for what has it in it, `{number}` with the same for a device's number, and `{glob}` with a
-//! pattern for a whole value in which `*` stands for anything. Nothing that somebody typed becomes part of a text.
+//! the value, `{like}` with a pattern for what has it in it, `{loose}` with one for the index of parts of words, `{number}` with one
+//! for a device's number, and `{glob}` with a pattern for a whole value in which `*` stands for anything. Nothing that somebody
+//! typed becomes part of a text.
+//!
+//! With 100,000 devices every way through has to be short (`make bench`, part lists). A set of ids ends with a `LIMIT` that limits
+//! nothing: Postgres works it out once then, where it would else look into it for each device. A word that few have is looked up in
+//! the index of parts of words ([`Query::sized`]); one that many have is met soon by going through the devices in their order.
 
-use super::{Field, Query, Subject};
-use crate::index::db::{Statement, Value};
+use super::values::{FEW, Shape, digits, glob, holds, is_indexed, loose};
+use super::{Field, Query, State, Subject};
+use crate::index::db::{Db, Statement, Value, sql};
 use crate::index::error::{IndexError, Result};
 use crate::index::metadata::Kind;
 
@@ -21,14 +27,33 @@ macro_rules! has_role {
     };
 }
 
+/// Networks that the reader may look at, by a role of theirs.
+macro_rules! networks {
+    ($role:literal) => {
+        concat!(
+            "SELECT n.id FROM networks n WHERE ($5 IS NULL OR n.id = $5) AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
+             WHERE r.network_id = n.id AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6)",
+            $role,
+            "))"
+        )
+    };
+}
+
 /// Live memberships whose network the reader may look at, or of a device of theirs.
 macro_rules! seen_membership {
     () => {
         concat!(
-            "m.state IN ('pending', 'active', 'suspended') AND ($5 IS NULL OR m.network_id = $5) AND ($3 OR ",
-            has_role!("m.network_id"),
-            " OR ($5 IS NULL AND EXISTS (SELECT 1 FROM devices o WHERE o.id = m.device_id AND o.user_id = $4)))"
+            "m.state IN ('pending', 'active', 'suspended') AND (($3 AND $5 IS NULL) OR m.network_id IN (",
+            networks!(""),
+            ") OR ($5 IS NULL AND m.device_id IN (SELECT o.id FROM devices o WHERE o.user_id = $4)))"
         )
+    };
+}
+
+/// The end of a set of ids.
+macro_rules! whole {
+    () => {
+        " LIMIT 9223372036854775807"
     };
 }
 
@@ -40,72 +65,74 @@ macro_rules! device_with {
             $condition,
             " AND ",
             seen_membership!(),
+            whole!(),
             ")"
         )
     };
 }
 
-/// A role that is enough for the visibility of an entry `x`, in the network of `m`.
-macro_rules! near_enough {
-    () => {
-        "($5 IS NULL OR m.network_id = $5) AND x.visibility <> 'self' AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
-         WHERE r.network_id = m.network_id AND r.user_id = $4 AND (r.expires_at IS NULL OR r.expires_at > $6) \
-         AND (x.visibility = 'members' OR r.role IN ('admin', 'owner'))))"
-    };
-}
-
-/// Ids of things of a kind with an entry that the reader may see.
+/// Ids of things of a kind with an entry that the reader may see: their own, and those in networks where they have a role.
 macro_rules! with_entry {
-    ("user", $entry:literal) => {
+    ("user", $entry:expr) => {
         with_entry!(
-            "'user'",
+            "user",
             $entry,
             "$5 IS NULL AND x.entity_id = $4",
-            "EXISTS (SELECT 1 FROM network_roles m WHERE m.user_id = x.entity_id \
-             AND (m.expires_at IS NULL OR m.expires_at > $6) AND "
+            "SELECT q.user_id FROM network_roles q WHERE (q.expires_at IS NULL OR q.expires_at > $6) AND q.network_id IN "
         )
     };
-    ("device", $entry:literal) => {
+    ("device", $entry:expr) => {
         with_entry!(
-            "'device'",
+            "device",
             $entry,
-            "$5 IS NULL AND EXISTS (SELECT 1 FROM devices o WHERE o.id = x.entity_id AND o.user_id = $4)",
-            "EXISTS (SELECT 1 FROM memberships m WHERE m.device_id = x.entity_id \
-             AND m.state IN ('pending', 'active', 'suspended') AND "
+            "$5 IS NULL AND x.entity_id IN (SELECT o.id FROM devices o WHERE o.user_id = $4)",
+            "SELECT m.device_id FROM memberships m WHERE m.state IN ('pending', 'active', 'suspended') AND m.network_id IN "
         )
     };
-    ("member", $entry:literal) => {
+    ("member", $entry:expr) => {
         with_entry!(
-            "'member'",
+            "member",
             $entry,
-            "$5 IS NULL AND EXISTS (SELECT 1 FROM memberships m JOIN devices o ON o.id = m.device_id \
-             WHERE m.id = x.entity_id AND o.user_id = $4)",
-            "EXISTS (SELECT 1 FROM memberships m WHERE m.id = x.entity_id AND "
+            "$5 IS NULL AND x.entity_id IN (SELECT m.id FROM memberships m JOIN devices o ON o.id = m.device_id \
+             WHERE o.user_id = $4)",
+            "SELECT m.id FROM memberships m WHERE m.network_id IN "
         )
     };
-    ("network", $entry:literal) => {
+    ("network", $entry:expr) => {
         with_entry!(
-            "'network'",
+            "network",
             $entry,
-            "($5 IS NULL OR x.entity_id = $5) AND ($3 OR EXISTS (SELECT 1 FROM network_roles r \
-             WHERE r.network_id = x.entity_id AND r.user_id = $4 AND r.role = 'owner' \
-             AND (r.expires_at IS NULL OR r.expires_at > $6)))",
-            "EXISTS (SELECT 1 FROM (SELECT x.entity_id AS network_id) m WHERE "
+            concat!("x.entity_id IN (", networks!(" AND r.role = 'owner'"), ")"),
+            "SELECT e.id FROM networks e WHERE e.id IN "
         )
     };
-    ($kind:literal, $entry:literal, $own:literal, $near:literal) => {
+    ($kind:literal, $entry:expr, $own:expr, $in_networks:literal) => {
         concat!(
-            "SELECT x.entity_id FROM metadata x WHERE x.entity_type = ",
+            "SELECT x.entity_id FROM metadata x WHERE x.entity_type = '",
             $kind,
-            " AND ",
+            "' AND ",
             $entry,
             " AND (x.visibility = 'public' OR ($3 AND $5 IS NULL) OR (",
             $own,
-            ") OR ",
-            $near,
-            near_enough!(),
-            "))"
+            ") OR (x.visibility = 'members' AND x.entity_id IN (",
+            $in_networks,
+            "(",
+            networks!(""),
+            "))) OR (x.visibility = 'admins' AND x.entity_id IN (",
+            $in_networks,
+            "(",
+            networks!(" AND r.role IN ('admin', 'owner')"),
+            "))))",
+            whole!()
         )
+    };
+}
+
+/// An entry `x` with a word that few have: it is looked up in the index of parts of words.
+macro_rules! rare_value {
+    () => {
+        "x.number IN (SELECT w.rowid FROM metadata_words w WHERE w.folded LIKE {loose}) \
+         AND x.folded LIKE {like} ESCAPE '!'"
     };
 }
 
@@ -113,62 +140,84 @@ const LIVE_OWNER: &str = "d.user_id IN (SELECT u.id FROM users u WHERE u.name LI
      OR lower(u.display_name) LIKE {like} ESCAPE '!')";
 
 /// The condition of a term with one value; `None` for what such things do not have.
-const fn device(subject: &Subject, state: State) -> Option<&'static str> {
-    Some(match subject {
-        Subject::Anything => concat!(
+fn device(subject: &Subject, shape: Shape) -> Option<&'static str> {
+    Some(match (subject, shape) {
+        (Subject::Anything, Shape::Rare) => concat!(
+            "d.id IN (SELECT o.id FROM devices o WHERE o.number IN (SELECT w.rowid FROM device_words w \
+             WHERE w.folded LIKE {loose} AND w.folded LIKE {like} ESCAPE '!') UNION ALL ",
+            with_entry!("device", rare_value!()),
+            ")"
+        ),
+        (Subject::Anything, Shape::Short) => "d.name LIKE {like} ESCAPE '!'",
+        (Subject::Anything, _) => concat!(
             "(d.name LIKE {like} ESCAPE '!' OR CAST(d.number AS TEXT) LIKE {number} ESCAPE '!' \
              OR lower(d.os) LIKE {like} ESCAPE '!' OR d.id IN (",
             with_entry!("device", "x.folded LIKE {like} ESCAPE '!'"),
             "))"
         ),
-        Subject::Address => concat!(
+        (Subject::Address, Shape::Whole) => concat!(
+            "d.id IN (SELECT m.device_id FROM memberships m WHERE (m.ip4 = {exact} OR m.ip6 = {exact}) AND ",
+            seen_membership!(),
+            " UNION ALL ",
+            with_entry!("device", rare_value!()),
+            ")"
+        ),
+        (Subject::Address, _) => concat!(
             "(d.agent_version LIKE {like} ESCAPE '!' OR ",
             device_with!("(m.ip4 LIKE {like} ESCAPE '!' OR m.ip6 LIKE {like} ESCAPE '!')"),
             " OR d.id IN (",
             with_entry!("device", "x.folded LIKE {like} ESCAPE '!'"),
             "))"
         ),
-        Subject::Key(_) => concat!(
+        (Subject::Key(_), Shape::Whole) => concat!(
+            "d.id IN (SELECT y.device_id FROM memberships y WHERE y.id IN (",
+            with_entry!("member", "x.key = {key} AND x.folded = {exact}"),
+            ") UNION ALL ",
+            with_entry!("device", "x.key = {key} AND x.folded = {exact}"),
+            ")"
+        ),
+        (Subject::Key(_), _) => concat!(
             "(d.id IN (",
             with_entry!("device", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
             ") OR d.id IN (SELECT y.device_id FROM memberships y WHERE y.id IN (",
             with_entry!("member", "x.key = {key} AND x.folded LIKE {glob} ESCAPE '!'"),
             ")))"
         ),
-        Subject::Field(Field::Id) => "d.id = {exact}",
-        Subject::Field(Field::Name) => "d.name LIKE {like} ESCAPE '!'",
-        Subject::Field(Field::Number) => "CAST(d.number AS TEXT) LIKE {number} ESCAPE '!'",
-        Subject::Field(Field::Os) => "lower(d.os) LIKE {like} ESCAPE '!'",
-        Subject::Field(Field::Version) => "lower(d.agent_version) LIKE {like} ESCAPE '!'",
-        Subject::Field(Field::Owner) => LIVE_OWNER,
-        Subject::Field(Field::Net) => {
+        (Subject::Field(Field::Id), _) => "d.id = {exact}",
+        (Subject::Field(Field::Name), _) => "d.name LIKE {like} ESCAPE '!'",
+        (Subject::Field(Field::Number), _) => "CAST(d.number AS TEXT) LIKE {number} ESCAPE '!'",
+        (Subject::Field(Field::Os), _) => "lower(d.os) LIKE {like} ESCAPE '!'",
+        (Subject::Field(Field::Version), _) => "lower(d.agent_version) LIKE {like} ESCAPE '!'",
+        (Subject::Field(Field::Owner), _) => LIVE_OWNER,
+        (Subject::Field(Field::Net), _) => {
             device_with!(
                 "m.network_id = (SELECT n.id FROM networks n WHERE n.slug = {exact} AND n.deleted_at IS NULL)"
             )
         }
-        Subject::Field(Field::Tag) => {
+        (Subject::Field(Field::Tag), _) => {
             device_with!("m.id IN (SELECT t.membership_id FROM member_tags t WHERE t.tag = {exact})")
         }
-        Subject::Field(Field::Group) => device_with!(
+        (Subject::Field(Field::Group), _) => device_with!(
             "EXISTS (SELECT 1 FROM user_groups g JOIN group_users gu ON gu.group_id = g.id \
              WHERE g.network_id = m.network_id AND g.name = {exact} AND gu.user_id = d.user_id)"
         ),
-        Subject::Field(Field::Ip) => {
+        (Subject::Field(Field::Ip), Shape::Whole) => device_with!("(m.ip4 = {exact} OR m.ip6 = {exact})"),
+        (Subject::Field(Field::Ip), _) => {
             device_with!("(m.ip4 LIKE {like} ESCAPE '!' OR m.ip6 LIKE {like} ESCAPE '!')")
         }
-        Subject::Field(Field::Is) => match state {
+        (Subject::Field(Field::Is), _) => match shape.state()? {
             State::Online => "d.online",
             State::Offline => "NOT d.online",
             State::Mine => "d.user_id = $4",
             State::Suspended => "d.suspended_at IS NOT NULL",
             State::Pending => device_with!("m.state = 'pending'"),
             State::Active => device_with!("m.state = 'active'"),
-            State::Admin | State::Disabled | State::None => return None,
+            State::Admin | State::Disabled => return None,
         },
     })
 }
 
-const fn member(subject: &Subject, state: State) -> Option<&'static str> {
+fn member(subject: &Subject, shape: Shape) -> Option<&'static str> {
     Some(match subject {
         Subject::Anything | Subject::Address => concat!(
             "(m.nickname LIKE {like} ESCAPE '!' OR CAST(d.number AS TEXT) LIKE {number} ESCAPE '!' \
@@ -200,7 +249,7 @@ const fn member(subject: &Subject, state: State) -> Option<&'static str> {
              WHERE g.network_id = m.network_id AND g.name = {exact} AND gu.user_id = d.user_id)"
         }
         Subject::Field(Field::Ip) => "(m.ip4 LIKE {like} ESCAPE '!' OR m.ip6 LIKE {like} ESCAPE '!')",
-        Subject::Field(Field::Is) => match state {
+        Subject::Field(Field::Is) => match shape.state()? {
             State::Online => "d.online",
             State::Offline => "NOT d.online",
             State::Mine => "d.user_id = $4",
@@ -209,12 +258,12 @@ const fn member(subject: &Subject, state: State) -> Option<&'static str> {
             }
             State::Pending => "m.state = 'pending'",
             State::Active => "(m.state = 'active' AND d.suspended_at IS NULL)",
-            State::Admin | State::Disabled | State::None => return None,
+            State::Admin | State::Disabled => return None,
         },
     })
 }
 
-const fn user(subject: &Subject, state: State) -> Option<&'static str> {
+fn user(subject: &Subject, shape: Shape) -> Option<&'static str> {
     Some(match subject {
         Subject::Anything | Subject::Address => concat!(
             "(u.name LIKE {like} ESCAPE '!' OR lower(u.display_name) LIKE {like} ESCAPE '!' OR u.id IN (",
@@ -243,18 +292,18 @@ const fn user(subject: &Subject, state: State) -> Option<&'static str> {
             has_role!("g.network_id"),
             "))"
         ),
-        Subject::Field(Field::Is) => match state {
+        Subject::Field(Field::Is) => match shape.state()? {
             State::Admin => "u.is_server_admin",
             State::Disabled => "u.disabled_at IS NOT NULL",
             State::Active => "u.disabled_at IS NULL",
             State::Mine => "u.id = $4",
-            State::Online | State::Offline | State::Suspended | State::Pending | State::None => return None,
+            State::Online | State::Offline | State::Suspended | State::Pending => return None,
         },
         Subject::Field(Field::Number | Field::Os | Field::Version | Field::Tag | Field::Ip) => return None,
     })
 }
 
-const fn network(subject: &Subject, state: State) -> Option<&'static str> {
+fn network(subject: &Subject, shape: Shape) -> Option<&'static str> {
     Some(match subject {
         Subject::Anything | Subject::Address => concat!(
             "(n.slug LIKE {like} ESCAPE '!' OR n.prefix4 LIKE {like} ESCAPE '!' OR n.id IN (",
@@ -280,7 +329,7 @@ const fn network(subject: &Subject, state: State) -> Option<&'static str> {
         Subject::Field(Field::Group) => {
             "EXISTS (SELECT 1 FROM user_groups g WHERE g.network_id = n.id AND g.name = {exact})"
         }
-        Subject::Field(Field::Is) => match state {
+        Subject::Field(Field::Is) => match shape.state()? {
             State::Mine => {
                 "EXISTS (SELECT 1 FROM network_roles q WHERE q.network_id = n.id AND q.role = 'owner' AND q.user_id = $4)"
             }
@@ -292,44 +341,35 @@ const fn network(subject: &Subject, state: State) -> Option<&'static str> {
             | State::Suspended
             | State::Active
             | State::Admin
-            | State::Disabled
-            | State::None => return None,
+            | State::Disabled => return None,
         },
         Subject::Field(Field::Number | Field::Os | Field::Version) => return None,
     })
 }
 
-/// What follows `is:`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Online,
-    Offline,
-    Suspended,
-    Pending,
-    Active,
-    Admin,
-    Disabled,
-    Mine,
-    None,
-}
-
-impl State {
-    fn of(value: &str) -> Self {
-        match value {
-            "online" => Self::Online,
-            "offline" => Self::Offline,
-            "suspended" => Self::Suspended,
-            "pending" => Self::Pending,
-            "active" => Self::Active,
-            "admin" => Self::Admin,
-            "disabled" => Self::Disabled,
-            "mine" => Self::Mine,
-            _ => Self::None,
-        }
-    }
-}
-
 impl Query {
+    /// The same, with the words marked that few devices have.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(in crate::index) async fn sized(mut self, db: &Db) -> Result<Self> {
+        for term in &mut self.terms {
+            let [value] = term.values.as_slice() else { continue };
+            if term.subject == Subject::Anything && is_indexed(value) {
+                let hits: i64 = sql!(
+                    "SELECT COUNT(*) FROM (SELECT w.rowid FROM device_words w WHERE w.folded LIKE $1 \
+                     UNION ALL SELECT x.rowid FROM metadata_words x WHERE x.folded LIKE $1 LIMIT $2) few"
+                )
+                .bind(loose(value))
+                .bind(FEW + 1)
+                .fetch_one(db)
+                .await?;
+                term.is_rare = hits <= FEW;
+            }
+        }
+        Ok(self)
+    }
+
     /// Adds its conditions to the statement of a list of such things.
     ///
     /// # Errors
@@ -341,13 +381,16 @@ impl Query {
             Kind::Device => device,
             Kind::Member => member,
         };
+        if !self.is_empty() {
+            statement = statement.once();
+        }
         for term in &self.terms {
             statement = statement.then(if term.is_negated { " AND NOT COALESCE((" } else { " AND ((" });
             for (place, value) in term.values.iter().enumerate() {
                 if place > 0 {
                     statement = statement.then(") OR (");
                 }
-                let text = condition(&term.subject, State::of(value)).ok_or_else(|| {
+                let text = condition(&term.subject, Shape::of(term, value)).ok_or_else(|| {
                     let (field, value) = match &term.subject {
                         Subject::Field(field) => (field.as_str(), value.as_str()),
                         Subject::Anything | Subject::Address | Subject::Key(_) => ("", value.as_str()),
@@ -367,47 +410,9 @@ fn parameter(name: &str, subject: &Subject, value: &str) -> Value {
     match (name, subject) {
         ("key", Subject::Key(key)) => key.as_str().into(),
         ("like", _) => holds(value).into(),
+        ("loose", _) => loose(value).into(),
         ("number", _) => holds(&digits(value)).into(),
         ("glob", _) => glob(value).into(),
         _ => value.into(),
-    }
-}
-
-/// A device's number is read with dashes and stored without.
-fn digits(value: &str) -> String {
-    let digits: String = value.chars().filter(|letter| !matches!(letter, '-' | ' ')).collect();
-    let is_number = !digits.is_empty() && digits.chars().all(|letter| letter.is_ascii_digit());
-    if is_number { digits } else { value.to_owned() }
-}
-
-/// A pattern of LIKE for whatever has that text in it; stars at its ends change nothing.
-fn holds(value: &str) -> String {
-    format!("%{}%", glob(value.trim_matches('*')))
-}
-
-/// A pattern of LIKE for that whole text, in which `*` stands for anything.
-fn glob(value: &str) -> String {
-    let mut pattern = String::new();
-    for letter in value.chars() {
-        match letter {
-            '*' => pattern.push('%'),
-            '%' | '_' | '!' => pattern.extend(['!', letter]),
-            other => pattern.push(other),
-        }
-    }
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_like_has_a_meaning_for_is_looked_for_as_it_is() {
-        assert_eq!(holds("50%_off!"), "%50!%!_off!!%");
-        assert_eq!(glob("ber*"), "ber%");
-        assert_eq!(holds("*nas*"), "%nas%");
-        assert_eq!(digits("291-044-871"), "291044871");
-        assert_eq!(digits("ER-3"), "ER-3");
     }
 }

@@ -12,8 +12,10 @@
 //! of the metadata ([`conditions`]).
 
 mod conditions;
+mod values;
 
 use core::str::FromStr;
+use std::net::IpAddr;
 
 use super::error::IndexError;
 use super::metadata::Key;
@@ -53,6 +55,28 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What follows `is:`.
+    State {
+        /// A device that is there.
+        Online = "online",
+        /// One that is not.
+        Offline = "offline",
+        /// Switched off for now.
+        Suspended = "suspended",
+        /// Waiting for approval.
+        Pending = "pending",
+        /// In.
+        Active = "active",
+        /// The server's administrator.
+        Admin = "admin",
+        /// A user that may not sign in.
+        Disabled = "disabled",
+        /// The reader's own.
+        Mine = "mine",
+    }
+}
+
 /// What a term looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject {
@@ -73,6 +97,8 @@ struct Term {
     subject: Subject,
     /// Any of them will do; in lower case.
     values: Vec<String>,
+    /// Whether few have it, as [`Query::sized`] found.
+    is_rare: bool,
 }
 
 /// What somebody looks for; an empty one finds everything.
@@ -126,7 +152,8 @@ fn term(letters: &mut core::iter::Peekable<impl Iterator<Item = char>>) -> Resul
         let is_address = first.contains(['.', ':'])
             && first.chars().all(|letter| letter.is_ascii_hexdigit() || matches!(letter, '.' | ':'));
         let subject = if is_address { Subject::Address } else { Subject::Anything };
-        return Ok(Term { is_negated: false, subject, values: vec![first] });
+        let values = vec![if is_address { canonical(first) } else { first }];
+        return Ok(Term { is_negated: false, subject, values, is_rare: false });
     }
     let subject = subject(&first)?;
     let mut values = Vec::new();
@@ -140,7 +167,7 @@ fn term(letters: &mut core::iter::Peekable<impl Iterator<Item = char>>) -> Resul
         }
         values.push(check(&subject, value)?);
         if letters.next_if_eq(&',').is_none() {
-            return Ok(Term { is_negated: false, subject, values });
+            return Ok(Term { is_negated: false, subject, values, is_rare: false });
         }
     }
 }
@@ -183,12 +210,19 @@ fn subject(word: &str) -> Result<Subject, IndexError> {
 
 /// A value as its subject takes it.
 fn check(subject: &Subject, value: String) -> Result<String, IndexError> {
-    const STATES: [&str; 8] =
-        ["online", "offline", "suspended", "pending", "active", "admin", "disabled", "mine"];
-    if *subject == Subject::Field(Field::Is) && !STATES.contains(&value.as_str()) {
-        return Err(IndexError::Query(format!("\"is:\" is followed by one of: {}", STATES.join(", "))));
+    match subject {
+        Subject::Field(Field::Is) => match value.parse::<State>() {
+            Ok(_) => Ok(value),
+            Err(why) => Err(IndexError::Query(format!("\"is:\": {why}"))),
+        },
+        Subject::Field(Field::Ip) => Ok(canonical(value)),
+        Subject::Anything | Subject::Address | Subject::Key(_) | Subject::Field(_) => Ok(value),
     }
-    Ok(value)
+}
+
+/// A whole address as it is stored; anything else as it is.
+fn canonical(value: String) -> String {
+    value.parse::<IpAddr>().map_or(value, |ip| ip.to_string())
 }
 
 #[cfg(test)]

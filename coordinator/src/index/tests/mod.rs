@@ -11,6 +11,7 @@ mod lists;
 mod membership;
 mod metadata;
 mod pairs;
+mod searching;
 mod theft;
 mod tokens;
 mod verdicts;
