@@ -143,12 +143,19 @@ const map = [
 ];
 
 const rest = [
+  { id: "rules", title: "Rules", path: "/rules" },
   { id: "activity", title: "Activity", path: "/activity" },
   { id: "activity-filtered", title: "Filtered", path: "/activity?q=code:invite" },
   { id: "activity-nothing", title: "Nothing matches", path: "/activity?q=actor:nobody" },
   { id: "settings", title: "Settings", path: "/settings" },
   { id: "tokens", title: "Tokens", path: "/settings/tokens" },
   { id: "token-new", title: "A new token", act: on("/settings/tokens", (page) => button(page, "New token").click()) },
+  { id: "webhooks", title: "Webhooks", path: "/settings/webhooks" },
+  {
+    id: "webhook-new",
+    title: "A new webhook",
+    act: on("/settings/webhooks", (page) => button(page, "New webhook").click()),
+  },
   { id: "sessions", title: "Where one is signed in", path: "/settings/sessions" },
   { id: "server", title: "The server", path: "/settings/server" },
   {
@@ -318,7 +325,7 @@ export const CHAPTERS = {
   "Networks": networks,
   "People": people,
   "Map": map,
-  "Activity, settings and what is everywhere": rest,
+  "Rules, activity, settings and what is everywhere": rest,
   "What was just changed": changing,
   "Pages in front of the panel": doors,
   "A new server": empty,
