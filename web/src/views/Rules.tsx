@@ -59,7 +59,7 @@ function Holds({ network, standing }: { network: T.Network; standing: Standing }
   return (
     <Facts
       facts={[
-        [t("rules.reach"), n("rules.reach.all", standing.active)],
+        [t("rules.reach"), standing.active === 0 ? t("rules.reach.none") : n("rules.reach.all", standing.active)],
         // Who is no administrator is not told of all of them.
         [t("rules.outside"), mayAdmin || standing.pending + standing.suspended > 0 ? outsideOf(standing) : null],
         [t("rules.refuse"), <Refusals links={standing.refusing} />],
