@@ -72,7 +72,7 @@ async fn hours_of_a_pair_are_as_its_first_end_saw_them() {
 #[tokio::test]
 async fn a_report_is_told_to_who_sees_the_pair_and_a_pair_that_ends_is_gone_until_it_is_there_again() {
     let world = World::open().await;
-    publish(&world);
+    publish(&world).await;
     let mut guest = Ear::of(&world, &world.session("guest").await, "").await;
     let mut member = Ear::of(&world, &world.session("member").await, "").await;
     let mut foreigner = Ear::of(&world, &world.session("foreigner").await, "").await;
@@ -113,7 +113,7 @@ async fn who_comes_back_hears_what_was_reported_since_and_a_network_that_goes_ta
     let mut ear = Ear::of(&world, &owner, &format!("?after={revision}")).await;
     ear.until(|event| event.kind == "link" && event.data["item"]["report"]["path"] == "direct").await;
 
-    publish(&world);
+    publish(&world).await;
     let mut root = Ear::of(&world, &world.session("root").await, "").await;
     world.index.remove_network(&slug("den"), &admin()).await.unwrap();
     let heard = root.until(|event| event.kind == "reset").await;

@@ -35,6 +35,11 @@ impl Ear {
 
     /// The next event; `None` at the end of the stream.
     pub(super) async fn next(&mut self) -> Option<Heard> {
+        // Signs of life come all the time and are no event.
+        tokio::time::timeout(DEADLINE, self.event()).await.expect("no event came")
+    }
+
+    async fn event(&mut self) -> Option<Heard> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let of = |name: &str| {
@@ -51,7 +56,7 @@ impl Ear {
                     return heard;
                 }
             }
-            let chunk = tokio::time::timeout(DEADLINE, self.stream.next()).await.expect("nothing came");
+            let chunk = self.stream.next().await;
             self.text.push_str(std::str::from_utf8(&chunk?.unwrap()).unwrap());
         }
     }
@@ -71,10 +76,12 @@ impl Ear {
 }
 
 /// What the running server does beside: reads the outbox and tells its rows.
-pub(super) fn publish(world: &World) {
+///
+/// It hears of everything from now on, however long its task takes to begin.
+pub(super) async fn publish(world: &World) {
     let index = Arc::clone(&world.index);
+    let mut cursor = index.snapshot().await.unwrap().cursor;
     tokio::spawn(async move {
-        let mut cursor = index.snapshot().await.unwrap().cursor;
         loop {
             for (id, change) in index.changes_after(cursor).await.unwrap() {
                 cursor = id;
@@ -92,7 +99,7 @@ pub(super) fn is_put(heard: &Heard, kind: &str, id: &str) -> bool {
 #[tokio::test]
 async fn each_hears_what_they_may_see_and_nothing_of_the_rest() {
     let world = World::open().await;
-    publish(&world);
+    publish(&world).await;
     let mut guest = Ear::of(&world, &world.session("guest").await, "").await;
     let mut foreigner = Ear::of(&world, &world.session("foreigner").await, "").await;
     let mut root = Ear::of(&world, &world.token("root", Scope::Read, None).await, "").await;
@@ -127,7 +134,7 @@ async fn each_hears_what_they_may_see_and_nothing_of_the_rest() {
 #[tokio::test]
 async fn who_loses_a_role_hears_that_the_network_is_gone_and_no_more_of_it() {
     let world = World::open().await;
-    publish(&world);
+    publish(&world).await;
     let mut guest = Ear::of(&world, &world.session("guest").await, "").await;
     let home = world.index.network(&slug("den")).await.unwrap().id.to_string();
     world.index.set_role(&slug("den"), "guest", None, None, &admin()).await.unwrap();
@@ -163,7 +170,7 @@ async fn who_comes_back_goes_on_where_they_were_and_who_was_away_too_long_begins
     drop(ear);
 
     // By the header that browsers send.
-    publish(&world);
+    publish(&world).await;
     let request = request(&owner, "GET", "/live?after=0", &[("last-event-id", &place.to_string())], "");
     let stream = world.send(request).await.into_body().into_data_stream();
     let mut ear = Ear { stream, text: String::new() };
@@ -187,7 +194,7 @@ async fn who_comes_back_goes_on_where_they_were_and_who_was_away_too_long_begins
 #[tokio::test]
 async fn who_is_signed_out_hears_no_more() {
     let world = World::open().await;
-    publish(&world);
+    publish(&world).await;
     let user = world.user("owner").await;
     let mut ear = Ear::of(&world, &world.session("owner").await, "").await;
     world.index.end_sessions(&user, None, &admin()).await.unwrap();
@@ -217,7 +224,7 @@ async fn who_reads_slowly_hears_no_more_after_they_are_signed_out() {
 #[tokio::test]
 async fn who_gets_a_device_or_loses_one_begins_anew() {
     let world = World::open().await;
-    publish(&world);
+    publish(&world).await;
     let mut stranger = Ear::of(&world, &world.session("stranger").await, "").await;
     let is_reset = |event: &Heard| event.kind == "reset";
     world.own(3, "stranger").await;
@@ -251,7 +258,7 @@ async fn who_gets_a_device_or_loses_one_begins_anew() {
 #[tokio::test]
 async fn a_token_does_not_hear_who_signs_in() {
     let world = World::open().await;
-    publish(&world);
+    publish(&world).await;
     let mut token = Ear::of(&world, &world.token("root", Scope::Read, None).await, "").await;
     let mut session = Ear::of(&world, &world.session("root").await, "").await;
     world.session("guest").await;
